@@ -1,0 +1,303 @@
+//! What the log can say: one closed enum, written as one JSON object a line.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Revision, Sequence, ToolName};
+use crate::limits::{LimitReached, Usage};
+use crate::policy::Denial;
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its place. No gaps.
+    pub seq: Sequence,
+    /// When it was made. May stand still or go back with the clock; `seq` never does.
+    pub time: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A host took the data folder.
+    HostStarted {
+        /// The host's version.
+        version: String,
+        /// Its process id.
+        pid: u32,
+    },
+    /// The host let the folder go in good order: nothing is in flight, and the log ends well.
+    HostStopped,
+    /// The log did not end well, and was mended at start.
+    Recovered {
+        /// Bytes of the torn tail that were moved out of the log; 0 if it ended at a line's end.
+        torn_bytes: u64,
+        /// The file, in the audit folder, that holds them.
+        quarantine: Option<String>,
+        /// Calls that were admitted and have no final record: they ended with the host.
+        interrupted: Vec<CallId>,
+    },
+    /// A component was registered.
+    PackageAdded {
+        /// Its name.
+        package: PackageName,
+        /// Its version.
+        version: String,
+        /// Its bytes.
+        digest: PackageDigest,
+        /// Their number.
+        bytes: u64,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// A component was refused at registration.
+    PackageRefused {
+        /// The bytes.
+        digest: PackageDigest,
+        /// Why.
+        reason: String,
+        /// Who tried.
+        by: PrincipalId,
+    },
+    /// An admin approved these bytes under this name.
+    PackageApproved {
+        /// The name.
+        package: PackageName,
+        /// The bytes.
+        digest: PackageDigest,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// A package was removed.
+    PackageRemoved {
+        /// The name.
+        package: PackageName,
+        /// The bytes that were approved, if any were.
+        digest: Option<PackageDigest>,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// A compiled artifact was not what this host had made, and was compiled anew.
+    ArtifactRefused {
+        /// The component's bytes.
+        digest: PackageDigest,
+        /// What did not fit.
+        reason: String,
+    },
+    /// The grants changed.
+    GrantsChanged {
+        /// The new revision.
+        revision: Revision,
+        /// Grants that are new in it.
+        granted: Vec<GrantId>,
+        /// Grants that ended with it.
+        revoked: Vec<GrantId>,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// A call was refused before it began.
+    CallDenied {
+        /// Its id.
+        call: CallId,
+        /// Who asked.
+        principal: PrincipalId,
+        /// For which package.
+        package: PackageName,
+        /// For which tool.
+        tool: ToolName,
+        /// The revision that was judged by.
+        revision: Revision,
+        /// Why.
+        denial: Denial,
+    },
+    /// A call was allowed and is about to begin.
+    CallAdmitted {
+        /// Who calls what.
+        #[serde(flatten)]
+        context: Arc<CallContext>,
+        /// The grants that allow it.
+        grants: Vec<GrantId>,
+        /// Bytes of the arguments.
+        argument_bytes: u64,
+    },
+    /// The guest called the host, without an effect on the world outside. One record, after it.
+    HostCall {
+        /// Who calls what.
+        #[serde(flatten)]
+        context: Arc<CallContext>,
+        /// What was called and what came of it.
+        #[serde(flatten)]
+        host_call: HostCall,
+    },
+    /// The guest is about to change the world outside. Written before it does.
+    EffectAttempted {
+        /// Who calls what.
+        #[serde(flatten)]
+        context: Arc<CallContext>,
+        /// What is about to happen.
+        #[serde(flatten)]
+        attempt: Attempt,
+    },
+    /// What came of an attempt. An attempt without one reads "unknown".
+    EffectFinished {
+        /// Who calls what.
+        #[serde(flatten)]
+        context: Arc<CallContext>,
+        /// The attempt's place in the log.
+        attempt: Sequence,
+        /// What came of it.
+        #[serde(flatten)]
+        result: HostCallResult,
+    },
+    /// A call ended. The last record of each admitted call.
+    CallFinished {
+        /// Who calls what.
+        #[serde(flatten)]
+        context: Arc<CallContext>,
+        /// How it ended.
+        #[serde(flatten)]
+        end: CallEnd,
+    },
+}
+
+/// Who calls what, by whose leave: the same in every record of one call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallContext {
+    /// The call.
+    pub call: CallId,
+    /// Who calls.
+    pub principal: PrincipalId,
+    /// The package called.
+    pub package: PackageName,
+    /// Its bytes.
+    pub digest: PackageDigest,
+    /// The tool called.
+    pub tool: ToolName,
+    /// The revision of the grants that allowed it.
+    pub revision: Revision,
+}
+
+/// A host call without an effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostCall {
+    /// Such as `wasi:clocks/wall-clock`.
+    pub interface: Cow<'static, str>,
+    /// Such as `now` or `[method]descriptor.read`.
+    pub function: Cow<'static, str>,
+    /// What it was about: a path, a stream. Absent where there is nothing to name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Arc<str>>,
+    /// Allowed or denied, and by what.
+    #[serde(flatten)]
+    pub decision: Decision,
+    /// What came of it.
+    #[serde(flatten)]
+    pub result: HostCallResult,
+}
+
+/// An effect that is about to happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Such as `wasi:filesystem/types`.
+    pub interface: Cow<'static, str>,
+    /// Such as `[method]descriptor.unlink-file-at`.
+    pub function: Cow<'static, str>,
+    /// What it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Arc<str>>,
+    /// What allowed it.
+    #[serde(flatten)]
+    pub decision: Decision,
+    /// Bytes that are about to leave the guest.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes_out: u64,
+}
+
+/// Whether a host call was let through, and by which rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "decision", content = "rule", rename_all = "snake_case")]
+pub enum Decision {
+    /// Let through: a rule of a grant, such as `grant 7 filesystem 0`, or `harmless` for functions
+    /// that reach nothing outside the sandbox.
+    Allowed(Cow<'static, str>),
+    /// Refused, and why.
+    Denied(Cow<'static, str>),
+}
+
+/// What came of a host call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostCallResult {
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: HostCallOutcome,
+    /// Bytes that came into the guest.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes_in: u64,
+    /// Bytes that left the guest.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes_out: u64,
+    /// How long it took, in nanoseconds.
+    pub duration_ns: u64,
+}
+
+/// How a host call ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", content = "error", rename_all = "snake_case")]
+pub enum HostCallOutcome {
+    /// It did what was asked.
+    Ok,
+    /// The guest got an error of the interface, such as `no-entry`.
+    Error(Cow<'static, str>),
+    /// The call was ended in its midst, so what came of it is not known.
+    Unknown,
+    /// The guest was trapped: a limit, or a fault.
+    Trapped(Cow<'static, str>),
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallEnd {
+    /// How.
+    #[serde(flatten)]
+    pub outcome: CallOutcome,
+    /// Records of this call before this one, its `call_admitted` included.
+    pub records: u64,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum CallOutcome {
+    /// The tool answered.
+    Ok,
+    /// The tool answered that it failed, or trapped.
+    ToolError {
+        /// What it said, cut to 1,000 characters.
+        message: String,
+    },
+    /// A limit ended it.
+    LimitReached(LimitReached),
+    /// Its caller went away, or the host was told to stop.
+    Cancelled,
+    /// The host ended before the call did. Written at the next start.
+    Interrupted,
+    /// The host failed.
+    HostFault {
+        /// What failed: for admins only.
+        message: String,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}

@@ -1,0 +1,1 @@
+//! The records of one call, from *admitted* to *finished*.

@@ -1,0 +1,302 @@
+//! Checked names and numbers, each a type of its own.
+//!
+//! Parsing is the only way in, so a value of these types is always valid. This
+//! module never touches files, clocks or the network.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a text is not a valid identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a valid {kind}: {rule}")]
+pub struct IdError {
+    kind: &'static str,
+    rule: &'static str,
+    /// The text as given, cut to 80 characters.
+    text: String,
+}
+
+impl IdError {
+    fn new(kind: &'static str, rule: &'static str, text: &str) -> Self {
+        Self { kind, rule, text: text.chars().take(80).collect() }
+    }
+}
+
+/// Declares a newtype over a `String` that can only be made by its check.
+macro_rules! checked_name {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let check: fn(&str) -> bool = $check;
+                if check(text) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(IdError::new($kind, $rule, text))
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+
+            fn try_from(text: String) -> Result<Self, IdError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", self.0)
+            }
+        }
+    };
+}
+
+/// 1 to `max` bytes, an ASCII letter or digit first, then those or `extra`.
+fn is_name(text: &str, max: usize, upper: bool, extra: &[u8]) -> bool {
+    let bytes = text.as_bytes();
+    let letter = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || (upper && b.is_ascii_uppercase());
+    (1..=max).contains(&bytes.len())
+        && bytes.first().is_some_and(letter)
+        && bytes.iter().all(|b| letter(b) || extra.contains(b))
+}
+
+checked_name!(
+    /// A package's name: what grants, calls and the log call it.
+    ///
+    /// 1 to 64 of `a-z`, `0-9` and `-`, not beginning with `-`. No underscore, so
+    /// that `package__tool` splits in one way only.
+    PackageName,
+    "package name",
+    "use 1 to 64 of a-z, 0-9 and '-', beginning with a letter or digit",
+    |text| is_name(text, 64, false, b"-")
+);
+
+checked_name!(
+    /// A tool's name within its package.
+    ///
+    /// 1 to 64 of `A-Z`, `a-z`, `0-9`, `_` and `-`, beginning with a letter or digit: what every
+    /// model's API accepts.
+    ToolName,
+    "tool name",
+    "use 1 to 64 of A-Z, a-z, 0-9, '_' and '-', beginning with a letter or digit",
+    |text| is_name(text, 64, true, b"_-")
+);
+
+checked_name!(
+    /// The name of a principal: an agent, admin, auditor or author.
+    ///
+    /// 1 to 64 of `A-Z`, `a-z`, `0-9`, `.`, `_`, `@` and `-`, beginning with a letter or digit.
+    PrincipalId,
+    "principal name",
+    "use 1 to 64 of A-Z, a-z, 0-9, '.', '_', '@' and '-', beginning with a letter or digit",
+    |text| is_name(text, 64, true, b"._@-")
+);
+
+checked_name!(
+    /// The name of a group of agents; written `group:NAME` in a grant.
+    GroupName,
+    "group name",
+    "use 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+    |text| is_name(text, 64, true, b"._-")
+);
+
+/// The SHA-256 of a component's bytes; written `sha256:` and 64 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PackageDigest([u8; 32]);
+
+impl PackageDigest {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        Self(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The 64 hex digits without the `sha256:` prefix: a file name.
+    pub fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Display for PackageDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for PackageDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for PackageDigest {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let error = || IdError::new("package digest", "write sha256: and 64 lower-case hex digits", text);
+        let hex = text.strip_prefix("sha256:").ok_or_else(error)?.as_bytes();
+        if hex.len() != 64 || !hex.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b)) {
+            return Err(error());
+        }
+        let nibble = |b: u8| if b.is_ascii_digit() { b - b'0' } else { b - b'a' + 10 };
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+            *byte = nibble(pair[0]) << 4 | nibble(pair[1]);
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<String> for PackageDigest {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
+}
+
+impl From<PackageDigest> for String {
+    fn from(digest: PackageDigest) -> Self {
+        digest.to_string()
+    }
+}
+
+/// One invocation of a tool: a version 7 UUID, so that ids sort by time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CallId(uuid::Uuid);
+
+impl CallId {
+    /// A new id, unique without coordination.
+    pub fn generate() -> Self {
+        Self(uuid::Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for CallId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        uuid::Uuid::try_parse(text)
+            .map(Self)
+            .map_err(|_| IdError::new("call id", "write a UUID, as `call` printed it", text))
+    }
+}
+
+/// The place of a record in the log. The first is 0; there are no gaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sequence(pub u64);
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of a state of all grants. Each change makes the next; 0 is "no grants yet".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(pub u64);
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of one grant; never used again after a revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GrantId(pub u64);
+
+impl fmt::Display for GrantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for GrantId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        text.parse()
+            .map(Self)
+            .map_err(|_| IdError::new("grant id", "write the number that `grant list` shows", text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_accept_what_their_rule_says_and_refuse_the_rest() {
+        for good in ["a", "web-fetch", "9lives", &"x".repeat(64)] {
+            assert!(good.parse::<PackageName>().is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "A", "a_b", "a/b", "..", "a\0", "ä", &"x".repeat(65)] {
+            assert!(bad.parse::<PackageName>().is_err(), "{bad}");
+        }
+        assert!("Read_file-2".parse::<ToolName>().is_ok());
+        assert!("read.file".parse::<ToolName>().is_err());
+        assert!("group:a".parse::<PrincipalId>().is_err());
+        assert!("ann@example.org".parse::<PrincipalId>().is_ok());
+    }
+
+    #[test]
+    fn a_digest_survives_its_text_form() {
+        let digest = PackageDigest::of(b"");
+        let text = digest.to_string();
+        assert_eq!(text, "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(text.parse::<PackageDigest>(), Ok(digest));
+        assert!(text.to_uppercase().parse::<PackageDigest>().is_err());
+    }
+}

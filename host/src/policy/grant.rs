@@ -1,0 +1,98 @@
+//! What an admin allowed: the checked form of a grant, as plain data.
+//!
+//! Made by [`parse`](super::parse) from a grants file, kept by the database, read by
+//! [`authorize`](super::authorize). Touches no file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, ToolName};
+use crate::limits::Limit;
+
+/// One `[[grant]]` that is in force, bound to the bytes that were approved when it was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Its number.
+    pub id: GrantId,
+    /// The package it is for.
+    pub package: PackageName,
+    /// The approved digest it is bound to. Other bytes under the name get nothing from it.
+    pub digest: PackageDigest,
+    /// What it says.
+    #[serde(flatten)]
+    pub terms: GrantTerms,
+}
+
+/// What a grant says, before it is bound to a digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantTerms {
+    /// Who may use it. Never empty.
+    pub agents: Vec<AgentSelector>,
+    /// Which of the package's tools; `None` means all.
+    pub tools: Option<BTreeSet<ToolName>>,
+    /// The moment from which it is void.
+    pub expires: Option<Timestamp>,
+    /// Limits that differ from the defaults. Durations are in milliseconds.
+    pub limits: BTreeMap<Limit, u64>,
+    /// Folders.
+    pub filesystem: Vec<FilesystemRule>,
+}
+
+/// Whom a grant is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentSelector {
+    /// One agent by name.
+    Agent(PrincipalId),
+    /// Each member of a group.
+    Group(GroupName),
+}
+
+impl fmt::Display for AgentSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AgentSelector::Agent(agent) => agent.fmt(f),
+            AgentSelector::Group(group) => write!(f, "group:{group}"),
+        }
+    }
+}
+
+/// One granted folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesystemRule {
+    /// The folder on the host: absolute, without symlinks, `.` or `..` when it was granted.
+    pub host_path: PathBuf,
+    /// Where the guest sees it: absolute, `/`-separated, no `.` or `..`, no trailing slash.
+    pub guest_path: String,
+    /// What may be done there.
+    pub access: Access,
+    /// The most bytes held under the folder; only for `read-write`.
+    pub quota_bytes: u64,
+    /// The most entries held under the folder; only for `read-write`.
+    pub quota_files: u64,
+}
+
+/// What may be done in a granted folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Read files, list folders, read metadata.
+    Read,
+    /// That, and create, write, rename and delete.
+    ReadWrite,
+}
+
+/// All that is granted at one revision: what [`authorize`](super::authorize) judges by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Policy {
+    /// The number of this state.
+    pub revision: Revision,
+    /// The grants in force, in the order of their ids.
+    pub grants: Vec<Grant>,
+    /// Who is in which group.
+    pub groups: BTreeMap<GroupName, BTreeSet<PrincipalId>>,
+}
