@@ -6,3 +6,4 @@ pub mod parse;
 
 pub use authorize::{AuthorizationRequest, AuthorizedCall, AuthorizedFolder, Denial, authorize};
 pub use grant::{Access, AgentSelector, FilesystemRule, Grant, GrantTerms, Policy};
+pub use parse::{Diagnostic, GrantEntry, GrantsFile, PathCheck, PathProblem, parse_grants};

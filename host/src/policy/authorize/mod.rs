@@ -1,0 +1,303 @@
+//! The one decision: may this agent call this tool now, and with which powers?
+//!
+//! A pure function. It opens nothing, reads no clock, and knows no other module above it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::grant::{AgentSelector, FilesystemRule, Grant, Policy};
+use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Revision, ToolName};
+use crate::limits::{CallLimits, Limit};
+use crate::package::Capability;
+
+/// What is asked of [`authorize`].
+#[derive(Clone, Debug)]
+pub struct AuthorizationRequest<'a> {
+    /// The id that the call will have.
+    pub call: CallId,
+    /// Who asks.
+    pub principal: &'a PrincipalId,
+    /// The package that is called.
+    pub package: &'a PackageName,
+    /// The tool in it. The caller has checked that the package has such a tool.
+    pub tool: &'a ToolName,
+    /// The digest of the package that an admin approved, if any.
+    pub approved: Option<PackageDigest>,
+    /// What the approved component declares by its imports.
+    pub declared: &'a BTreeSet<Capability>,
+    /// The moment of the decision: the later of the clock and the log's last record.
+    pub now: Timestamp,
+}
+
+/// The proof that a call was allowed, with exactly the powers it may use.
+///
+/// Only [`authorize`] makes one, and it can't be deserialised: that would be a second constructor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[must_use]
+pub struct AuthorizedCall {
+    call: CallId,
+    principal: PrincipalId,
+    package: PackageName,
+    digest: PackageDigest,
+    tool: ToolName,
+    revision: Revision,
+    grants: Vec<GrantId>,
+    limits: CallLimits,
+    filesystem: Vec<AuthorizedFolder>,
+}
+
+/// One folder that a call may use, with the rule that says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuthorizedFolder {
+    /// The grant it comes from.
+    pub grant: GrantId,
+    /// The place of the rule in the grant: the first `[[grant.filesystem]]` is 0.
+    pub index: usize,
+    /// The rule.
+    #[serde(flatten)]
+    pub rule: FilesystemRule,
+}
+
+impl AuthorizedFolder {
+    /// The rule's name in the log, such as `grant 7 filesystem 0`.
+    pub fn rule_name(&self) -> String {
+        format!("grant {} filesystem {}", self.grant, self.index)
+    }
+}
+
+impl AuthorizedCall {
+    /// The call's id.
+    pub fn call(&self) -> CallId {
+        self.call
+    }
+
+    /// Who calls.
+    pub fn principal(&self) -> &PrincipalId {
+        &self.principal
+    }
+
+    /// The package called.
+    pub fn package(&self) -> &PackageName {
+        &self.package
+    }
+
+    /// The approved bytes, and no others, may run.
+    pub fn digest(&self) -> PackageDigest {
+        self.digest
+    }
+
+    /// The tool called.
+    pub fn tool(&self) -> &ToolName {
+        &self.tool
+    }
+
+    /// The revision of the grants that allowed it.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The grants that allowed it; never empty.
+    pub fn grants(&self) -> &[GrantId] {
+        &self.grants
+    }
+
+    /// Its bounds.
+    pub fn limits(&self) -> &CallLimits {
+        &self.limits
+    }
+
+    /// Its folders: one for each guest path.
+    pub fn filesystem(&self) -> &[AuthorizedFolder] {
+        &self.filesystem
+    }
+}
+
+/// Why a call was not allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Denial {
+    /// The package's bytes were not approved by an admin.
+    #[error("package {package} is not approved; an admin can run `portcullis package approve {package}`")]
+    NotApproved {
+        /// The package.
+        package: PackageName,
+    },
+    /// No grant of the package names this agent.
+    #[error("no grant of package {package} names agent {principal}")]
+    NotGranted {
+        /// The package.
+        package: PackageName,
+        /// The agent.
+        principal: PrincipalId,
+    },
+    /// Grants name the agent, but other tools.
+    #[error("the grants of package {package} for agent {principal} do not name tool {tool}")]
+    ToolNotGranted {
+        /// The package.
+        package: PackageName,
+        /// The agent.
+        principal: PrincipalId,
+        /// The tool.
+        tool: ToolName,
+    },
+    /// The grants that would allow it were made for other bytes.
+    #[error(
+        "the grants of package {package} were made for other bytes than those approved; apply them again"
+    )]
+    OtherBytes {
+        /// The package.
+        package: PackageName,
+    },
+    /// The grants that would allow it have expired.
+    #[error("grant {grant} expired at {expires}")]
+    Expired {
+        /// The grant that expired last.
+        grant: GrantId,
+        /// When.
+        expires: Timestamp,
+    },
+}
+
+/// Decides. Effective power = declared by the component ∩ granted by an admin ∩ allowed to this agent.
+///
+/// All grants that match add up: their folders are united (where two give the same guest path, the
+/// wider access, then the larger quota wins), and each limit is the largest that a matching grant
+/// gives, a grant that is silent giving the default. No limit and no quota is above its ceiling,
+/// whatever a stored grant says.
+///
+/// # Errors
+/// A [`Denial`] that names what is missing.
+pub fn authorize(request: &AuthorizationRequest<'_>, policy: &Policy) -> Result<AuthorizedCall, Denial> {
+    let Some(approved) = request.approved else {
+        return Err(Denial::NotApproved { package: request.package.clone() });
+    };
+    let grants = matching(request, policy, approved)?;
+    Ok(AuthorizedCall {
+        call: request.call,
+        principal: request.principal.clone(),
+        package: request.package.clone(),
+        digest: approved,
+        tool: request.tool.clone(),
+        revision: policy.revision,
+        grants: grants.iter().map(|grant| grant.id).collect(),
+        limits: united_limits(&grants),
+        filesystem: if request.declared.contains(&Capability::Filesystem) {
+            united_folders(&grants)
+        } else {
+            Vec::new()
+        },
+    })
+}
+
+/// The grants that allow the call: never empty. Each step narrows, and names itself if nothing is left.
+fn matching<'p>(
+    request: &AuthorizationRequest<'_>,
+    policy: &'p Policy,
+    approved: PackageDigest,
+) -> Result<Vec<&'p Grant>, Denial> {
+    let (package, principal, tool) = (request.package, request.principal, request.tool);
+    let mut grants: Vec<&Grant> = policy
+        .grants
+        .iter()
+        .filter(|grant| grant.package == *package && names_agent(grant, principal, policy))
+        .collect();
+    if grants.is_empty() {
+        return Err(Denial::NotGranted { package: package.clone(), principal: principal.clone() });
+    }
+    grants.retain(|grant| grant.terms.tools.as_ref().is_none_or(|tools| tools.contains(tool)));
+    if grants.is_empty() {
+        let (package, principal, tool) = (package.clone(), principal.clone(), tool.clone());
+        return Err(Denial::ToolNotGranted { package, principal, tool });
+    }
+    grants.retain(|grant| grant.digest == approved);
+    let last_to_expire = grants
+        .iter()
+        .filter_map(|grant| grant.terms.expires.map(|expires| (expires, grant.id)))
+        .max_by_key(|(expires, grant)| (*expires, std::cmp::Reverse(*grant)));
+    grants.retain(|grant| grant.terms.expires.is_none_or(|expires| request.now < expires));
+    match (grants.is_empty(), last_to_expire) {
+        (false, _) => Ok(grants),
+        (true, Some((expires, grant))) => Err(Denial::Expired { grant, expires }),
+        (true, None) => Err(Denial::OtherBytes { package: package.clone() }),
+    }
+}
+
+fn names_agent(grant: &Grant, principal: &PrincipalId, policy: &Policy) -> bool {
+    grant.terms.agents.iter().any(|selector| match selector {
+        AgentSelector::Agent(agent) => agent == principal,
+        AgentSelector::Group(group) => {
+            policy.groups.get(group).is_some_and(|members| members.contains(principal))
+        }
+    })
+}
+
+/// Each limit is the largest that one of the grants gives, a silent grant giving the default.
+fn united_limits(grants: &[&Grant]) -> CallLimits {
+    let mut limits = CallLimits::default();
+    for limit in Limit::ALL {
+        let row = limit.row();
+        let value = grants
+            .iter()
+            .map(|grant| grant.terms.limits.get(&limit).copied().unwrap_or(row.default).min(row.ceiling))
+            .max()
+            .unwrap_or(row.default);
+        set_limit(&mut limits, limit, value);
+    }
+    limits
+}
+
+/// Sets the field of a limit. Those that a grant can't set have none.
+fn set_limit(limits: &mut CallLimits, limit: Limit, value: u64) {
+    match limit {
+        Limit::Fuel => limits.fuel = value,
+        Limit::WallTime => limits.wall_time = Duration::from_millis(value),
+        Limit::Memory => limits.memory = value,
+        Limit::TableElements => limits.table_elements = value,
+        Limit::HostCalls => limits.host_calls = value,
+        Limit::CopiedBytes => limits.copied_bytes = value,
+        Limit::Resources => limits.resources = value,
+        Limit::Output => limits.output = value,
+        Limit::Stdio => limits.stdio = value,
+        Limit::OpenFiles => limits.open_files = value,
+        Limit::DirectoryEntries => limits.directory_entries = value,
+        Limit::RandomBytes => limits.random_bytes = value,
+        Limit::Instances
+        | Limit::Stack
+        | Limit::FileBytes
+        | Limit::Files
+        | Limit::Concurrency
+        | Limit::ComponentBytes
+        | Limit::Functions
+        | Limit::Types
+        | Limit::Imports
+        | Limit::Modules => {}
+    }
+}
+
+/// One folder for each guest path, in the order of the guest paths: the rule with the wider access,
+/// then the larger quota in bytes, then in files; of equals, the first.
+fn united_folders(grants: &[&Grant]) -> Vec<AuthorizedFolder> {
+    let mut folders: BTreeMap<&str, AuthorizedFolder> = BTreeMap::new();
+    let width = |rule: &FilesystemRule| (rule.access, rule.quota_bytes, rule.quota_files);
+    for grant in grants {
+        for (index, rule) in grant.terms.filesystem.iter().enumerate() {
+            let bounded = FilesystemRule {
+                quota_bytes: rule.quota_bytes.min(Limit::FileBytes.row().ceiling),
+                quota_files: rule.quota_files.min(Limit::Files.row().ceiling),
+                ..rule.clone()
+            };
+            let earlier = folders.get(rule.guest_path.as_str());
+            if earlier.is_none_or(|earlier| width(&bounded) > width(&earlier.rule)) {
+                let folder = AuthorizedFolder { grant: grant.id, index, rule: bounded };
+                folders.insert(&rule.guest_path, folder);
+            }
+        }
+    }
+    folders.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,0 @@
-//! Grants files: TOML text to checked terms, with errors that point at line and key.

@@ -1,0 +1,375 @@
+//! One `[[grant]]`: each key checked, each error placed. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use jiff::Timestamp;
+
+use super::paths::PathCheck;
+use super::reader::{Keys, Node, Reader, Table};
+use super::values::{self, Problem, nearest, quoted};
+use super::{FoldersOfPackages, GrantEntry, Groups};
+use crate::ids::{GroupName, PackageName, ToolName};
+use crate::limits::Limit;
+use crate::policy::grant::{Access, AgentSelector, FilesystemRule, GrantTerms};
+
+/// The most folders of one grant.
+const FOLDERS_PER_GRANT_MAX: usize = 64;
+
+/// The most groups that are looked at to guess which one was meant.
+const NEAR_GROUPS_MAX: usize = 1_000;
+
+const GRANT_KEYS: Keys<'static> = Keys {
+    known: &["package", "agents", "tools", "expires", "limits", "filesystem"],
+    later: &[
+        "calls_max",
+        "http",
+        "keyvalue",
+        "config",
+        "secrets",
+        "log",
+        "clock",
+        "random",
+        "tcp",
+        "dns",
+        "name",
+        "names",
+    ],
+};
+
+const FILESYSTEM_KEYS: Keys<'static> =
+    Keys { known: &["host_path", "guest_path", "access", "quota", "files_max"], later: &[] };
+
+/// Limits of the design whose capability does not exist yet.
+const LATER_LIMITS: [&str; 10] = [
+    "kv_bytes",
+    "kv_keys",
+    "http_requests",
+    "http_bytes_in",
+    "http_bytes_out",
+    "connections",
+    "depth",
+    "fan_out",
+    "compile_time",
+    "compile_memory",
+];
+
+/// Reads one grant. `None` if it had an error, which then is noted.
+pub(super) fn read_grant(
+    reader: &mut Reader<'_>,
+    node: &Node<'_, '_>,
+    groups: &Groups,
+    paths: &dyn PathCheck,
+    folders: &mut FoldersOfPackages,
+) -> Option<GrantEntry> {
+    let table = reader.table(node)?;
+    reader.check_keys(&table, GRANT_KEYS);
+    let package_node = reader.required(&table, "package");
+    let package = package_node.as_ref().and_then(|node| reader.parsed::<PackageName>(node));
+    let agents = reader.required(&table, "agents").and_then(|node| read_agents(reader, &node, groups));
+    let tool_spans = table.child("tools").map(|node| read_tools(reader, &node));
+    let expires = table.child("expires").and_then(|node| read_expires(reader, &node));
+    let limits = table.child("limits").map(|node| read_limits(reader, &node)).unwrap_or_default();
+    let filesystem = table
+        .child("filesystem")
+        .map(|node| read_folders(reader, &node, package.as_ref(), paths, folders))
+        .unwrap_or_default();
+    Some(GrantEntry {
+        package: package?,
+        terms: GrantTerms {
+            agents: agents?,
+            tools: tool_spans.as_ref().map(|spans| spans.keys().cloned().collect()),
+            expires,
+            limits,
+            filesystem,
+        },
+        span: package_node?.span,
+        tool_spans: tool_spans.unwrap_or_default(),
+    })
+}
+
+fn read_agents(reader: &mut Reader<'_>, node: &Node<'_, '_>, groups: &Groups) -> Option<Vec<AgentSelector>> {
+    let items = reader.list(node)?;
+    if items.is_empty() {
+        let help = r#"name who may use it: agents = ["researcher", "group:analysts"]"#;
+        reader.report_node(node, Problem::new("`agents` is empty, so the grant would be for nobody", help));
+    }
+    let mut agents = Vec::new();
+    let mut seen = BTreeSet::new();
+    for item in items {
+        if reader.is_full() {
+            break;
+        }
+        let Some(text) = reader.string(&item) else { continue };
+        let Some(selector) = read_selector(reader, &item, text, groups) else { continue };
+        if seen.insert(selector.clone()) {
+            agents.push(selector);
+        } else {
+            reader.report_node(&item, Problem::new(format!("{selector} is named twice"), "leave one out"));
+        }
+    }
+    Some(agents)
+}
+
+fn read_selector(
+    reader: &mut Reader<'_>,
+    item: &Node<'_, '_>,
+    text: &str,
+    groups: &Groups,
+) -> Option<AgentSelector> {
+    let Some(name) = text.strip_prefix("group:") else {
+        return reader.parsed(item).map(AgentSelector::Agent);
+    };
+    let group = name.parse::<GroupName>().map_err(|error| Problem::new(error.to_string(), ""));
+    let group = reader.keep(item, group)?;
+    if groups.contains_key(&group) {
+        return Some(AgentSelector::Group(group));
+    }
+    let help = nearest(name, groups.keys().take(NEAR_GROUPS_MAX).map(GroupName::as_str)).map_or_else(
+        || format!("add it to this file: [groups] {name} = [\"…\"]"),
+        |near| format!("did you mean `group:{near}`?"),
+    );
+    reader.report_node(item, Problem::new(format!("group {name} is not in this file's [groups]"), &help));
+    None
+}
+
+fn read_tools(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> BTreeMap<ToolName, Range<usize>> {
+    let mut tools = BTreeMap::new();
+    let Some(items) = reader.list(node) else { return tools };
+    if items.is_empty() {
+        let help = "leave `tools` out to grant all tools of the package";
+        reader.report_node(node, Problem::new("`tools` is empty, so the grant would allow nothing", help));
+    }
+    for item in items {
+        let Some(tool) = reader.parsed::<ToolName>(&item) else { continue };
+        if tools.insert(tool.clone(), item.span.clone()).is_some() {
+            reader.report_node(&item, Problem::new(format!("{tool} is named twice"), "leave one out"));
+        }
+    }
+    tools
+}
+
+fn read_expires(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<Timestamp> {
+    let date_time = reader.date_time(node)?;
+    reader.keep(node, values::moment(date_time))
+}
+
+fn read_limits(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> BTreeMap<Limit, u64> {
+    let mut limits = BTreeMap::new();
+    let Some(table) = reader.table(node) else { return limits };
+    for (name, span, value) in table.children() {
+        match Limit::ALL.into_iter().find(|limit| limit.name() == name) {
+            Some(limit) if limit.row().grantable => {
+                if let Some(number) = read_bounded(reader, &value, limit) {
+                    limits.insert(limit, number);
+                }
+            }
+            Some(limit) => reader.report(span, &value.key, not_grantable(limit)),
+            None => reader.report(span, &value.key, unknown_limit(name)),
+        }
+    }
+    limits
+}
+
+fn not_grantable(limit: Limit) -> Problem {
+    let help = if matches!(limit, Limit::FileBytes | Limit::Files) {
+        "it belongs to a folder: use `quota` or `files_max` in [[grant.filesystem]]"
+    } else {
+        "it is the same for all packages of this host"
+    };
+    Problem::new(format!("`{limit}` can't be set by a grant"), help)
+}
+
+fn unknown_limit(name: &str) -> Problem {
+    if LATER_LIMITS.contains(&name) {
+        let help = "leave it out: what is not enforced is not accepted";
+        return Problem::new(format!("`{name}` is not supported by this version"), help);
+    }
+    let known: Vec<&str> =
+        Limit::ALL.into_iter().filter(|limit| limit.row().grantable).map(Limit::name).collect();
+    let help = nearest(name, known.iter().copied()).map_or_else(
+        || format!("known limits: {}", known.join(", ")),
+        |near| format!("did you mean `{near}`?"),
+    );
+    Problem::new(format!("unknown limit {}", quoted(name)), &help)
+}
+
+/// A number above 0 and up to the ceiling of the limit, written as its unit asks.
+fn read_bounded(reader: &mut Reader<'_>, node: &Node<'_, '_>, limit: Limit) -> Option<u64> {
+    let row = limit.row();
+    let name = node.key.rsplit('.').next().unwrap_or_default();
+    let number = match (row.unit, node.value.as_str()) {
+        ("bytes", Some(text)) => reader.keep(node, values::size(text)),
+        ("milliseconds", Some(text)) => reader.keep(node, values::duration_ms(text)),
+        ("milliseconds", None) => {
+            let help = r#"write it as text with its unit: "500ms", "5s", "2m" or "1h""#;
+            reader.report_node(node, Problem::new(format!("`{name}` is a duration"), help));
+            None
+        }
+        ("bytes", None) if !node.value.is_integer() => {
+            reader.wrong_type(node, r#"a number of bytes or a size such as "64MiB""#);
+            None
+        }
+        _ => reader.integer(node),
+    }?;
+    if number == 0 {
+        let message = format!("`{name}` is 0, which would allow nothing");
+        reader.report_node(node, Problem::new(message, "write at least 1, or leave it out for the default"));
+        return None;
+    }
+    if number > row.ceiling {
+        let (unit, ceiling) = (row.unit, row.ceiling);
+        let message = format!("`{name}` is {number} {unit}, above the ceiling of {ceiling}");
+        reader.report_node(
+            node,
+            Problem::new(message, &format!("write at most {}", shown(limit, row.ceiling))),
+        );
+        return None;
+    }
+    Some(number)
+}
+
+/// A value of a limit as a grants file would write it.
+fn shown(limit: Limit, value: u64) -> String {
+    match limit.row().unit {
+        "bytes" if value.is_multiple_of(1 << 40) => format!("\"{}TiB\"", value >> 40),
+        "bytes" if value.is_multiple_of(1 << 30) => format!("\"{}GiB\"", value >> 30),
+        "bytes" if value.is_multiple_of(1 << 20) => format!("\"{}MiB\"", value >> 20),
+        "bytes" if value.is_multiple_of(1 << 10) => format!("\"{}KiB\"", value >> 10),
+        "milliseconds" if value.is_multiple_of(60_000) => format!("\"{}m\"", value / 60_000),
+        "milliseconds" if value.is_multiple_of(1_000) => format!("\"{}s\"", value / 1_000),
+        "milliseconds" => format!("\"{value}ms\""),
+        _ => value.to_string(),
+    }
+}
+
+fn read_folders(
+    reader: &mut Reader<'_>,
+    node: &Node<'_, '_>,
+    package: Option<&PackageName>,
+    paths: &dyn PathCheck,
+    folders: &mut FoldersOfPackages,
+) -> Vec<FilesystemRule> {
+    let items = reader.tables(node);
+    if items.len() > FOLDERS_PER_GRANT_MAX {
+        let message = format!("the grant has {} folders, at most {FOLDERS_PER_GRANT_MAX}", items.len());
+        reader.report_node(node, Problem::new(message, "grant a folder that contains several of them"));
+        return Vec::new();
+    }
+    let mut rules: Vec<FilesystemRule> = Vec::new();
+    let mut guest_paths = BTreeSet::new();
+    for item in items {
+        let Some(table) = reader.table(&item) else { continue };
+        let Some(rule) = read_folder(reader, &table, paths) else { continue };
+        if !guest_paths.insert(rule.guest_path.clone()) {
+            let problem = Problem::new(
+                format!("{} is given twice in this grant", quoted(&rule.guest_path)),
+                "leave one out",
+            );
+            report_child(reader, &table, "guest_path", problem);
+            continue;
+        }
+        if let Some(package) = package {
+            let noted = folders.note(package, &rule.guest_path, &rule.host_path, &item.key);
+            if let Err(problem) = noted {
+                report_child(reader, &table, "host_path", problem);
+            }
+        }
+        for earlier in &rules {
+            if let Some(problem) = overlap(earlier, &rule).or_else(|| overlap(&rule, earlier)) {
+                report_child(reader, &table, "host_path", problem);
+            }
+        }
+        rules.push(rule);
+    }
+    rules
+}
+
+fn report_child(reader: &mut Reader<'_>, table: &Table<'_, '_>, name: &str, problem: Problem) {
+    let span = table.child(name).map_or_else(|| table.span.clone(), |node| node.span);
+    reader.report(span, &table.key_of(name), problem);
+}
+
+/// Why `inner` can't be enforced beside `outer` in one grant, if it can't.
+///
+/// Guest paths may nest, since the guest's library takes the longest that fits and each is a handle
+/// of its own. Host folders may nest unless the outer one is writable: then what the inner rule says
+/// (its access, its quota, or the quota of the outer one) could be got around by the other path.
+fn overlap(outer: &FilesystemRule, inner: &FilesystemRule) -> Option<Problem> {
+    let writable = match outer.access {
+        Access::Read => false,
+        Access::ReadWrite => true,
+    };
+    (writable && inner.host_path.starts_with(&outer.host_path)).then(|| {
+        let message = format!(
+            "{} lies inside {}, which {} lets the tool write: access and quota could not be enforced",
+            quoted(&inner.host_path.to_string_lossy()),
+            quoted(&outer.host_path.to_string_lossy()),
+            quoted(&outer.guest_path)
+        );
+        Problem::new(message, "grant folders that do not overlap, or give the outer one access = \"read\"")
+    })
+}
+
+fn read_folder(
+    reader: &mut Reader<'_>,
+    table: &Table<'_, '_>,
+    paths: &dyn PathCheck,
+) -> Option<FilesystemRule> {
+    reader.check_keys(table, FILESYSTEM_KEYS);
+    let host_path = reader.required(table, "host_path").and_then(|node| {
+        let text = reader.string(&node)?;
+        let checked = paths.check(text).map_err(|problem| Problem::new(problem.to_string(), problem.help()));
+        reader.keep(&node, checked)
+    });
+    let guest_path = reader.required(table, "guest_path").and_then(|node| {
+        let text = reader.string(&node)?;
+        reader.keep(&node, values::guest_path(text))
+    });
+    let access = reader.required(table, "access").and_then(|node| read_access(reader, &node));
+    let quota_bytes = read_quota(reader, table, "quota", Limit::FileBytes, access);
+    let quota_files = read_quota(reader, table, "files_max", Limit::Files, access);
+    Some(FilesystemRule {
+        host_path: host_path?,
+        guest_path: guest_path?,
+        access: access?,
+        quota_bytes: quota_bytes?,
+        quota_files: quota_files?,
+    })
+}
+
+fn read_access(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<Access> {
+    let text = reader.string(node)?;
+    let access = match text {
+        "read" => Ok(Access::Read),
+        "read-write" => Ok(Access::ReadWrite),
+        _ => Err(Problem::new(
+            format!("{} is not an access", quoted(text)),
+            r#"write access = "read" or access = "read-write""#,
+        )),
+    };
+    reader.keep(node, access)
+}
+
+/// A quota: for a folder that can be written, its value or the default; for another one 0, and it
+/// is an error to give one.
+fn read_quota(
+    reader: &mut Reader<'_>,
+    table: &Table<'_, '_>,
+    name: &str,
+    limit: Limit,
+    access: Option<Access>,
+) -> Option<u64> {
+    let given = table.child(name).map(|node| (read_bounded(reader, &node, limit), node));
+    match (access?, given) {
+        (Access::ReadWrite, Some((number, _))) => number,
+        (Access::ReadWrite, None) => Some(limit.row().default),
+        (Access::Read, None) => Some(0),
+        (Access::Read, Some((_, node))) => {
+            let message = format!("`{name}` is unenforceable where nothing can be written");
+            reader
+                .report_node(&node, Problem::new(message, "leave it out, or write access = \"read-write\""));
+            None
+        }
+    }
+}
