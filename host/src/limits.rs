@@ -53,7 +53,8 @@ pub enum Limit {
     Functions,
     /// Types in a component. Refused at registration.
     Types,
-    /// Imports of a component. Refused at registration.
+    /// Imports of a component and of the modules in it. Refused at registration. A Python component has
+    /// over a thousand.
     Imports,
     /// Core modules and nested components in a component. Refused at registration.
     Modules,
@@ -145,7 +146,7 @@ impl Limit {
             Limit::ComponentBytes => ("bytes", 64 * MIB, 64 * MIB, RefusedAtRegistration, false),
             Limit::Functions => ("functions", 200_000, 200_000, RefusedAtRegistration, false),
             Limit::Types => ("types", 10_000, 10_000, RefusedAtRegistration, false),
-            Limit::Imports => ("imports", 1_000, 1_000, RefusedAtRegistration, false),
+            Limit::Imports => ("imports", 10_000, 10_000, RefusedAtRegistration, false),
             Limit::Modules => ("modules", 128, 128, RefusedAtRegistration, false),
         };
         LimitRow { limit: self, unit, default, ceiling, effect, grantable }

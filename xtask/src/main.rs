@@ -1,1 +1,69 @@
-fn main(){}
+//! The project's chores: `cargo xtask help` lists them.
+//!
+//! Each chore is a module with one public function. Nothing here is part of the product, and the
+//! product needs nothing of it.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "chores talk to whoever runs them")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a build tool starts processes and owns the files of the repository"
+)]
+
+mod bench;
+mod demo;
+mod folders;
+mod guests;
+mod process;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use folders::Folders;
+
+/// Each chore with its options and what it does. `tidy` holds the documentation to this list.
+const CHORES: [(&str, &str, &str); 5] = [
+    ("demo", "", "build everything, and walk through the whole path with real files in target/demo"),
+    ("test", "", "build the guests, then run all tests; the last line is the test runner's own"),
+    ("guests", "", "build the example tools and the tests' guests into target/guests"),
+    ("bench", "[NAME] [--json]", "run the benchmarks, or those whose name contains NAME"),
+    ("tidy", "[--update-wit]", "check the rules of the repository that no compiler checks"),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<()> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{}", help());
+            Ok(())
+        }
+        ["demo"] => demo::demo(&Folders::find()?),
+        ["test"] => test::test(&Folders::find()?),
+        ["guests"] => guests::guests(&Folders::find()?),
+        ["bench", options @ ..] => bench::bench(&Folders::find()?, &bench::Options::parse(options)?),
+        ["tidy"] => tidy::tidy(&Folders::find()?),
+        ["tidy", "--update-wit"] => tidy::update_wit(&Folders::find()?),
+        [chore, options @ ..] if CHORES.iter().any(|(name, ..)| name == chore) => {
+            bail!("`{chore}` does not take `{}`\n\n{}", options.join(" "), help())
+        }
+        [chore, ..] => bail!("there is no chore `{chore}`\n\n{}", help()),
+    }
+}
+
+fn help() -> String {
+    let lines = CHORES.map(|(name, options, what)| format!("  {:<22} {what}", format!("{name} {options}")));
+    format!("cargo xtask CHORE\n\n{}", lines.join("\n"))
+}

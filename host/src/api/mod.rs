@@ -1,1 +1,19 @@
-//! To come.
+//! Protocols: from a request to a call of the [`Host`](crate::gateway::Host), and from its errors to answers.
+//!
+//! Decides nothing: who may do what is decided below. It bounds what comes in, and ends a call whose
+//! client went away.
+
+pub mod http;
+pub mod messages;
+mod packages;
+pub mod problem;
+pub mod serve;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+pub use axum::Router;
+pub use axum::body::Body;
+pub use http::{Stopping, router};
+pub use problem::{ErrorKind, Problem};
+pub use serve::serve;

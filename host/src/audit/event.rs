@@ -34,7 +34,11 @@ pub enum Event {
         pid: u32,
     },
     /// The host let the folder go in good order: nothing is in flight, and the log ends well.
-    HostStopped,
+    HostStopped {
+        /// The latest time of any record so far. The next host goes on from it without reading the
+        /// whole log, so that an expired grant stays expired when the clock is set back.
+        latest: Timestamp,
+    },
     /// The log did not end well, and was mended at start.
     Recovered {
         /// Bytes of the torn tail that were moved out of the log; 0 if it ended at a line's end.
@@ -167,6 +171,29 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The call that the record belongs to, if it belongs to one.
+    pub fn call(&self) -> Option<CallId> {
+        match self {
+            Event::CallDenied { call, .. } => Some(*call),
+            Event::CallAdmitted { context, .. }
+            | Event::HostCall { context, .. }
+            | Event::EffectAttempted { context, .. }
+            | Event::EffectFinished { context, .. }
+            | Event::CallFinished { context, .. } => Some(context.call),
+            Event::HostStarted { .. }
+            | Event::HostStopped { .. }
+            | Event::Recovered { .. }
+            | Event::PackageAdded { .. }
+            | Event::PackageRefused { .. }
+            | Event::PackageApproved { .. }
+            | Event::PackageRemoved { .. }
+            | Event::ArtifactRefused { .. }
+            | Event::GrantsChanged { .. } => None,
+        }
+    }
+}
+
 /// Who calls what, by whose leave: the same in every record of one call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallContext {
@@ -284,6 +311,11 @@ pub enum CallOutcome {
         /// What it said, cut to 1,000 characters.
         message: String,
     },
+    /// The arguments did not fit the tool's schema.
+    BadInput {
+        /// What did not fit, cut to 1,000 bytes.
+        message: String,
+    },
     /// A limit ended it.
     LimitReached(LimitReached),
     /// Its caller went away, or the host was told to stop.
@@ -300,4 +332,26 @@ pub enum CallOutcome {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+impl Event {
+    /// The revision of the grants that it speaks of.
+    pub fn revision(&self) -> Option<Revision> {
+        match self {
+            Event::GrantsChanged { revision, .. } | Event::CallDenied { revision, .. } => Some(*revision),
+            Event::CallAdmitted { context, .. }
+            | Event::HostCall { context, .. }
+            | Event::EffectAttempted { context, .. }
+            | Event::EffectFinished { context, .. }
+            | Event::CallFinished { context, .. } => Some(context.revision),
+            Event::HostStarted { .. }
+            | Event::HostStopped { .. }
+            | Event::Recovered { .. }
+            | Event::PackageAdded { .. }
+            | Event::PackageRefused { .. }
+            | Event::PackageApproved { .. }
+            | Event::PackageRemoved { .. }
+            | Event::ArtifactRefused { .. } => None,
+        }
+    }
 }

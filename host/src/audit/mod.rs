@@ -1,6 +1,28 @@
 //! The log: a closed enum of events, one writer, recovery, reading.
 //!
 //! Records of effects reach the kernel before the effect; an answer leaves after its records are
-//! on disk. When the log can't be written, calls are refused.
+//! on disk. When the log can't be written, calls are refused: the first error of a write or a sync
+//! poisons the log for good, and a failed sync is never tried again on that file.
+//!
+//! One process owns the folder, and its caller sees to that; any number may read. The way of a
+//! record: [`Recorder`] or [`Log::append`] → a bounded queue → the writer's thread, which numbers
+//! and writes → the syncer's thread, whose one `fdatasync` serves all who wait.
+//!
+//! Nothing here decides, redacts secrets or escapes text for people: a record holds what it was
+//! given, cut to a bound, as JSON.
 
+mod bell;
 pub mod event;
+mod line;
+mod log;
+pub mod query;
+mod recorder;
+mod recovery;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use line::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
+pub use log::{Clock, Log, LogError, LogOptions};
+pub use recorder::{Durability, RECORDER_UNITS_MAX, Recorder};

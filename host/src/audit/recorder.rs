@@ -1,1 +1,207 @@
 //! The records of one call, from *admitted* to *finished*.
+//!
+//! Each running call owns one recorder. Records without an effect are buffered; an attempt takes
+//! them along to the kernel before the effect may happen. The last record has its room in the queue
+//! from the beginning, so that no way of ending a call leaves it open.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::event::{Attempt, CallContext, CallEnd, CallOutcome, HostCall, HostCallResult};
+use super::line::{self, CallEntry, CallText};
+use super::log::{Handle, LogError, Running};
+use super::writer::{Ack, Body, Message};
+use crate::ids::Sequence;
+use crate::limits::Usage;
+
+/// When a recorder tries to hand its records over.
+const HAND_OVER_UNITS: u32 = 512;
+
+/// The most that a recorder may hold, in units of a record or 256 bytes of its text (about 2 MiB)
+/// before it says [`LogError::Overloaded`].
+pub const RECORDER_UNITS_MAX: u32 = 8_192;
+
+/// What a call's answer waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing: its records are queued, and on disk about a second later. A crash may lose them.
+    Relaxed,
+    /// The disk has all its records.
+    #[default]
+    Committed,
+}
+
+/// Takes the records of one call. Dropped unfinished, it records the call as cancelled.
+#[derive(Debug)]
+#[must_use]
+pub struct Recorder {
+    handle: Arc<Handle>,
+    call: Arc<CallText>,
+    entries: Vec<(Timestamp, CallEntry)>,
+    /// What `entries` weighs.
+    units: u32,
+    /// Records so far, those in `entries` included.
+    records: u64,
+    /// The room of the last record; none once that is queued.
+    last_room: Option<OwnedSemaphorePermit>,
+    /// Goes after the last record is queued, so that closing the log waits for that.
+    _running: Running,
+}
+
+impl Recorder {
+    pub(super) fn new(
+        handle: Arc<Handle>,
+        call: Arc<CallText>,
+        last_room: OwnedSemaphorePermit,
+        running: Running,
+    ) -> Self {
+        Self {
+            handle,
+            call,
+            entries: Vec::new(),
+            units: 0,
+            records: 1,
+            last_room: Some(last_room),
+            _running: running,
+        }
+    }
+
+    /// Who calls what.
+    pub fn context(&self) -> &Arc<CallContext> {
+        self.call.context()
+    }
+
+    /// Records a host call without an effect, or one that was denied. Never waits: it is buffered, and
+    /// handed over from time to time if the queue has room. The record is kept even on an error.
+    ///
+    /// # Errors
+    /// [`LogError::Poisoned`] if the log failed, [`LogError::Overloaded`] if more than
+    /// [`RECORDER_UNITS_MAX`] are held. The caller must end the call, or, if overloaded, wait for
+    /// [`Recorder::flush`] before the guest goes on.
+    pub fn observe(&mut self, call: HostCall) -> Result<(), LogError> {
+        self.push(CallEntry::HostCall(call));
+        if self.units >= HAND_OVER_UNITS {
+            self.try_hand_over();
+        }
+        self.handle.check_failure()?;
+        if self.units > RECORDER_UNITS_MAX { Err(LogError::Overloaded) } else { Ok(()) }
+    }
+
+    /// Whether records pile up because the queue is full. Async host calls, and the callback of the
+    /// epoch, then wait for [`Recorder::flush`], so that a flood slows down its maker.
+    pub fn is_behind(&self) -> bool {
+        self.units >= HAND_OVER_UNITS
+    }
+
+    /// Waits until the queue has room for the buffered records, and hands them over. Does not wait for
+    /// the disk. Dropped while it waits, it has changed nothing.
+    ///
+    /// # Errors
+    /// [`LogError`]: the caller must end the call.
+    pub async fn flush(&mut self) -> Result<(), LogError> {
+        if self.entries.is_empty() {
+            return self.handle.check_failure();
+        }
+        let room = self.handle.room(self.units).await?;
+        let message = self.take_entries(None);
+        self.handle.send(message, room);
+        Ok(())
+    }
+
+    /// Records that an effect is about to happen, and returns once the kernel has that record and all
+    /// before it. Only then may the effect happen. Dropped while it waits, the record may be in the
+    /// log: an attempt without outcome, which reads "unknown".
+    ///
+    /// # Errors
+    /// [`LogError`]: the effect must not happen, and the caller must end the call.
+    pub async fn attempt(&mut self, attempt: Attempt) -> Result<Sequence, LogError> {
+        let mut entry = CallEntry::EffectAttempted(attempt);
+        line::bound(&mut entry);
+        let time = self.handle.now();
+        let room = self.handle.room(self.units.saturating_add(line::units(&entry))).await?;
+        self.push_at(time, entry);
+        let (ack, answer) = oneshot::channel();
+        let message = self.take_entries(Some(Ack::Written(ack)));
+        self.handle.send(message, room);
+        self.handle.answer(answer).await
+    }
+
+    /// Records what came of an attempt. Buffered: each follows an attempt, which empties the buffer,
+    /// so these are never many.
+    pub fn effect_finished(&mut self, attempt: Sequence, result: HostCallResult) {
+        self.push(CallEntry::EffectFinished { attempt, result });
+    }
+
+    /// Records the call's end. With [`Durability::Committed`] it returns the place of that record once
+    /// the call's records are on disk; with [`Durability::Relaxed`] at once, without a place. Dropped
+    /// while it waits, the record is queued all the same.
+    ///
+    /// # Errors
+    /// [`LogError`]: the answer must not leave.
+    pub async fn finish(
+        mut self,
+        outcome: CallOutcome,
+        usage: Usage,
+        durability: Durability,
+    ) -> Result<Option<Sequence>, LogError> {
+        match durability {
+            Durability::Relaxed => {
+                self.end(outcome, usage, None);
+                self.handle.check_failure().map(|()| None)
+            }
+            Durability::Committed => {
+                let (ack, answer) = oneshot::channel();
+                self.end(outcome, usage, Some(Ack::Durable(ack)));
+                self.handle.answer(answer).await.map(Some)
+            }
+        }
+    }
+
+    /// Records the call's end without waiting for anything, in the room that was reserved for it.
+    pub fn cancel(mut self, outcome: CallOutcome, usage: Usage) {
+        self.end(outcome, usage, None);
+    }
+
+    /// Queues the last record, once. What is still buffered goes with it without room of its own: it
+    /// is bounded by [`RECORDER_UNITS_MAX`].
+    fn end(&mut self, outcome: CallOutcome, usage: Usage, ack: Option<Ack>) {
+        let Some(room) = self.last_room.take() else { return };
+        let end = CallEnd { outcome, records: self.records, usage };
+        self.push(CallEntry::Finished(end));
+        let message = Message { units: 1, ..self.take_entries(ack) };
+        self.handle.send(message, room);
+    }
+
+    fn push(&mut self, mut entry: CallEntry) {
+        line::bound(&mut entry);
+        self.push_at(self.handle.now(), entry);
+    }
+
+    fn push_at(&mut self, time: Timestamp, entry: CallEntry) {
+        self.units = self.units.saturating_add(line::units(&entry));
+        self.records += 1;
+        self.entries.push((time, entry));
+    }
+
+    fn try_hand_over(&mut self) {
+        if let Some(room) = self.handle.try_room(self.units) {
+            let message = self.take_entries(None);
+            self.handle.send(message, room);
+        }
+    }
+
+    /// All that is buffered, as one message.
+    fn take_entries(&mut self, ack: Option<Ack>) -> Message {
+        let entries = std::mem::take(&mut self.entries);
+        let units = std::mem::take(&mut self.units);
+        Message { body: Body::Call { call: Arc::clone(&self.call), entries }, ack, units }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.end(CallOutcome::Cancelled, Usage::default(), None);
+    }
+}

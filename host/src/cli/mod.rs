@@ -1,1 +1,111 @@
-//! To come.
+//! The command line: arguments to requests, answers to text or JSON, errors to exit codes.
+//!
+//! Each command is one request to the API, sent to the process that owns the data folder: this one, or
+//! another. The only module that reads the environment. Decides nothing about who may do what.
+
+mod arguments;
+mod client;
+mod commands;
+mod environment;
+mod exit;
+mod failure;
+mod input;
+mod offline;
+mod output;
+mod progress;
+mod records;
+mod session;
+mod show;
+mod signals;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::runtime::Runtime;
+
+use self::arguments::{Arguments, AuditCommand, Command};
+use self::exit::Exit;
+use self::failure::Failure;
+use self::output::Output;
+use self::session::Session;
+use self::signals::Signals;
+
+/// How long threads that can't be interrupted (the compiler, a read of stdin) are waited for.
+const THREADS_TIME_MAX: Duration = Duration::from_millis(100);
+
+/// Runs the program with its arguments, the name of the program first.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // What this process makes, the socket before all, is nobody else's to open.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    environment::init_logging();
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // A reader that is gone does not change what the arguments were.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::BadInput } else { Exit::Ok }.into();
+        }
+    };
+    let output = Output::new(arguments.json);
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let failure = Failure::host(format!("threads can't be started: {error}"));
+            return failure.report(&output).into();
+        }
+    };
+    let exit = runtime.block_on(run(arguments, &output));
+    runtime.shutdown_timeout(THREADS_TIME_MAX);
+    exit.into()
+}
+
+async fn run(arguments: Arguments, output: &Output) -> Exit {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return Failure::host(format!("signals can't be caught: {error}")).report(output),
+    };
+    let opened = tokio::select! {
+        opened = Session::open(arguments.data_dir.clone()) => opened,
+        () = signals.next() => return Exit::Interrupted,
+    };
+    let (client, session) = match opened {
+        Ok(opened) => opened,
+        Err(failure) => return without_host(arguments, failure, output).await,
+    };
+    // Dropping the command's future drops its request, which cancels the call that it made.
+    let exit = tokio::select! {
+        done = commands::run(client, arguments.command, output) => match done {
+            Ok(()) => Exit::Ok,
+            Err(failure) => failure.report(output),
+        },
+        () = signals.next() => Exit::Interrupted,
+    };
+    // A second signal does not wait for others' requests; the log is mended at the next start.
+    tokio::select! {
+        closed = session.close() => match closed {
+            Ok(()) => exit,
+            Err(failure) => {
+                let failed = failure.report(output);
+                if exit == Exit::Ok { failed } else { exit }
+            }
+        },
+        () = signals.next() => Exit::Interrupted,
+    }
+}
+
+/// No host can open the data folder: the log can be read all the same. Says why on stderr.
+async fn without_host(arguments: Arguments, failure: Failure, output: &Output) -> Exit {
+    let exit = failure.report(output);
+    match arguments.command {
+        Command::Audit(AuditCommand::Tail(tail)) if exit == Exit::HostFault && !tail.follow => {
+            match offline::tail(arguments.data_dir, tail, *output).await {
+                Some(Ok(())) => Exit::Ok,
+                Some(Err(failure)) => failure.report(output),
+                None => exit,
+            }
+        }
+        Command::Audit(_) | Command::Package(_) | Command::Grant(_) | Command::Call(_) => exit,
+    }
+}

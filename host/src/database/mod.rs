@@ -1,1 +1,166 @@
-//! To come.
+//! The one place that speaks SQL: packages, grants, groups and revisions, in and out as domain types.
+//!
+//! It judges nothing that needs the file system, the clock or a component: what it keeps was checked
+//! before. Statements are portable SQL; what is SQLite's own is in [`Database::open`] and `error.rs`.
+
+mod change;
+mod error;
+mod grants;
+mod packages;
+#[cfg(test)]
+mod tests;
+
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, SqlitePool};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+pub use change::{ChangeError, GrantsChange, Settled};
+pub use error::DatabaseError;
+pub use grants::RevisionRow;
+pub use packages::{Added, NewPackage, Package, PackageRemoval, PackageState};
+
+/// The schema, in the binary.
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// How long a statement waits for a lock of another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a caller waits for its turn. Longer than [`BUSY_TIMEOUT`], so that one caller who waits
+/// for the file does not fail the next.
+const TURN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The database of one data folder. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// One connection: its uses are rare and short, and so each sees the one before.
+    pool: SqlitePool,
+    /// Held while packages or grants change, from the plan until it is in force.
+    changing: Arc<Mutex<()>>,
+}
+
+/// The right to change packages or grants. One at a time.
+pub(crate) type ChangeGuard = OwnedMutexGuard<()>;
+
+impl Database {
+    /// Opens the database at `path`, or makes it, with mode 0600, and brings its schema up to date.
+    ///
+    /// Every commit is on disk when it returns (write-ahead log, `synchronous = FULL`).
+    ///
+    /// # Errors
+    /// [`DatabaseError`], above all `Open`, `Corrupt`, `ReadOnly` and `NewerSchema`.
+    pub async fn open(path: &Path) -> Result<Self, DatabaseError> {
+        on_file(path, private_file).await?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            // A doctored file can't run functions by its views and triggers.
+            .pragma("trusted_schema", "OFF")
+            .disable_statement_logging();
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(TURN_TIMEOUT)
+            // Kept for good: closing the last connection deletes the `-wal` file, and the entry of
+            // the next one would not be on disk yet when a commit answers.
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options)
+            .await?;
+        let damage: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_all(&pool).await?;
+        if let Some(damage) = damage.into_iter().find(|line| line != "ok") {
+            return Err(DatabaseError::corrupt(damage));
+        }
+        let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+        MIGRATIONS.run(&pool).await.map_err(|error| DatabaseError::migration(error, known))?;
+        on_file(path, flush_folder).await?;
+        Ok(Self { pool, changing: Arc::default() })
+    }
+
+    /// Closes the file. Later calls fail.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Waits, at most 10 seconds, for the right to change packages or grants.
+    pub(crate) async fn begin_change(&self) -> Result<ChangeGuard, DatabaseError> {
+        tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.changing).lock_owned())
+            .await
+            .map_err(|_| DatabaseError::Busy)
+    }
+}
+
+/// Does blocking work on the database's file off the async threads.
+async fn on_file(path: &Path, work: fn(&Path) -> std::io::Result<()>) -> Result<(), DatabaseError> {
+    let owned = path.to_owned();
+    let done = tokio::task::spawn_blocking(move || work(&owned)).await;
+    done.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+        .map_err(|source| DatabaseError::Open { path: path.to_owned(), source })
+}
+
+/// Makes the entries of the file and its `-wal` durable: SQLite flushes their content only.
+fn flush_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// Makes sure that the file is there, is no symlink, and is nobody else's to read. SQLite gives its
+/// `-wal` and `-shm` files the mode of the main one.
+fn private_file(path: &Path) -> std::io::Result<()> {
+    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).map_err(std::io::Error::other)?;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(no_follow)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(())
+}
+
+/// A value as a JSON column.
+fn to_json(value: &impl Serialize) -> Result<String, DatabaseError> {
+    serde_json::to_string(value).map_err(|error| DatabaseError::Other(sqlx::Error::Encode(error.into())))
+}
+
+/// A JSON column as a value; `column` names it in the error.
+fn from_json<T: DeserializeOwned>(column: &str, text: &str) -> Result<T, DatabaseError> {
+    serde_json::from_str(text).map_err(|error| DatabaseError::corrupt(format!("{column}: {error}")))
+}
+
+/// A text column as a checked value; `column` names it in the error.
+fn from_text<T>(column: &str, text: &str) -> Result<T, DatabaseError>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error: T::Err| DatabaseError::corrupt(format!("{column}: {error}")))
+}
+
+/// A number as a column. SQL's integers end at 2^63 - 1, which no counter of ours reaches.
+fn to_integer(number: u64) -> Result<i64, DatabaseError> {
+    i64::try_from(number).map_err(|error| DatabaseError::Other(sqlx::Error::Encode(error.into())))
+}
+
+/// An integer column as a number; `column` names it in the error.
+fn from_integer(column: &str, number: i64) -> Result<u64, DatabaseError> {
+    u64::try_from(number).map_err(|_| DatabaseError::corrupt(format!("{column}: {number} is negative")))
+}

@@ -6,4 +6,7 @@ pub mod parse;
 
 pub use authorize::{AuthorizationRequest, AuthorizedCall, AuthorizedFolder, Denial, authorize};
 pub use grant::{Access, AgentSelector, FilesystemRule, Grant, GrantTerms, Policy};
-pub use parse::{Diagnostic, GrantEntry, GrantsFile, PathCheck, PathProblem, parse_grants};
+pub(crate) use parse::nearest;
+pub use parse::{
+    Diagnostic, GRANTS_FILE_BYTES_MAX, GrantEntry, GrantsFile, PathCheck, PathProblem, parse_grants,
+};

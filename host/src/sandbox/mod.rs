@@ -1,1 +1,402 @@
-//! To come.
+//! Where guests run: the engine, compiling, the gate, one fresh sandbox for each call.
+//!
+//! The only module that sees `wasmtime` types. It is handed an [`AuthorizedCall`] and a recorder, and
+//! gives back an outcome: it never decides who may call what, and never speaks to an agent.
+
+mod artifact;
+#[doc(hidden)]
+pub mod bindings;
+pub(crate) mod capabilities;
+pub(crate) mod convert;
+mod copies;
+mod engine;
+mod inspect;
+mod invocation;
+mod limiter;
+mod listed;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+use tokio::sync::{OnceCell, Semaphore};
+use wasmtime::Engine;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, ComponentExportIndex, Linker};
+
+use self::artifact::{ArtifactError, Artifacts};
+use self::bindings::tool::exports::portcullis::tool::tools as tool_world;
+use self::capabilities::CallState;
+use self::capabilities::filesystem::{DISK_WORKERS_MAX, Quotas};
+use self::convert::shape::TypedFunction;
+pub use self::engine::{EPOCH_TICK, tuned_floor_engine};
+pub use self::inspect::PackageError;
+pub use self::invocation::{Content, InvokeError, Invoked, ToolAnswer};
+use self::invocation::{Entry, Loaded, Resources};
+use crate::audit::Recorder;
+use crate::ids::{PackageDigest, ToolName};
+use crate::limits::{Limit, LimitReached};
+use crate::package::{ComponentSize, PackageDescription, ToolDescription, ToolExport};
+use crate::policy::AuthorizedCall;
+
+/// Components that are compiled at once: compiling takes all cores and much memory.
+const COMPILERS_MAX: usize = 1;
+
+/// Why a sandbox, or a package in it, is not to be had. The host's fault, or its machine's.
+#[derive(Debug, thiserror::Error)]
+#[error("the sandbox can't run: {0}")]
+pub struct SandboxError(String);
+
+/// Whose fault it is that a component can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The component's.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// The host's.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+/// A package that is ready, or is being made so by the first who asked.
+type ReadyCell = Arc<OnceCell<Arc<ReadyPackage>>>;
+
+/// The engine, and every component that was made ready on it.
+pub struct Sandbox {
+    engine: Engine,
+    ticker: engine::Ticker,
+    linker: Linker<CallState>,
+    artifacts: Arc<Artifacts>,
+    ready: Mutex<HashMap<PackageDigest, ReadyCell>>,
+    compilers: Arc<Semaphore>,
+    running: Arc<Semaphore>,
+    quotas: Quotas,
+    disk_workers: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sandbox").field("artifacts", &self.artifacts).finish_non_exhaustive()
+    }
+}
+
+/// A component that is compiled and linked.
+pub struct ReadyPackage {
+    loaded: Loaded,
+    entries: HashMap<ToolName, Entry>,
+}
+
+impl std::fmt::Debug for ReadyPackage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadyPackage").field("tools", &self.entries.keys()).finish_non_exhaustive()
+    }
+}
+
+/// How a component came to be ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was ready already.
+    Memory,
+    /// From the artifact that this host had made.
+    Artifact,
+    /// Compiled, because there was no artifact.
+    Compiled,
+    /// Compiled, because the artifact was not this host's; the reason is for the log.
+    Recompiled(String),
+}
+
+/// A component that was compiled to be registered, and what is known of it so far.
+pub struct Candidate {
+    component: Component,
+    digest: PackageDigest,
+    /// Name and version of its WIT package, if it has one.
+    pub wit_package: Option<(String, Option<String>)>,
+    /// Whether `list-tools` must be asked for its tools.
+    pub lists_tools: bool,
+    description: PackageDescription,
+}
+
+impl std::fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Candidate").field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
+impl Sandbox {
+    /// Makes a sandbox that keeps compiled components in `artifacts`, under a key of 32 secret bytes.
+    ///
+    /// # Errors
+    /// If this machine can't run it.
+    pub fn new(artifacts: PathBuf, key: [u8; 32]) -> Result<Self, SandboxError> {
+        let failed = |error: wasmtime::Error| SandboxError(format!("{error:#}"));
+        let engine = engine::engine().map_err(failed)?;
+        let ticker = engine::Ticker::start(&engine).map_err(|error| SandboxError(error.to_string()))?;
+        let mut linker = Linker::new(&engine);
+        capabilities::add_to_linker(&mut linker).map_err(failed)?;
+        let calls = usize::try_from(Limit::Concurrency.row().default).unwrap_or(usize::MAX);
+        Ok(Self {
+            artifacts: Arc::new(Artifacts::new(artifacts, key, &engine)),
+            engine,
+            ticker,
+            linker,
+            ready: Mutex::default(),
+            compilers: Arc::new(Semaphore::new(COMPILERS_MAX)),
+            running: Arc::new(Semaphore::new(calls)),
+            quotas: Quotas::default(),
+            disk_workers: Arc::new(Semaphore::new(DISK_WORKERS_MAX)),
+        })
+    }
+
+    /// Counts what is in a file, without compiling it.
+    ///
+    /// # Errors
+    /// If it can't be a package.
+    pub fn measure(bytes: &[u8]) -> Result<ComponentSize, PackageError> {
+        inspect::measure(bytes)
+    }
+
+    /// Compiles a file to be registered, and keeps the artifact. Takes from milliseconds to a minute,
+    /// on a thread of its own.
+    ///
+    /// # Errors
+    /// If it can't be a package, or the host can't compile.
+    pub async fn compile(&self, bytes: bytes::Bytes) -> Result<Candidate, PrepareError> {
+        let size = inspect::measure(&bytes)?;
+        let digest = PackageDigest::of(&bytes);
+        let component = self.compile_bytes(digest, bytes.clone()).await?;
+        let (imports, capabilities) = inspect::imports(&self.engine, &component)?;
+        // What the names promise, the types must keep.
+        self.linker
+            .instantiate_pre(&component)
+            .map_err(|error| PackageError::UnknownImports(vec![format!("{error:#}")]))?;
+        let exports = inspect::exports(&self.engine, &component, &bytes);
+        if exports.tools.is_empty() && !exports.lists_tools {
+            return Err(PackageError::NoTools(exports.left_out).into());
+        }
+        let description = PackageDescription {
+            tools: exports.tools,
+            imports,
+            capabilities,
+            size,
+            left_out: exports.left_out,
+        };
+        Ok(Candidate {
+            component,
+            digest,
+            wit_package: exports.wit_package,
+            lists_tools: exports.lists_tools,
+            description,
+        })
+    }
+
+    /// Asks a candidate for its listed tools, if it has such, in a sandbox without any power; and makes
+    /// the package ready.
+    ///
+    /// # Errors
+    /// If `list-tools` fails or answers nonsense. The recorder is given back in each case.
+    pub async fn describe(
+        &self,
+        candidate: Candidate,
+        recorder: Recorder,
+    ) -> (Result<PackageDescription, PackageError>, Invoked) {
+        let listed = async {
+            let pre = self.linker.instantiate_pre(&candidate.component).map_err(not_listed)?;
+            let indices = tool_world::GuestIndices::new(&pre).map_err(not_listed)?;
+            Ok((Loaded { pre }, indices))
+        };
+        let (loaded, indices) = match listed.await {
+            Ok(ready) => ready,
+            Err(error) => return (Err(error), Invoked::not_started(recorder)),
+        };
+        let (listed, invoked) = invocation::list_tools(&loaded, &indices, recorder, self.resources()).await;
+        let mut description = candidate.description;
+        let tools = match (listed, &invoked.result) {
+            (Ok(listed), Ok(_)) => listed::descriptions(listed),
+            (_, Err(error)) => Err(PackageError::ListTools(error.to_string())),
+            (Err(error), Ok(_)) => Err(PackageError::ListTools(error.to_string())),
+        };
+        let described = tools.and_then(|tools| {
+            description.tools.extend(tools);
+            listed::sort_by_name(&mut description.tools)?;
+            match description.tools.is_empty() {
+                true => Err(PackageError::NoTools(description.left_out)),
+                false => Ok(description),
+            }
+        });
+        (described, invoked)
+    }
+
+    /// What is known of a candidate that lists no tools.
+    pub fn typed_description(candidate: Candidate) -> PackageDescription {
+        candidate.description
+    }
+
+    /// Makes a registered package ready to be called: from memory, from its artifact, or by compiling
+    /// the bytes that `read` gives.
+    ///
+    /// # Errors
+    /// If it can't be compiled any more, or its bytes can't be read.
+    pub async fn prepare<E>(
+        &self,
+        digest: PackageDigest,
+        tools: &[ToolDescription],
+        read: impl Future<Output = Result<bytes::Bytes, E>>,
+    ) -> Result<(Arc<ReadyPackage>, Origin), PrepareError>
+    where
+        E: std::fmt::Display,
+    {
+        // Who comes second waits for the first, instead of compiling the same again.
+        let cell = Arc::clone(self.ready().entry(digest).or_default());
+        let mut origin = Origin::Memory;
+        let ready = cell
+            .get_or_try_init(|| async {
+                let (component, loaded) = self.load_or_compile(digest, read).await?;
+                origin = loaded;
+                self.link(&component, tools).map(Arc::new)
+            })
+            .await?;
+        Ok((Arc::clone(ready), origin))
+    }
+
+    async fn load_or_compile<E>(
+        &self,
+        digest: PackageDigest,
+        read: impl Future<Output = Result<bytes::Bytes, E>>,
+    ) -> Result<(Component, Origin), PrepareError>
+    where
+        E: std::fmt::Display,
+    {
+        let (artifacts, engine) = (Arc::clone(&self.artifacts), self.engine.clone());
+        let loaded = tokio::task::spawn_blocking(move || artifacts.load(&engine, digest)).await;
+        let reason = match loaded.map_err(|error| SandboxError(format!("loading ended: {error}")))? {
+            Ok(component) => return Ok((component, Origin::Artifact)),
+            Err(reason) => reason,
+        };
+        let bytes = read.await.map_err(|error| SandboxError(error.to_string()))?;
+        let component = self.compile_bytes(digest, bytes).await?;
+        Ok(match reason {
+            ArtifactError::Missing => (component, Origin::Compiled),
+            ArtifactError::Refused(reason) => (component, Origin::Recompiled(reason)),
+        })
+    }
+
+    /// Forgets a package and its artifact.
+    pub fn forget(&self, digest: PackageDigest) {
+        self.ready().remove(&digest);
+        self.artifacts.remove(digest);
+    }
+
+    /// Takes a place for a call to run in.
+    ///
+    /// # Errors
+    /// [`Limit::Concurrency`], at once: nobody waits here.
+    pub fn place(&self) -> Result<Place, LimitReached> {
+        match Arc::clone(&self.running).try_acquire_owned() {
+            Ok(permit) => Ok(Place { _permit: permit }),
+            Err(_) => {
+                let max = Limit::Concurrency.row().default;
+                Err(LimitReached { limit: Limit::Concurrency, value: max + 1, max })
+            }
+        }
+    }
+
+    /// Runs a call. Dropping the future ends it within two epoch ticks, and its record says cancelled.
+    pub async fn invoke(
+        &self,
+        package: &ReadyPackage,
+        call: &AuthorizedCall,
+        arguments: &Value,
+        recorder: Recorder,
+        _place: Place,
+    ) -> Invoked {
+        if !self.ticker.is_alive() {
+            let error = InvokeError::Host("the thread that interrupts guests has ended".to_owned());
+            return Invoked { result: Err(error), ..Invoked::not_started(recorder) };
+        }
+        let Some(entry) = package.entries.get(call.tool()) else {
+            let error = InvokeError::Host(format!("the package has no tool {}", call.tool()));
+            return Invoked { result: Err(error), ..Invoked::not_started(recorder) };
+        };
+        invocation::invoke(&package.loaded, entry, call, arguments, recorder, self.resources()).await
+    }
+
+    /// How often guests were asked to yield since the start; it rises 100 times a second.
+    pub fn epoch_ticks(&self) -> u64 {
+        self.ticker.ticks()
+    }
+
+    fn resources(&self) -> Resources<'_> {
+        Resources { quotas: &self.quotas, disk_workers: &self.disk_workers }
+    }
+
+    fn ready(&self) -> std::sync::MutexGuard<'_, HashMap<PackageDigest, ReadyCell>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn compile_bytes(
+        &self,
+        digest: PackageDigest,
+        bytes: bytes::Bytes,
+    ) -> Result<Component, PrepareError> {
+        let failed = |reason: String| PrepareError::Sandbox(SandboxError(reason));
+        let permit =
+            Arc::clone(&self.compilers).acquire_owned().await.map_err(|error| failed(error.to_string()))?;
+        let (artifacts, engine) = (Arc::clone(&self.artifacts), self.engine.clone());
+        let compiled = tokio::task::spawn_blocking(move || {
+            let component = Component::from_binary(&engine, &bytes);
+            let kept = component.as_ref().map_or(Ok(()), |component| artifacts.store(digest, component));
+            drop(permit);
+            (component, kept)
+        });
+        let (component, kept) =
+            compiled.await.map_err(|error| failed(format!("the compiler ended: {error}")))?;
+        let component = component
+            .map_err(|error| PackageError::Invalid(crate::text::clean(&format!("{error:#}"), 1_000)))?;
+        kept.map_err(|error| failed(format!("the compiled component can't be kept: {error}")))?;
+        Ok(component)
+    }
+
+    fn link(&self, component: &Component, tools: &[ToolDescription]) -> Result<ReadyPackage, PrepareError> {
+        let failed = |error: wasmtime::Error| SandboxError(format!("{error:#}"));
+        let pre = self.linker.instantiate_pre(component).map_err(failed)?;
+        let mut entries = HashMap::with_capacity(tools.len());
+        for tool in tools {
+            let entry = match &tool.export {
+                ToolExport::Typed { interface, function } => {
+                    typed_entry(component, interface.as_deref(), function).ok_or_else(|| {
+                        SandboxError(format!("the component has no export {function} that was registered"))
+                    })?
+                }
+                ToolExport::Listed => Entry::Listed {
+                    tools: tool_world::GuestIndices::new(&pre).map_err(failed)?,
+                    name: tool.name.to_string(),
+                    schema: listed::checked_schema(tool)?,
+                },
+            };
+            entries.insert(tool.name.clone(), entry);
+        }
+        Ok(ReadyPackage { loaded: Loaded { pre }, entries })
+    }
+}
+
+/// A place for one running call; given back when it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Place {
+    _permit: tokio::sync::OwnedSemaphorePermit,
+}
+
+fn not_listed(error: wasmtime::Error) -> PackageError {
+    PackageError::ListTools(format!("{error:#}"))
+}
+
+fn typed_entry(component: &Component, interface: Option<&str>, function: &str) -> Option<Entry> {
+    let interface: Option<ComponentExportIndex> = match interface {
+        Some(name) => Some(component.get_export_index(None, name)?),
+        None => None,
+    };
+    let (item, function) = component.get_export(interface.as_ref(), function)?;
+    let ComponentItem::ComponentFunc(ty) = item else { return None };
+    Some(Entry::Typed { function, shape: TypedFunction::new(&ty).ok()? })
+}

@@ -20,6 +20,7 @@ use toml::de::DeTable;
 
 pub use diagnostic::Diagnostic;
 pub use paths::{PathCheck, PathProblem};
+pub(crate) use values::nearest;
 
 use super::grant::GrantTerms;
 use crate::ids::{GroupName, PackageName, PrincipalId, ToolName};

@@ -56,6 +56,12 @@ pub enum PathProblem {
         /// What it contains.
         forbidden: PathBuf,
     },
+    /// Its full name is not UTF-8, so that it could be neither kept nor shown as it is.
+    #[error("{path:?} is not UTF-8")]
+    NotText {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The host could not look.
     #[error("{path:?} can't be looked at: {reason}")]
     Unreadable {
@@ -78,6 +84,7 @@ impl PathProblem {
             PathProblem::Symlink { .. } => "write the path that the symlink leads to",
             PathProblem::Root | PathProblem::Contains { .. } => "grant a folder further down",
             PathProblem::Inside { .. } => "grant a folder elsewhere",
+            PathProblem::NotText { .. } => "rename the folders on the way",
             PathProblem::Unreadable { .. } => "the host must be able to read each folder on the way",
         }
     }

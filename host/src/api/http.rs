@@ -1,0 +1,325 @@
+//! The HTTP API, version 1: routes, and what each takes.
+//!
+//! Served to whoever can open the owner's socket, and called in process by the owner's own command: the
+//! admin, by [`authn`](crate::authn). A call ends when its client goes away, because its handler is
+//! dropped; a change of packages or grants, once begun, is made to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post, put};
+use axum::{Json, Router};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, watch};
+
+use super::messages::{
+    AddQuery, ApproveRequest, Approved, AuditQuery, CallQuery, GrantEffect, GrantList, GrantStatus,
+    GrantsQuery, Health, Removed,
+};
+use super::problem::{ErrorKind, Problem};
+use super::{packages, tail};
+use crate::arguments::{ARGUMENT_BYTES_MAX, parse_arguments};
+use crate::authn::local_admin;
+use crate::database::{Package, PackageState};
+use crate::gateway::{Blame, CallAnswer, CallRequest, GrantsChanged, GrantsSource, Host, PackageDetails};
+use crate::ids::{GrantId, PackageName};
+use crate::limits::{Limit, LimitReached};
+use crate::policy::{Grant, Policy};
+
+/// The longest that a body may take to arrive.
+const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+/// The most bytes of a body that is JSON: a grants file of 1 MiB, each character escaped.
+const JSON_BYTES_MAX: usize = 8 << 20;
+/// Components that are held in memory and compiled at once; one more is refused as busy.
+const ADDITIONS_MAX: usize = 4;
+
+/// Says when the host stops: answers that would go on for ever end then.
+pub type Stopping = watch::Receiver<bool>;
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+pub(super) struct Api {
+    pub(super) host: Arc<Host>,
+    pub(super) stopping: Stopping,
+    pub(super) additions: Arc<Semaphore>,
+}
+
+/// The API over a host. Answers that follow the log end when `stopping` turns true, or its sender is gone.
+pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
+    let api = Api { host, stopping, additions: Arc::new(Semaphore::new(ADDITIONS_MAX)) };
+    Router::new()
+        .route("/v1/packages", post(add_package).get(list_packages))
+        .route("/v1/packages/{name}", get(show_package).delete(remove_package))
+        .route("/v1/packages/{name}/approve", post(approve_package))
+        .route("/v1/grants", put(apply_grants).get(list_grants))
+        .route("/v1/grants/{id}", delete(revoke_grant))
+        .route("/v1/policy", get(show_policy))
+        .route("/v1/calls", post(call))
+        .route("/v1/audit", get(audit))
+        .route("/v1/health", get(health))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        // Each handler reads its body within a bound of its own.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(api)
+}
+
+async fn add_package(
+    State(api): State<Api>,
+    Checked(Query(query)): Checked<Query<AddQuery>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let Ok(place) = Arc::clone(&api.additions).try_acquire_owned() else {
+        let detail = format!("{ADDITIONS_MAX} packages are being added already; try again");
+        return Err(Problem::new(ErrorKind::Busy, detail, Blame::Host));
+    };
+    let max = Limit::ComponentBytes.row().ceiling;
+    let bytes = body(request, usize::try_from(max).unwrap_or(usize::MAX)).await.map_err(|error| {
+        error.into_problem(|value| {
+            Problem::component_too_large(LimitReached { limit: Limit::ComponentBytes, value, max })
+        })
+    })?;
+    Ok(packages::add(api.host, query, bytes, place))
+}
+
+async fn list_packages(State(api): State<Api>) -> Result<Json<Vec<Package>>, Problem> {
+    Ok(Json(api.host.packages().await?))
+}
+
+async fn show_package(
+    State(api): State<Api>,
+    Checked(Path(name)): Checked<Path<PackageName>>,
+) -> Result<Json<Vec<PackageDetails>>, Problem> {
+    Ok(Json(api.host.package(&name).await?))
+}
+
+async fn approve_package(
+    State(api): State<Api>,
+    Checked(Path(name)): Checked<Path<PackageName>>,
+    request: Request,
+) -> Result<Json<Approved>, Problem> {
+    let bytes = json_body(request).await?;
+    let wanted: ApproveRequest = if bytes.is_empty() { ApproveRequest::default() } else { json(&bytes)? };
+    let host = Arc::clone(&api.host);
+    to_its_end(async move {
+        let digest = host.approve(&local_admin(), &name, wanted.digest).await?;
+        let details = host.package(&name).await?;
+        let approved = details.into_iter().find(|details| details.package.digest == digest);
+        let description = approved.map(|details| details.description).ok_or_else(|| {
+            let detail = format!("package {name} was removed while it was approved");
+            Problem::new(ErrorKind::Conflict, detail, Blame::Admin)
+        })?;
+        let others = host.grants(Some(&name)).into_iter().filter(|grant| grant.digest != digest);
+        let grants_without_effect = others.map(|grant| grant.id).collect();
+        Ok(Json(Approved { package: name, digest, description, grants_without_effect }))
+    })
+    .await
+}
+
+async fn remove_package(
+    State(api): State<Api>,
+    Checked(Path(name)): Checked<Path<PackageName>>,
+) -> Result<Json<Removed>, Problem> {
+    to_its_end(async move {
+        api.host.remove_package(&local_admin(), &name).await?;
+        Ok(Json(Removed { package: name }))
+    })
+    .await
+}
+
+async fn apply_grants(State(api): State<Api>, request: Request) -> Result<Json<GrantsChanged>, Problem> {
+    let source: GrantsSource = json(&json_body(request).await?)?;
+    to_its_end(async move { Ok(Json(api.host.apply_grants(&local_admin(), &source).await?)) }).await
+}
+
+async fn list_grants(
+    State(api): State<Api>,
+    Checked(Query(query)): Checked<Query<GrantsQuery>>,
+) -> Result<Json<GrantList>, Problem> {
+    let packages = match &query.package {
+        // So that a slip in the name does not read as "no grants".
+        Some(name) => api.host.package(name).await?.into_iter().map(|details| details.package).collect(),
+        None => api.host.packages().await?,
+    };
+    let now = Timestamp::now();
+    let Policy { revision, grants, .. } = api.host.policy();
+    let asked = grants.into_iter().filter(|grant| query.package.as_ref().is_none_or(|p| grant.package == *p));
+    let grants = asked.map(|grant| GrantStatus { effect: effect(&grant, &packages, now), grant }).collect();
+    Ok(Json(GrantList { revision, grants }))
+}
+
+fn effect(grant: &Grant, packages: &[Package], now: Timestamp) -> GrantEffect {
+    let bound = packages.iter().any(|package| {
+        (&package.name, package.digest, package.state)
+            == (&grant.package, grant.digest, PackageState::Approved)
+    });
+    if !bound {
+        GrantEffect::OtherBytes
+    } else if grant.terms.expires.is_some_and(|expires| expires <= now) {
+        GrantEffect::Expired
+    } else {
+        GrantEffect::InForce
+    }
+}
+
+async fn revoke_grant(
+    State(api): State<Api>,
+    Checked(Path(grant)): Checked<Path<GrantId>>,
+) -> Result<Json<GrantsChanged>, Problem> {
+    to_its_end(async move { Ok(Json(api.host.revoke(&local_admin(), grant).await?)) }).await
+}
+
+async fn show_policy(State(api): State<Api>) -> Json<Policy> {
+    Json(api.host.policy())
+}
+
+/// The call itself runs in this future: when hyper drops it, because the client went away, it is cancelled.
+async fn call(
+    State(api): State<Api>,
+    Checked(Query(query)): Checked<Query<CallQuery>>,
+    request: Request,
+) -> Result<Json<CallAnswer>, Problem> {
+    let text = body(request, ARGUMENT_BYTES_MAX).await.map_err(|error| {
+        error.into_problem(|bytes| {
+            let detail = format!(
+                "the arguments are {bytes} bytes long or longer, at most {ARGUMENT_BYTES_MAX} are read"
+            );
+            Problem::new(ErrorKind::TooLarge, detail, Blame::Agent)
+        })
+    })?;
+    let arguments = parse_arguments(&text)
+        .map_err(|error| Problem::bad_input(format!("the arguments can't be read: {error}")))?;
+    let CallQuery { principal, package, tool } = query;
+    let argument_bytes = text.len() as u64;
+    let request = CallRequest { principal, package, tool, arguments, argument_bytes };
+    Ok(Json(api.host.call(request).await?))
+}
+
+async fn audit(
+    State(api): State<Api>,
+    Checked(Query(query)): Checked<Query<AuditQuery>>,
+) -> Result<Response, Problem> {
+    tail::tail(&api, query).await
+}
+
+async fn health() -> Json<Health> {
+    Json(Health { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() })
+}
+
+async fn no_route(request: Request) -> Problem {
+    let detail = format!("there is no {}", request.uri().path());
+    Problem::new(ErrorKind::NotFound, detail, Blame::Agent)
+}
+
+async fn no_method(request: Request) -> Problem {
+    let detail = format!("{} does not know {}", request.uri().path(), request.method());
+    Problem::new(ErrorKind::MethodNotAllowed, detail, Blame::Agent)
+}
+
+/// Makes a change in a task of its own, so that a client that goes away does not leave it half made: its
+/// record would be in the log, and nobody would put it in force before the next start.
+async fn to_its_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::spawn(change).await {
+        Ok(result) => result,
+        Err(error) => {
+            let detail = format!("the change was not made to its end: {error}");
+            Err(Problem::new(ErrorKind::HostFault, detail, Blame::Host))
+        }
+    }
+}
+
+/// An extractor whose refusal is a problem document.
+struct Checked<E>(E);
+
+impl<E: FromRequestParts<Api>> FromRequestParts<Api> for Checked<E>
+where
+    E::Rejection: IntoResponse + std::fmt::Display,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        match E::from_request_parts(parts, api).await {
+            Ok(extracted) => Ok(Self(extracted)),
+            Err(rejection) => Err(Problem::bad_input(rejection.to_string())),
+        }
+    }
+}
+
+enum BodyError {
+    /// At least so many bytes.
+    TooLong { bytes: u64 },
+    /// Not in time.
+    TooSlow,
+    /// The connection broke.
+    Broken(String),
+}
+
+impl BodyError {
+    fn into_problem(self, too_long: impl FnOnce(u64) -> Problem) -> Problem {
+        match self {
+            BodyError::TooLong { bytes } => too_long(bytes),
+            BodyError::TooSlow => {
+                let detail = format!("the body did not arrive within {} s", BODY_TIME_MAX.as_secs());
+                Problem::new(ErrorKind::TooSlow, detail, Blame::Agent)
+            }
+            BodyError::Broken(reason) => Problem::bad_input(format!("the body can't be read: {reason}")),
+        }
+    }
+}
+
+/// Reads a body of at most `bytes_max`. One that says that it is longer is refused before it is read.
+async fn body(request: Request, bytes_max: usize) -> Result<Bytes, BodyError> {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if let Some(bytes) = length.filter(|length| *length > bytes_max as u64) {
+        return Err(BodyError::TooLong { bytes });
+    }
+    let read = Limited::new(request.into_body(), bytes_max).collect();
+    match tokio::time::timeout(BODY_TIME_MAX, read).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(BodyError::TooLong { bytes: bytes_max as u64 + 1 })
+        }
+        Ok(Err(error)) => Err(BodyError::Broken(error.to_string())),
+        Err(_) => Err(BodyError::TooSlow),
+    }
+}
+
+async fn json_body(request: Request) -> Result<Bytes, Problem> {
+    body(request, JSON_BYTES_MAX).await.map_err(|error| {
+        error.into_problem(|bytes| {
+            let detail = format!("the body has {bytes} bytes or more, at most {JSON_BYTES_MAX} are read");
+            Problem::new(ErrorKind::TooLarge, detail, Blame::Agent)
+        })
+    })
+}
+
+fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Box<Problem>> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Problem::bad_input(format!("the body is not what it should be: {error}")).into())
+}
+
+/// An answer of JSON lines, as they come.
+pub(super) fn lines<S>(lines: S) -> Response
+where
+    S: futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + 'static,
+{
+    let kind = [(header::CONTENT_TYPE, "application/jsonl")];
+    (StatusCode::OK, kind, axum::body::Body::from_stream(lines)).into_response()
+}
+
+/// One line of such an answer.
+pub(super) fn line(value: &impl serde::Serialize) -> Bytes {
+    let mut line = serde_json::to_vec(value).expect("messages are text and numbers: they always serialise");
+    line.push(b'\n');
+    line.into()
+}

@@ -1,0 +1,165 @@
+//! What the HTTP API takes and gives, as plain data: the same types for the server and for its clients.
+//!
+//! Names and numbers in it are checked by being parsed; nothing here does anything.
+
+use serde::{Deserialize, Serialize};
+
+use super::problem::Problem;
+use crate::gateway::AddedPackage;
+use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Revision, ToolName};
+use crate::package::PackageDescription;
+use crate::policy::Grant;
+
+/// Query of `POST /v1/packages`; the body is the component's bytes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddQuery {
+    /// The name to register under. Default: that of the component's WIT package.
+    pub name: Option<PackageName>,
+    /// The version. Default: that of the component's WIT package, else 0.0.0.
+    pub version: Option<semver::Version>,
+}
+
+/// One line of the answer to `POST /v1/packages`. The last line is a result or an error.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AddLine {
+    /// It goes on: at each new stage, and at least once a second.
+    Progress {
+        /// What is being done.
+        stage: AddStage,
+        /// Milliseconds since the body was read.
+        elapsed_ms: u64,
+    },
+    /// It is registered.
+    Result(Box<AddedPackage>),
+    /// It is not.
+    Error(Box<Problem>),
+}
+
+/// What a registration is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AddStage {
+    /// Sizes and counts are looked at.
+    Measuring,
+    /// It is being compiled.
+    Compiling,
+    /// Its own list of tools is asked for.
+    ListingTools,
+    /// It is being written down.
+    Storing,
+}
+
+/// Body of `POST /v1/packages/{name}/approve`; may be left out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveRequest {
+    /// The bytes to approve. Default: the only ones that wait for it.
+    pub digest: Option<PackageDigest>,
+}
+
+/// What was approved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Approved {
+    /// The package.
+    pub package: PackageName,
+    /// The bytes that run under its name from now on.
+    pub digest: PackageDigest,
+    /// What they are and ask for.
+    pub description: PackageDescription,
+    /// Grants in force that are bound to other bytes, and so give nothing any more.
+    pub grants_without_effect: Vec<GrantId>,
+}
+
+/// What was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// The package.
+    pub package: PackageName,
+}
+
+/// Query of `GET /v1/grants`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantsQuery {
+    /// Only those of this package, which must exist.
+    pub package: Option<PackageName>,
+}
+
+/// Grants in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantList {
+    /// The revision that they are of.
+    pub revision: Revision,
+    /// They, in the order of their ids.
+    pub grants: Vec<GrantStatus>,
+}
+
+/// A grant, and whether it gives anything now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantStatus {
+    /// The grant.
+    #[serde(flatten)]
+    pub grant: Grant,
+    /// Whether it does.
+    pub effect: GrantEffect,
+}
+
+/// Whether a grant gives anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantEffect {
+    /// It does.
+    InForce,
+    /// It is bound to other bytes than those that are approved.
+    OtherBytes,
+    /// Its time is over.
+    Expired,
+}
+
+/// Query of `POST /v1/calls`; the body is the arguments, a JSON object.
+///
+/// The arguments are not a member of a larger document so that their text reaches the one strict
+/// parser as it was sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallQuery {
+    /// In whose name.
+    #[serde(rename = "as")]
+    pub principal: PrincipalId,
+    /// Which package.
+    pub package: PackageName,
+    /// Which of its tools.
+    pub tool: ToolName,
+}
+
+/// Query of `GET /v1/audit`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// Only the records of this call, from the first on. Not together with `last`.
+    pub call: Option<CallId>,
+    /// How many records, from the end. Default: 100.
+    pub last: Option<usize>,
+    /// Whether to go on with new records. Default: no.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+/// One line of the answer to `GET /v1/audit` that is not a record: the log could not be read on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TailError {
+    /// Why not.
+    pub error: Problem,
+}
+
+/// Answer of `GET /v1/health`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// The host's version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+}

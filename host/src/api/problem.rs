@@ -1,0 +1,386 @@
+//! Errors as RFC 9457 problem documents: a closed list of kinds, each with its status.
+//!
+//! Only translates. What went wrong, and whose fault it is, was decided where it happened.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::database::{ChangeError, DatabaseError};
+use crate::gateway::{Blame, CallError, CallReport, HostError};
+use crate::ids::CallId;
+use crate::limits::LimitReached;
+use crate::policy::{Denial, Diagnostic};
+use crate::registry::RegistryError;
+use crate::sandbox::{InvokeError, PackageError};
+
+/// What kinds of errors there are. Closed and stable: clients match on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ErrorKind {
+    /// The request, or the arguments of a call, are not what they should be.
+    #[serde(rename = "urn:portcullis:error:bad-input")]
+    BadInput,
+    /// There is no such package, tool, grant or route.
+    #[serde(rename = "urn:portcullis:error:not-found")]
+    NotFound,
+    /// The route does not know this method.
+    #[serde(rename = "urn:portcullis:error:method-not-allowed")]
+    MethodNotAllowed,
+    /// The body has too many bytes.
+    #[serde(rename = "urn:portcullis:error:too-large")]
+    TooLarge,
+    /// The body did not come in time.
+    #[serde(rename = "urn:portcullis:error:too-slow")]
+    TooSlow,
+    /// It can't be done in the present state.
+    #[serde(rename = "urn:portcullis:error:conflict")]
+    Conflict,
+    /// The file can't be a package.
+    #[serde(rename = "urn:portcullis:error:invalid-package")]
+    InvalidPackage,
+    /// The grants file has errors.
+    #[serde(rename = "urn:portcullis:error:invalid-grants")]
+    InvalidGrants,
+    /// The call is not allowed.
+    #[serde(rename = "urn:portcullis:error:denied")]
+    Denied,
+    /// A limit ended the call.
+    #[serde(rename = "urn:portcullis:error:limit-reached")]
+    LimitReached,
+    /// The tool failed, or said that it did.
+    #[serde(rename = "urn:portcullis:error:tool-error")]
+    ToolError,
+    /// The host does as much as it can.
+    #[serde(rename = "urn:portcullis:error:busy")]
+    Busy,
+    /// A granted folder can't be used.
+    #[serde(rename = "urn:portcullis:error:grant-unusable")]
+    GrantUnusable,
+    /// The log can't be written, so nothing runs.
+    #[serde(rename = "urn:portcullis:error:log-unavailable")]
+    LogUnavailable,
+    /// The host failed.
+    #[serde(rename = "urn:portcullis:error:host-fault")]
+    HostFault,
+}
+
+impl ErrorKind {
+    /// All kinds.
+    pub const ALL: [ErrorKind; 15] = [
+        ErrorKind::BadInput,
+        ErrorKind::NotFound,
+        ErrorKind::MethodNotAllowed,
+        ErrorKind::TooLarge,
+        ErrorKind::TooSlow,
+        ErrorKind::Conflict,
+        ErrorKind::InvalidPackage,
+        ErrorKind::InvalidGrants,
+        ErrorKind::Denied,
+        ErrorKind::LimitReached,
+        ErrorKind::ToolError,
+        ErrorKind::Busy,
+        ErrorKind::GrantUnusable,
+        ErrorKind::LogUnavailable,
+        ErrorKind::HostFault,
+    ];
+
+    /// The status of the answer.
+    pub fn status(self) -> StatusCode {
+        match self {
+            ErrorKind::BadInput => StatusCode::BAD_REQUEST,
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorKind::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            ErrorKind::Conflict => StatusCode::CONFLICT,
+            ErrorKind::InvalidPackage | ErrorKind::InvalidGrants | ErrorKind::LimitReached => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            ErrorKind::Denied => StatusCode::FORBIDDEN,
+            ErrorKind::ToolError => StatusCode::BAD_GATEWAY,
+            ErrorKind::Busy | ErrorKind::LogUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::GrantUnusable | ErrorKind::HostFault => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What is the same in each error of the kind.
+    pub fn title(self) -> &'static str {
+        match self {
+            ErrorKind::BadInput => "The request is not valid",
+            ErrorKind::NotFound => "There is no such thing",
+            ErrorKind::MethodNotAllowed => "The method is not allowed here",
+            ErrorKind::TooLarge => "The body is too large",
+            ErrorKind::TooSlow => "The body came too slowly",
+            ErrorKind::Conflict => "It can't be done in the present state",
+            ErrorKind::InvalidPackage => "The file can't be a package",
+            ErrorKind::InvalidGrants => "The grants file has errors",
+            ErrorKind::Denied => "The call is not allowed",
+            ErrorKind::LimitReached => "A limit ended the call",
+            ErrorKind::ToolError => "The tool failed",
+            ErrorKind::Busy => "The host is busy",
+            ErrorKind::GrantUnusable => "A granted folder can't be used",
+            ErrorKind::LogUnavailable => "The audit log can't be written",
+            ErrorKind::HostFault => "The host failed",
+        }
+    }
+}
+
+/// An error as a document (RFC 9457), with members of ours. Absent members say nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The kind.
+    #[serde(rename = "type")]
+    pub kind: ErrorKind,
+    /// What is the same in each error of the kind.
+    pub title: String,
+    /// The status of the answer.
+    pub status: u16,
+    /// What happened this time. May hold text of a tool: untrusted.
+    pub detail: String,
+    /// Whose fault it is.
+    pub blame: Blame,
+    /// The call that it happened to: its records are in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallId>,
+    /// The limit that was reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LimitReached>,
+    /// What is missing for the call to be allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denial: Option<Denial>,
+    /// What the tool said of its failure, as data: untrusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+    /// Each error of a grants file, with its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
+    /// How the call went until it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Box<CallReport>>,
+}
+
+impl From<Box<Problem>> for Problem {
+    fn from(problem: Box<Problem>) -> Self {
+        *problem
+    }
+}
+
+impl Problem {
+    /// A problem with nothing but its kind, detail and blame.
+    pub fn new(kind: ErrorKind, detail: impl Into<String>, blame: Blame) -> Self {
+        Self {
+            kind,
+            title: kind.title().to_owned(),
+            status: kind.status().as_u16(),
+            detail: detail.into(),
+            blame,
+            call: None,
+            limit: None,
+            denial: None,
+            data: None,
+            diagnostics: Vec::new(),
+            report: None,
+        }
+    }
+
+    /// A request that is not what it should be.
+    pub fn bad_input(detail: impl Into<String>) -> Self {
+        Self::new(ErrorKind::BadInput, detail, Blame::Agent)
+    }
+
+    /// A component that has more bytes than are read.
+    pub fn component_too_large(reached: LimitReached) -> Self {
+        let detail = format!("the component is too large: {reached}");
+        Self { limit: Some(reached), ..Self::new(ErrorKind::TooLarge, detail, Blame::Agent) }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self).expect("a problem is text and numbers: it always serialises");
+        let mut response = (self.kind.status(), body).into_response();
+        let value = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, value);
+        response
+    }
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        let (blame, detail) = (error.blame(), error.to_string());
+        let new = |kind| Problem::new(kind, detail.clone(), blame);
+        match error {
+            CallError::NotFound(_) => new(ErrorKind::NotFound),
+            CallError::Denied { call, denial } => {
+                Self { call: Some(call), denial: Some(denial), ..new(ErrorKind::Denied) }
+            }
+            CallError::Busy(reached) => Self { limit: Some(reached), ..new(ErrorKind::Busy) },
+            CallError::Failed { error, report } => {
+                let call = Some(report.call);
+                let (kind, limit, data) = failed(error);
+                Self { call, limit, data, report: Some(report), ..new(kind) }
+            }
+            CallError::Log(_) => new(ErrorKind::LogUnavailable),
+            CallError::Host(error) => error.into(),
+        }
+    }
+}
+
+fn failed(error: InvokeError) -> (ErrorKind, Option<LimitReached>, Option<Value>) {
+    match error {
+        InvokeError::Arguments(_) => (ErrorKind::BadInput, None, None),
+        InvokeError::LimitReached(reached) => (ErrorKind::LimitReached, Some(reached), None),
+        InvokeError::Tool { data, .. } => (ErrorKind::ToolError, None, data),
+        InvokeError::Crashed(_) => (ErrorKind::ToolError, None, None),
+        InvokeError::Busy => (ErrorKind::Busy, None, None),
+        InvokeError::Grant(_) => (ErrorKind::GrantUnusable, None, None),
+        InvokeError::Log(_) => (ErrorKind::LogUnavailable, None, None),
+        InvokeError::Host(_) => (ErrorKind::HostFault, None, None),
+    }
+}
+
+impl From<HostError> for Problem {
+    fn from(error: HostError) -> Self {
+        let (blame, detail) = (error.blame(), error.to_string());
+        let kind = kind_of(&error);
+        let problem = Problem::new(kind, detail, blame);
+        match error {
+            HostError::Package(PackageError::TooLarge(reached)) => Self { limit: Some(reached), ..problem },
+            HostError::Grants { diagnostics, .. } | HostError::Change(ChangeError::File(diagnostics)) => {
+                Self { diagnostics, ..problem }
+            }
+            HostError::Package(_)
+            | HostError::Folder(_)
+            | HostError::Log(_)
+            | HostError::Read(_)
+            | HostError::Database(_)
+            | HostError::Registry(_)
+            | HostError::Sandbox(_)
+            | HostError::Naming(_)
+            | HostError::Change(_) => problem,
+        }
+    }
+}
+
+fn kind_of(error: &HostError) -> ErrorKind {
+    match error {
+        HostError::Log(_) => ErrorKind::LogUnavailable,
+        HostError::Package(_) => ErrorKind::InvalidPackage,
+        HostError::Naming(_) => ErrorKind::BadInput,
+        HostError::Grants { .. } => ErrorKind::InvalidGrants,
+        HostError::Change(error) => kind_of_change(error),
+        HostError::Registry(error) => kind_of_registry(error),
+        HostError::Database(error) => kind_of_database(error),
+        HostError::Folder(_) | HostError::Read(_) | HostError::Sandbox(_) => ErrorKind::HostFault,
+    }
+}
+
+fn kind_of_registry(error: &RegistryError) -> ErrorKind {
+    match error {
+        RegistryError::NotFound { .. } | RegistryError::NoSuchDigest { .. } => ErrorKind::NotFound,
+        RegistryError::Ambiguous { .. } | RegistryError::NothingPending { .. } => ErrorKind::Conflict,
+        RegistryError::TooLarge { .. } => ErrorKind::InvalidPackage,
+        RegistryError::VersionTooLong { .. } | RegistryError::WrongDigest { .. } => ErrorKind::BadInput,
+        RegistryError::Missing { .. } | RegistryError::Altered { .. } | RegistryError::File { .. } => {
+            ErrorKind::HostFault
+        }
+        RegistryError::Change(error) => kind_of_change(error),
+        RegistryError::Database(error) => kind_of_database(error),
+    }
+}
+
+fn kind_of_change(error: &ChangeError) -> ErrorKind {
+    match error {
+        ChangeError::File(_) => ErrorKind::InvalidGrants,
+        ChangeError::NoSuchGrant(_) => ErrorKind::NotFound,
+        ChangeError::Database(error) => kind_of_database(error),
+    }
+}
+
+fn kind_of_database(error: &DatabaseError) -> ErrorKind {
+    match error {
+        DatabaseError::TooMany { .. } => ErrorKind::Conflict,
+        DatabaseError::Busy => ErrorKind::Busy,
+        DatabaseError::Open { .. }
+        | DatabaseError::Corrupt { .. }
+        | DatabaseError::ReadOnly
+        | DatabaseError::Full
+        | DatabaseError::NewerSchema { .. }
+        | DatabaseError::Unsettled { .. }
+        | DatabaseError::Behind { .. }
+        | DatabaseError::Other(_) => ErrorKind::HostFault,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limit;
+
+    fn json(problem: &Problem) -> String {
+        serde_json::to_string_pretty(problem).expect("serialises")
+    }
+
+    #[test]
+    fn a_denial_is_a_document_that_names_the_call_and_what_is_missing() {
+        let call: CallId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("an id");
+        let denial = Denial::NotGranted {
+            package: "notes".parse().expect("a name"),
+            principal: "mallory".parse().expect("a name"),
+        };
+        insta::assert_snapshot!(json(&CallError::Denied { call, denial }.into()), @r##"
+        {
+          "type": "urn:portcullis:error:denied",
+          "title": "The call is not allowed",
+          "status": 403,
+          "detail": "no grant of package notes names agent mallory",
+          "blame": "admin",
+          "call": "01890a5d-ac96-774b-bcce-b302099a8057",
+          "denial": {
+            "reason": "not_granted",
+            "package": "notes",
+            "principal": "mallory"
+          }
+        }
+        "##);
+    }
+
+    #[test]
+    fn a_limit_is_named_with_its_value_and_its_bound() {
+        let reached = LimitReached { limit: Limit::ComponentBytes, value: 209_715_200, max: 67_108_864 };
+        insta::assert_snapshot!(json(&Problem::component_too_large(reached)), @r##"
+        {
+          "type": "urn:portcullis:error:too-large",
+          "title": "The body is too large",
+          "status": 413,
+          "detail": "the component is too large: limit reached: component_bytes 209715200, at most 67108864 bytes",
+          "blame": "agent",
+          "limit": {
+            "limit": "component_bytes",
+            "value": 209715200,
+            "max": 67108864
+          }
+        }
+        "##);
+    }
+
+    #[test]
+    fn errors_of_a_grants_file_keep_their_places() {
+        let text = "[[grant]]\nagnets = []\n";
+        let diagnostic = Diagnostic::new(text, 10..16, "grant[0].agnets", "unknown key".into(), None);
+        let error = HostError::Grants { file: "g.toml".into(), diagnostics: vec![diagnostic.clone()] };
+        let problem = Problem::from(error);
+        assert_eq!((problem.kind, problem.status), (ErrorKind::InvalidGrants, 422));
+        assert_eq!(problem.diagnostics, [diagnostic]);
+    }
+
+    #[test]
+    fn each_kind_survives_its_document() {
+        for kind in ErrorKind::ALL {
+            let problem = Problem::new(kind, "x", Blame::Host);
+            let read: Problem = serde_json::from_str(&json(&problem)).expect("what was written");
+            assert_eq!(read, problem);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Records as lines: made by hand around a cached context, parsed by serde.
+//!
+//! A record of a call repeats who calls what. That part is serialised once a call, not once a
+//! record; a test holds each line made here to be byte for byte what serde makes of the `Record`.
+
+use std::borrow::Cow;
+use std::io::Write as _;
+use std::sync::{Arc, OnceLock};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::event::{
+    Attempt, CallContext, CallEnd, CallOutcome, Decision, Event, HostCall, HostCallOutcome, HostCallResult,
+};
+use crate::ids::{GrantId, Sequence};
+
+/// The most bytes of a line, its newline included. A longer one is not written, and not valid.
+pub const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// The most bytes of any one text in a record that a guest, a tool or a file can make long. More is
+/// cut, and marked with `…[cut]`.
+pub const TEXT_BYTES_MAX: usize = 4096;
+
+/// The most grants that one `call_admitted` lists, so that it fits a line.
+pub(super) const GRANTS_MAX: usize = 10_000;
+
+const CUT: &str = "…[cut]";
+
+/// A record of a call, without its context.
+#[derive(Debug)]
+pub(super) enum CallEntry {
+    Admitted { grants: Vec<GrantId>, argument_bytes: u64 },
+    HostCall(HostCall),
+    EffectAttempted(Attempt),
+    EffectFinished { attempt: Sequence, result: HostCallResult },
+    Finished(CallEnd),
+}
+
+/// A call's context, and its JSON once the writer has made it.
+#[derive(Debug)]
+pub(super) struct CallText {
+    context: Arc<CallContext>,
+    json: OnceLock<Vec<u8>>,
+}
+
+impl CallText {
+    pub(super) fn new(context: Arc<CallContext>) -> Self {
+        Self { context, json: OnceLock::new() }
+    }
+
+    pub(super) fn context(&self) -> &Arc<CallContext> {
+        &self.context
+    }
+
+    /// The context's members without the braces around them.
+    fn members(&self) -> &[u8] {
+        let json = self.json.get_or_init(|| {
+            serde_json::to_vec(&*self.context).expect("a context is names and numbers: it always serialises")
+        });
+        &json[1..json.len() - 1]
+    }
+}
+
+/// Adds the line of a call's record to `buffer`.
+pub(super) fn push_entry(
+    buffer: &mut Vec<u8>,
+    seq: Sequence,
+    time: Timestamp,
+    call: &CallText,
+    entry: &CallEntry,
+) -> Result<(), serde_json::Error> {
+    #[derive(Serialize)]
+    struct Admitted<'a> {
+        grants: &'a [GrantId],
+        argument_bytes: u64,
+    }
+    #[derive(Serialize)]
+    struct Finished<'a> {
+        attempt: Sequence,
+        #[serde(flatten)]
+        result: &'a HostCallResult,
+    }
+    let name = match entry {
+        CallEntry::Admitted { .. } => "call_admitted",
+        CallEntry::HostCall(_) => "host_call",
+        CallEntry::EffectAttempted(_) => "effect_attempted",
+        CallEntry::EffectFinished { .. } => "effect_finished",
+        CallEntry::Finished(_) => "call_finished",
+    };
+    write!(buffer, r#"{{"seq":{seq},"time":"{time}","event":"{name}","#).map_err(serde_json::Error::io)?;
+    buffer.extend_from_slice(call.members());
+    let brace = buffer.len();
+    match entry {
+        CallEntry::Admitted { grants, argument_bytes } => {
+            serde_json::to_writer(&mut *buffer, &Admitted { grants, argument_bytes: *argument_bytes })?;
+        }
+        CallEntry::HostCall(host_call) => serde_json::to_writer(&mut *buffer, host_call)?,
+        CallEntry::EffectAttempted(attempt) => serde_json::to_writer(&mut *buffer, attempt)?,
+        CallEntry::EffectFinished { attempt, result } => {
+            serde_json::to_writer(&mut *buffer, &Finished { attempt: *attempt, result })?;
+        }
+        CallEntry::Finished(end) => serde_json::to_writer(&mut *buffer, end)?,
+    }
+    // None of these objects is empty, so its opening brace becomes the comma after the context.
+    buffer[brace] = b',';
+    buffer.push(b'\n');
+    Ok(())
+}
+
+/// Adds the line of any record to `buffer`.
+pub(super) fn push_event(
+    buffer: &mut Vec<u8>,
+    seq: Sequence,
+    time: Timestamp,
+    event: &Event,
+) -> Result<(), serde_json::Error> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        seq: Sequence,
+        time: Timestamp,
+        #[serde(flatten)]
+        event: &'a Event,
+    }
+    serde_json::to_writer(&mut *buffer, &Line { seq, time, event })?;
+    buffer.push(b'\n');
+    Ok(())
+}
+
+/// The sequence number at the beginning of a line, without parsing the rest.
+pub(super) fn sequence_of(line: &[u8]) -> Option<Sequence> {
+    let digits = line.strip_prefix(br#"{"seq":"#)?;
+    let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
+    std::str::from_utf8(&digits[..end]).ok()?.parse().ok().map(Sequence)
+}
+
+/// How much a record weighs in the queue: one unit for about every 256 bytes that it holds.
+pub(super) fn units(entry: &CallEntry) -> u32 {
+    let bytes = match entry {
+        CallEntry::Admitted { grants, .. } => grants.len() * 8,
+        CallEntry::HostCall(call) => {
+            subject_len(call.subject.as_ref()) + rule_len(&call.decision) + error_len(&call.result.outcome)
+        }
+        CallEntry::EffectAttempted(attempt) => {
+            subject_len(attempt.subject.as_ref()) + rule_len(&attempt.decision)
+        }
+        CallEntry::EffectFinished { result, .. } => error_len(&result.outcome),
+        CallEntry::Finished(_) => TEXT_BYTES_MAX,
+    };
+    u32::try_from(1 + bytes / 256).unwrap_or(u32::MAX)
+}
+
+/// Cuts each text of a record of a call that could be too long.
+pub(super) fn bound(entry: &mut CallEntry) {
+    match entry {
+        CallEntry::Admitted { .. } => {}
+        CallEntry::HostCall(call) => {
+            cut_subject(&mut call.subject);
+            cut_decision(&mut call.decision);
+            cut_outcome(&mut call.result.outcome);
+            cut_name(&mut call.interface);
+            cut_name(&mut call.function);
+        }
+        CallEntry::EffectAttempted(attempt) => {
+            cut_subject(&mut attempt.subject);
+            cut_decision(&mut attempt.decision);
+            cut_name(&mut attempt.interface);
+            cut_name(&mut attempt.function);
+        }
+        CallEntry::EffectFinished { result, .. } => cut_outcome(&mut result.outcome),
+        CallEntry::Finished(end) => match &mut end.outcome {
+            CallOutcome::BadInput { message }
+            | CallOutcome::ToolError { message }
+            | CallOutcome::HostFault { message } => cut_text(message),
+            CallOutcome::Ok
+            | CallOutcome::LimitReached(_)
+            | CallOutcome::Cancelled
+            | CallOutcome::Interrupted => {}
+        },
+    }
+}
+
+/// Cuts the texts of an event that come from files.
+pub(super) fn bound_event(event: &mut Event) {
+    if let Event::PackageRefused { reason, .. } | Event::ArtifactRefused { reason, .. } = event {
+        cut_text(reason);
+    }
+}
+
+fn subject_len(subject: Option<&Arc<str>>) -> usize {
+    subject.map_or(0, |subject| subject.len())
+}
+
+fn rule_len(decision: &Decision) -> usize {
+    match decision {
+        Decision::Allowed(rule) | Decision::Denied(rule) => rule.len(),
+    }
+}
+
+fn error_len(outcome: &HostCallOutcome) -> usize {
+    match outcome {
+        HostCallOutcome::Ok | HostCallOutcome::Unknown => 0,
+        HostCallOutcome::Error(text) | HostCallOutcome::Trapped(text) => text.len(),
+    }
+}
+
+fn cut_decision(decision: &mut Decision) {
+    match decision {
+        Decision::Allowed(rule) | Decision::Denied(rule) => cut_name(rule),
+    }
+}
+
+fn cut_outcome(outcome: &mut HostCallOutcome) {
+    match outcome {
+        HostCallOutcome::Ok | HostCallOutcome::Unknown => {}
+        HostCallOutcome::Error(text) | HostCallOutcome::Trapped(text) => cut_name(text),
+    }
+}
+
+fn cut_subject(subject: &mut Option<Arc<str>>) {
+    if let Some(text) = subject.as_ref().filter(|text| text.len() > TEXT_BYTES_MAX) {
+        let mut text = text.to_string();
+        cut_text(&mut text);
+        *subject = Some(text.into());
+    }
+}
+
+fn cut_name(text: &mut Cow<'static, str>) {
+    if text.len() > TEXT_BYTES_MAX {
+        cut_text(text.to_mut());
+    }
+}
+
+fn cut_text(text: &mut String) {
+    if text.len() > TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX - CUT.len()));
+        text.push_str(CUT);
+    }
+}

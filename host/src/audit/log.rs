@@ -1,0 +1,515 @@
+//! The handle of the log: opening, admin events, beginning a call, closing.
+//!
+//! It never touches the disk itself once the log is open: the two threads of `writer` do.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::bell::Bell;
+use super::event::{CallContext, CallEnd, CallOutcome, Event};
+use super::line::{self, CallEntry, CallText, GRANTS_MAX, LINE_BYTES_MAX};
+use super::recorder::Recorder;
+use super::recovery::{self, Ending, Recovered};
+use super::segment::{self, SegmentFile};
+use super::writer::{Ack, Body, Message, SyncQueue, Syncer, Writer};
+use crate::ids::{GrantId, Sequence};
+use crate::limits::Usage;
+
+/// The most that waits for the writer, in units of a record or 256 bytes of its text: about 16 MiB.
+/// Only the ends of calls may go beyond, each by [`RECORDER_UNITS_MAX`](super::RECORDER_UNITS_MAX).
+const QUEUE_UNITS_MAX: usize = 65_536;
+
+/// The longest that [`Log::close`] waits for calls to end.
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(5);
+
+const CLOSE_POLL: Duration = Duration::from_millis(5);
+
+/// How many interrupted calls a `recovered` record lists. Each has a `call_finished` in any case.
+const INTERRUPTED_LISTED_MAX: usize = 10_000;
+
+/// Where the log takes the time from: called once a record.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// How to open a log.
+#[derive(Clone)]
+pub struct LogOptions {
+    /// The clock. Default: the system's.
+    pub clock: Clock,
+    /// The version that `host_started` names. Default: this crate's.
+    pub version: String,
+    /// The longest wait for the writer or the disk: a disk that takes longer poisons the log.
+    /// Default: 30 seconds.
+    pub wait_max: Duration,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(Timestamp::now),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            wait_max: Duration::from_secs(30),
+        }
+    }
+}
+
+impl fmt::Debug for LogOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogOptions")
+            .field("version", &self.version)
+            .field("wait_max", &self.wait_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the log did not take a record. All are the host's fault or its disk's, but for `TooLarge`,
+/// which is the fault of who made the event.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LogError {
+    /// A write or a sync failed. Nothing more is accepted until the host is started anew.
+    #[error("the audit log can't be written, so calls are refused until the host is restarted: {reason}")]
+    Poisoned {
+        /// What failed.
+        reason: Arc<str>,
+    },
+    /// The log was closed.
+    #[error("the audit log is closed: the host is stopping")]
+    Closed,
+    /// More records wait than the log's bounds allow: the disk does not keep up.
+    #[error("the audit log does not keep up with the records of this call")]
+    Overloaded,
+    /// The event does not fit a line.
+    #[error("a record of {bytes} bytes is too large for the audit log: at most {max}")]
+    TooLarge {
+        /// Its bytes, as far as they are known.
+        bytes: usize,
+        /// The most.
+        max: usize,
+    },
+    /// The log was closed while calls ran, so it does not end with `host_stopped`.
+    #[error("the audit log was closed while {calls} calls were running; the next start ends them")]
+    CallsRunning {
+        /// How many.
+        calls: usize,
+    },
+    /// A file or folder could not be used.
+    #[error("could not {action} {path}: {source}", path = path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: Arc<io::Error>,
+    },
+    /// The log is damaged in a way that no crash explains. Nothing was changed.
+    #[error("the audit log is damaged at byte {offset} of {path}: {reason}", path = path.display())]
+    Damaged {
+        /// The segment.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl LogError {
+    pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source: Arc::new(source) }
+    }
+}
+
+/// The log of one host. A cheap handle; clones are the same log.
+#[derive(Clone, Debug)]
+pub struct Log {
+    handle: Arc<Handle>,
+}
+
+impl Log {
+    /// Opens the log in `folder`, which is made if it is not there, mends it if it did not end well,
+    /// and writes `host_started` and what mending calls for. Blocks until all that is on disk.
+    ///
+    /// The caller owns the folder: two open logs in one folder would damage it. The async functions
+    /// need a tokio runtime with time.
+    ///
+    /// # Errors
+    /// [`LogError::Io`], and [`LogError::Damaged`] if an earlier segment is not what it was. Nothing
+    /// recorded is lost then.
+    pub fn open(folder: &Path, options: LogOptions) -> Result<Self, LogError> {
+        Self::open_with(folder, options, |file| Arc::new(file))
+    }
+
+    /// As [`Log::open`], with a disk of the caller's making between the log and the file.
+    pub(super) fn open_with(
+        folder: &Path,
+        options: LogOptions,
+        disk: impl FnOnce(File) -> Arc<dyn SegmentFile>,
+    ) -> Result<Self, LogError> {
+        let now = (options.clock)();
+        let recovered = recovery::recover(folder, now)?;
+        let path = &recovered.segment;
+        let io = |action: &'static str| move |error| LogError::io(action, path, error);
+        let file = disk(segment::open(path).map_err(io("open"))?);
+        let (bytes, next) = opening_lines(&recovered, &options, now)?;
+        segment::write_all(&*file, &bytes).map_err(io("write to"))?;
+        file.sync().map_err(io("sync"))?;
+        let last = Sequence(next.0 - 1);
+        let (written, _) = watch::channel(last);
+        let (durable, _) = watch::channel(last);
+        let state = Arc::new(State {
+            room: Arc::new(Semaphore::new(QUEUE_UNITS_MAX)),
+            failure: OnceLock::new(),
+            latest: Mutex::new(recovered.latest.map_or(now, |latest| latest.max(now))),
+            written,
+            durable,
+            clock: options.clock,
+        });
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let queue = Arc::new(SyncQueue::new(last));
+        let bell = Arc::new(Bell::default());
+        let shared = (Arc::clone(&bell), Arc::clone(&file), Arc::clone(&state), Arc::clone(&queue));
+        let writer = Writer::new(receiver, shared.0, shared.1, shared.2, shared.3, next);
+        let syncer = Syncer::new(file, Arc::clone(&state), queue, last);
+        let threads = vec![
+            std::thread::Builder::new()
+                .name("audit-writer".to_owned())
+                .spawn(move || writer.run())
+                .map_err(io("start the thread that writes"))?,
+            std::thread::Builder::new()
+                .name("audit-syncer".to_owned())
+                .spawn(move || syncer.run())
+                .map_err(io("start the thread that syncs"))?,
+        ];
+        let handle = Handle {
+            sender,
+            bell,
+            state,
+            calls: Arc::new(AtomicUsize::new(0)),
+            closing: AtomicBool::new(false),
+            wait_max: options.wait_max,
+            threads: Mutex::new(threads),
+        };
+        Ok(Self { handle: Arc::new(handle) })
+    }
+
+    /// Records an event that is no call's, and returns once it is on disk.
+    ///
+    /// # Errors
+    /// [`LogError`]; the event may then be in the log or not.
+    pub async fn append(&self, mut event: Event) -> Result<Sequence, LogError> {
+        self.handle.check()?;
+        line::bound_event(&mut event);
+        let room = self.handle.room(1).await?;
+        let (ack, answer) = oneshot::channel();
+        let body = Body::Event { time: self.handle.now(), event };
+        self.handle.send(Message { body, ack: Some(Ack::Durable(ack)), units: 1 }, room);
+        self.handle.answer(answer).await
+    }
+
+    /// Queues `call_admitted` and reserves the room for the call's last record, so that even a call
+    /// that is dropped can be closed. Waits for room in the queue, not for the disk.
+    ///
+    /// # Errors
+    /// [`LogError`]: the call must not begin.
+    pub async fn begin_call(
+        &self,
+        context: Arc<CallContext>,
+        grants: Vec<GrantId>,
+        argument_bytes: u64,
+    ) -> Result<Recorder, LogError> {
+        let handle = &self.handle;
+        handle.check()?;
+        if grants.len() > GRANTS_MAX {
+            // About what they take: none is printed in more than 21 bytes with its comma.
+            return Err(LogError::TooLarge { bytes: grants.len().saturating_mul(21), max: LINE_BYTES_MAX });
+        }
+        // Counted before the second look, so that a call is either refused or waited for by `close`.
+        let running = Running::new(Arc::clone(&handle.calls));
+        handle.check()?;
+        let entry = CallEntry::Admitted { grants, argument_bytes };
+        let units = line::units(&entry);
+        let mut room = handle.room(units + 1).await?;
+        let last_room = room.split(1).expect("one unit more was acquired than the record takes");
+        let call = Arc::new(CallText::new(context));
+        let body = Body::Call { call: Arc::clone(&call), entries: vec![(handle.now(), entry)] };
+        handle.send(Message { body, ack: None, units }, room);
+        Ok(Recorder::new(Arc::clone(handle), call, last_room, running))
+    }
+
+    /// The latest time of any record written so far. Policy judges expiry by the later of the clock
+    /// and this, so that setting the clock back revives no grant.
+    pub fn last_time(&self) -> Timestamp {
+        self.handle.state.latest()
+    }
+
+    /// Whether the log takes records.
+    ///
+    /// # Errors
+    /// [`LogError::Poisoned`] or [`LogError::Closed`].
+    pub fn check(&self) -> Result<(), LogError> {
+        self.handle.check()
+    }
+
+    /// Follows the sequence number of the last record that the kernel has.
+    pub fn subscribe(&self) -> watch::Receiver<Sequence> {
+        self.handle.state.written.subscribe()
+    }
+
+    /// Follows the sequence number of the last record that is on disk.
+    pub fn subscribe_durable(&self) -> watch::Receiver<Sequence> {
+        self.handle.state.durable.subscribe()
+    }
+
+    /// Refuses new records, waits up to five seconds for running calls, writes `host_stopped`, waits
+    /// for the disk and ends the threads.
+    ///
+    /// # Errors
+    /// [`LogError::CallsRunning`] if calls still run: the log is then on disk, but ends without
+    /// `host_stopped`. [`LogError::Closed`] if it was closed before, [`LogError::Poisoned`] if it
+    /// failed.
+    pub async fn close(self) -> Result<(), LogError> {
+        let handle = &self.handle;
+        handle.check()?;
+        if handle.closing.swap(true, Ordering::SeqCst) {
+            return Err(LogError::Closed);
+        }
+        let deadline = Instant::now() + CLOSE_WAIT_MAX;
+        while handle.calls.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+            sleep(CLOSE_POLL).await;
+        }
+        let calls = handle.calls.load(Ordering::SeqCst);
+        let (ack, answer) = oneshot::channel();
+        let body = Body::Close { time: handle.now(), stopped: calls == 0 };
+        // Without room of its own: there is one such message in the life of a log.
+        handle.send_unbounded(Message { body, ack: Some(Ack::Durable(ack)), units: 0 });
+        handle.answer(answer).await?;
+        handle.join().await?;
+        if calls > 0 { Err(LogError::CallsRunning { calls }) } else { Ok(()) }
+    }
+}
+
+/// The first lines of a host's part of the log, and the place of the record after them.
+fn opening_lines(
+    recovered: &Recovered,
+    options: &LogOptions,
+    now: Timestamp,
+) -> Result<(Vec<u8>, Sequence), LogError> {
+    let mut lines = OpeningLines { bytes: Vec::new(), next: recovered.next, now };
+    lines.push(&Event::HostStarted { version: options.version.clone(), pid: std::process::id() })?;
+    match &recovered.ending {
+        Ending::New | Ending::Clean => {}
+        Ending::Mended { torn_bytes, quarantine, interrupted } => {
+            lines.push(&Event::Recovered {
+                torn_bytes: *torn_bytes,
+                quarantine: quarantine.clone(),
+                interrupted: interrupted
+                    .iter()
+                    .take(INTERRUPTED_LISTED_MAX)
+                    .map(|open| open.context.call)
+                    .collect(),
+            })?;
+            for open in interrupted {
+                let end = CallEnd {
+                    outcome: CallOutcome::Interrupted,
+                    records: open.records,
+                    usage: Usage::default(),
+                };
+                lines.push(&Event::CallFinished { context: Arc::clone(&open.context), end })?;
+            }
+        }
+    }
+    Ok((lines.bytes, lines.next))
+}
+
+struct OpeningLines {
+    bytes: Vec<u8>,
+    next: Sequence,
+    now: Timestamp,
+}
+
+impl OpeningLines {
+    fn push(&mut self, event: &Event) -> Result<(), LogError> {
+        let poisoned = |reason: String| LogError::Poisoned { reason: reason.into() };
+        line::push_event(&mut self.bytes, self.next, self.now, event).map_err(|e| poisoned(e.to_string()))?;
+        let next = self.next.0.checked_add(1);
+        self.next =
+            next.map(Sequence).ok_or_else(|| poisoned("the sequence numbers are used up".to_owned()))?;
+        Ok(())
+    }
+}
+
+/// What the handle shares with the threads. It holds no sender, so that the writer ends when the
+/// last handle goes.
+pub(super) struct State {
+    room: Arc<Semaphore>,
+    failure: OnceLock<Arc<str>>,
+    latest: Mutex<Timestamp>,
+    written: watch::Sender<Sequence>,
+    durable: watch::Sender<Sequence>,
+    clock: Clock,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("failure", &self.failure).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Refuses everything from now on. The first reason stays.
+    pub(super) fn poison(&self, reason: &str) {
+        if self.failure.set(reason.into()).is_ok() {
+            tracing::error!(reason, "the audit log failed: calls are refused until the host is restarted");
+        }
+        self.room.close();
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        self.failure.get().is_some()
+    }
+
+    pub(super) fn latest(&self) -> Timestamp {
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records up to `last`, none of them later than `latest`, are with the kernel.
+    pub(super) fn publish_written(&self, last: Sequence, latest: Timestamp) {
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = latest;
+        self.written.send_replace(last);
+    }
+
+    pub(super) fn publish_durable(&self, last: Sequence) {
+        self.durable.send_replace(last);
+    }
+
+    pub(super) fn release(&self, units: u32) {
+        self.room.add_permits(usize::try_from(units).unwrap_or(0));
+    }
+
+    /// Why an answer did not come.
+    fn refusal(&self) -> LogError {
+        match self.failure.get() {
+            Some(reason) => LogError::Poisoned { reason: Arc::clone(reason) },
+            None => LogError::Closed,
+        }
+    }
+}
+
+/// What all clones of a [`Log`], and its recorders, share.
+#[derive(Debug)]
+pub(super) struct Handle {
+    /// Unbounded by itself: what may be sent is bounded by [`State::room`].
+    sender: mpsc::UnboundedSender<Message>,
+    bell: Arc<Bell>,
+    state: Arc<State>,
+    calls: Arc<AtomicUsize>,
+    closing: AtomicBool,
+    wait_max: Duration,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The writer may be asleep when its last sender goes: it is woken to see that.
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let (closed, _) = mpsc::unbounded_channel();
+        drop(std::mem::replace(&mut self.sender, closed));
+        self.bell.ring();
+    }
+}
+
+impl Handle {
+    pub(super) fn now(&self) -> Timestamp {
+        (self.state.clock)()
+    }
+
+    /// For a call that runs: closing waits for it, so it is not refused yet.
+    pub(super) fn check_failure(&self) -> Result<(), LogError> {
+        if self.state.failed() { Err(self.state.refusal()) } else { Ok(()) }
+    }
+
+    fn check(&self) -> Result<(), LogError> {
+        self.check_failure()?;
+        if self.closing.load(Ordering::SeqCst) { Err(LogError::Closed) } else { Ok(()) }
+    }
+
+    /// Waits for room in the queue.
+    pub(super) async fn room(&self, units: u32) -> Result<OwnedSemaphorePermit, LogError> {
+        match timeout(self.wait_max, Arc::clone(&self.state.room).acquire_many_owned(units)).await {
+            Ok(Ok(room)) => Ok(room),
+            Ok(Err(_)) => Err(self.state.refusal()),
+            Err(_) => Err(LogError::Overloaded),
+        }
+    }
+
+    /// Room in the queue if there is some now.
+    pub(super) fn try_room(&self, units: u32) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.state.room).try_acquire_many_owned(units).ok()
+    }
+
+    /// Sends a message that has its room, which the writer gives back.
+    pub(super) fn send(&self, message: Message, room: OwnedSemaphorePermit) {
+        room.forget();
+        self.send_unbounded(message);
+    }
+
+    /// If the writer is gone the message is dropped, and who waits for its answer is told.
+    fn send_unbounded(&self, message: Message) {
+        let urgent = message.ack.is_some();
+        drop(self.sender.send(message));
+        self.bell.sent(urgent);
+    }
+
+    /// Waits for the writer's or the syncer's answer.
+    pub(super) async fn answer(
+        &self,
+        answer: oneshot::Receiver<Result<Sequence, LogError>>,
+    ) -> Result<Sequence, LogError> {
+        match timeout(self.wait_max, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(self.state.refusal()),
+            Err(_) => {
+                self.state.poison(&format!("the disk did not answer within {:?}", self.wait_max));
+                Err(self.state.refusal())
+            }
+        }
+    }
+
+    /// Waits for the threads, which have been told to end.
+    async fn join(&self) -> Result<(), LogError> {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+        });
+        match timeout(self.wait_max, joined).await {
+            Ok(Ok(())) => self.check_failure(),
+            Ok(Err(_)) | Err(_) => Err(LogError::Overloaded),
+        }
+    }
+}
+
+/// Counts one running call for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    fn new(calls: Arc<AtomicUsize>) -> Self {
+        calls.fetch_add(1, Ordering::SeqCst);
+        Self(calls)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,260 @@
+//! Reads the log: all of it, one call's part, or its end. Holds one line at a time, and sees only
+//! whole lines.
+//!
+//! Never changes anything, and needs no running host. What it finds wrong it names, and stops.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::event::Record;
+use super::line::sequence_of;
+use super::segment::{self, Found, Lines, Segment};
+use crate::ids::{CallId, Sequence};
+
+/// How many records `audit tail` shows when nobody says otherwise.
+pub const TAIL_RECORDS: usize = 100;
+
+const BLOCK_BYTES: usize = 64 << 10;
+
+/// Which records to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only those of this call.
+    pub call: Option<CallId>,
+    /// Only this one and those after it.
+    pub from: Option<Sequence>,
+}
+
+/// Why the log could not be read on.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A file or folder could not be read: the host's or its disk's fault.
+    #[error("could not read {path}: {source}", path = path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: Arc<io::Error>,
+    },
+    /// A line is not the record that belongs there: the log was changed or damaged.
+    #[error("the audit log is damaged at byte {offset} of {path}: {reason}", path = path.display())]
+    Damaged {
+        /// The segment.
+        path: PathBuf,
+        /// Where the line begins.
+        offset: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl ReadError {
+    fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source: Arc::new(source) }
+    }
+}
+
+/// Reads the log in `folder` from its beginning, or from `filter.from`.
+pub fn read(folder: &Path, filter: Filter) -> Reader {
+    Reader::new(folder, filter)
+}
+
+/// Reads the last `count` records, and then, as the log grows, those after them. Finds its beginning
+/// from the end of the log, so a long log costs no more than a short one.
+///
+/// # Errors
+/// [`ReadError::Io`].
+pub fn tail(folder: &Path, count: usize) -> Result<Reader, ReadError> {
+    let mut reader = Reader::new(folder, Filter::default());
+    let mut wanted = count;
+    for segment in reader.segments()?.iter().rev() {
+        let (offset, found) =
+            line_from_end(&segment.path, wanted).map_err(|error| ReadError::io(&segment.path, error))?;
+        reader.place = Place::open(segment, offset)?;
+        wanted -= found;
+        if wanted == 0 {
+            break;
+        }
+    }
+    Ok(reader)
+}
+
+/// An iterator over records. After `None` it can be asked again: it goes on when the log has grown.
+/// After an error it is done.
+#[derive(Debug)]
+pub struct Reader {
+    folder: PathBuf,
+    filter: Filter,
+    /// The filter's call as text, which its lines contain.
+    call_text: Option<String>,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// No segment was opened yet.
+    Start,
+    In {
+        path: PathBuf,
+        first: Sequence,
+        lines: Lines,
+        /// The next record; unknown after a jump into the midst of a segment.
+        expected: Option<Sequence>,
+    },
+    Failed,
+}
+
+impl Place {
+    fn open(segment: &Segment, offset: u64) -> Result<Self, ReadError> {
+        let lines =
+            Lines::open(&segment.path, offset).map_err(|error| ReadError::io(&segment.path, error))?;
+        let expected = (offset == 0).then_some(segment.first);
+        Ok(Place::In { path: segment.path.clone(), first: segment.first, lines, expected })
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Record, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.advance().transpose();
+        if let Some(Err(_)) = item {
+            self.place = Place::Failed;
+        }
+        item
+    }
+}
+
+impl Reader {
+    fn new(folder: &Path, filter: Filter) -> Self {
+        let call_text = filter.call.map(|call| call.to_string());
+        Self { folder: folder.to_owned(), filter, call_text, place: Place::Start }
+    }
+
+    /// The next record that the filter lets through, or none for now.
+    fn advance(&mut self) -> Result<Option<Record>, ReadError> {
+        loop {
+            let Place::In { path, lines, expected, .. } = &mut self.place else {
+                if self.start()? {
+                    continue;
+                }
+                return Ok(None);
+            };
+            match lines.next().map_err(|error| ReadError::io(path, error))? {
+                Found::Line => {}
+                Found::TooLong => return Err(self.damaged("the line is too long")),
+                Found::End => {
+                    if self.next_segment()? {
+                        continue;
+                    }
+                    return Ok(None);
+                }
+                Found::Torn => return self.torn(),
+            }
+            let Some(seq) = sequence_of(lines.line()) else {
+                return Err(self.damaged("the line does not begin with a sequence number"));
+            };
+            if let Some(expected) = expected.filter(|expected| *expected != seq) {
+                return Err(self.damaged(&format!("record {seq} stands where {expected} is expected")));
+            }
+            *expected = Some(Sequence(seq.0.saturating_add(1)));
+            if let Some(record) = self.parse(seq)? {
+                return Ok(Some(record));
+            }
+        }
+    }
+
+    /// The record on the current line, if the filter lets it through. The others are skipped unparsed.
+    fn parse(&self, seq: Sequence) -> Result<Option<Record>, ReadError> {
+        let Place::In { lines, .. } = &self.place else { return Ok(None) };
+        if self.filter.from.is_some_and(|from| seq < from) {
+            return Ok(None);
+        }
+        let line = std::str::from_utf8(lines.line()).map_err(|error| self.damaged(&error.to_string()))?;
+        if self.call_text.as_ref().is_some_and(|call| !line.contains(call)) {
+            return Ok(None);
+        }
+        let record: Record = serde_json::from_str(line)
+            .map_err(|error| self.damaged(&format!("the line is not a record: {error}")))?;
+        let fits = self.filter.call.is_none_or(|call| record.event.call() == Some(call));
+        Ok(fits.then_some(record))
+    }
+
+    /// Opens the segment to begin with. Returns whether there is one.
+    fn start(&mut self) -> Result<bool, ReadError> {
+        if matches!(self.place, Place::Failed) {
+            return Ok(false);
+        }
+        let segments = self.segments()?;
+        let from = self.filter.from.unwrap_or(Sequence(0));
+        let before = segments.iter().rev().find(|segment| segment.first <= from);
+        let Some(segment) = before.or(segments.first()) else { return Ok(false) };
+        self.place = Place::open(segment, 0)?;
+        Ok(true)
+    }
+
+    /// Goes to the segment after the current one. Returns whether there is one.
+    fn next_segment(&mut self) -> Result<bool, ReadError> {
+        let Place::In { first, expected, .. } = &self.place else { return Ok(false) };
+        let (first, expected) = (*first, *expected);
+        let Some(segment) = self.segments()?.into_iter().find(|segment| segment.first > first) else {
+            return Ok(false);
+        };
+        if let Some(expected) = expected.filter(|expected| *expected != segment.first) {
+            return Err(self.damaged(&format!("record {expected} is missing after it")));
+        }
+        self.place = Place::open(&segment, 0)?;
+        Ok(true)
+    }
+
+    /// An unfinished line is not there yet, if the writer can still be about to finish it.
+    fn torn(&self) -> Result<Option<Record>, ReadError> {
+        let Place::In { first, .. } = &self.place else { return Ok(None) };
+        if self.segments()?.iter().any(|segment| segment.first > *first) {
+            return Err(self.damaged("the segment ends within a line, and is not the last"));
+        }
+        Ok(None)
+    }
+
+    fn segments(&self) -> Result<Vec<Segment>, ReadError> {
+        match segment::list(&self.folder) {
+            Ok(segments) => Ok(segments),
+            // Before its first start a host has no log.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(ReadError::io(&self.folder, error)),
+        }
+    }
+
+    fn damaged(&self, reason: &str) -> ReadError {
+        let (path, offset) = match &self.place {
+            Place::In { path, lines, .. } => (path.clone(), lines.offset()),
+            Place::Start | Place::Failed => (self.folder.clone(), 0),
+        };
+        ReadError::Damaged { path, offset, reason: reason.to_owned() }
+    }
+}
+
+/// Where the last `count` whole lines of a file begin, and how many there are, up to `count`.
+fn line_from_end(path: &Path, count: usize) -> io::Result<(u64, usize)> {
+    let mut file = File::open(path)?;
+    let mut end = fs::metadata(path)?.len();
+    let mut newlines = 0;
+    let mut block = vec![0; BLOCK_BYTES];
+    while end > 0 {
+        let start = end.saturating_sub(u64::try_from(BLOCK_BYTES).unwrap_or(u64::MAX));
+        let block = &mut block[..usize::try_from(end - start).unwrap_or(BLOCK_BYTES)];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(block)?;
+        for (index, _) in block.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+            // The line after this newline is whole if there is a newline after it.
+            if newlines == count {
+                return Ok((start + u64::try_from(index + 1).unwrap_or(0), count));
+            }
+            newlines += 1;
+        }
+        end = start;
+    }
+    Ok((0, newlines))
+}

@@ -1,0 +1,207 @@
+//! Each event as one line: its exact text, the way there and back, and hostile text.
+
+use super::super::event::CallEnd;
+use super::super::line::{self, CallEntry, CallText};
+use super::super::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
+use super::*;
+use crate::limits::{Limit, LimitReached};
+use crate::policy::Denial;
+
+fn call_id() -> CallId {
+    "01900000-0000-7000-8000-000000000001".parse().expect("a call id")
+}
+
+fn end(outcome: CallOutcome) -> CallEnd {
+    CallEnd { outcome, records: 4, usage: Usage { fuel: 9, host_calls: 2, ..Usage::default() } }
+}
+
+/// One entry of each kind, with the event that it stands for.
+fn entries(context: &Arc<CallContext>) -> Vec<(CallEntry, Event)> {
+    let context = || Arc::clone(context);
+    let denied = HostCall {
+        decision: Decision::Denied(Cow::Borrowed("no grant of wasi:filesystem")),
+        result: HostCallResult {
+            outcome: HostCallOutcome::Error(Cow::Borrowed("access")),
+            bytes_in: 3,
+            bytes_out: 4,
+            duration_ns: 5,
+        },
+        ..host_call(Some("/etc/passwd"))
+    };
+    let mut entries = vec![(
+        CallEntry::Admitted { grants: vec![GrantId(1), GrantId(7)], argument_bytes: 12 },
+        Event::CallAdmitted { context: context(), grants: vec![GrantId(1), GrantId(7)], argument_bytes: 12 },
+    )];
+    for host_call in [host_call(None), denied] {
+        let event = Event::HostCall { context: context(), host_call: host_call.clone() };
+        entries.push((CallEntry::HostCall(host_call), event));
+    }
+    let attempt = Attempt { bytes_out: 8, ..attempt("/notes/a") };
+    let event = Event::EffectAttempted { context: context(), attempt: attempt.clone() };
+    entries.push((CallEntry::EffectAttempted(attempt), event));
+    for outcome in [HostCallOutcome::Unknown, HostCallOutcome::Trapped(Cow::Borrowed("fuel"))] {
+        let (attempt, result) = (Sequence(4), result(outcome));
+        let event = Event::EffectFinished { context: context(), attempt, result: result.clone() };
+        entries.push((CallEntry::EffectFinished { attempt, result }, event));
+    }
+    let outcomes = [
+        CallOutcome::Ok,
+        CallOutcome::ToolError { message: "no such note".to_owned() },
+        CallOutcome::LimitReached(LimitReached { limit: Limit::Fuel, value: 11, max: 10 }),
+        CallOutcome::Cancelled,
+        CallOutcome::Interrupted,
+        CallOutcome::HostFault { message: "disk".to_owned() },
+    ];
+    for outcome in outcomes {
+        let end = end(outcome);
+        let event = Event::CallFinished { context: context(), end: end.clone() };
+        entries.push((CallEntry::Finished(end), event));
+    }
+    entries
+}
+
+/// One of each event that is not part of a call.
+fn other_events() -> Vec<Event> {
+    let by = || "root".parse().expect("a valid name");
+    let package = || "notes".parse().expect("a valid name");
+    let digest = PackageDigest::of(b"component");
+    vec![
+        Event::HostStarted { version: "1.2.3".to_owned(), pid: 77 },
+        Event::HostStopped { latest: Timestamp::UNIX_EPOCH },
+        Event::Recovered {
+            torn_bytes: 5,
+            quarantine: Some("quarantine/9-1.torn".to_owned()),
+            interrupted: vec![call_id()],
+        },
+        added(),
+        Event::PackageRefused { digest, reason: "an unknown import".to_owned(), by: by() },
+        Event::PackageApproved { package: package(), digest, by: by() },
+        Event::PackageRemoved { package: package(), digest: None, by: by() },
+        Event::ArtifactRefused { digest, reason: "its MAC does not fit".to_owned() },
+        Event::GrantsChanged {
+            revision: Revision(4),
+            granted: vec![GrantId(8)],
+            revoked: vec![GrantId(7)],
+            by: by(),
+        },
+        Event::CallDenied {
+            call: call_id(),
+            principal: "ann".parse().expect("a valid name"),
+            package: package(),
+            tool: "search".parse().expect("a valid name"),
+            revision: Revision(4),
+            denial: Denial::Expired { grant: GrantId(7), expires: Timestamp::UNIX_EPOCH },
+        },
+    ]
+}
+
+fn line_of(entry: &CallEntry, call: &CallText, seq: u64) -> String {
+    let mut buffer = Vec::new();
+    line::push_entry(&mut buffer, Sequence(seq), Timestamp::UNIX_EPOCH, call, entry).expect("a line");
+    String::from_utf8(buffer).expect("UTF-8")
+}
+
+#[test]
+fn every_event_survives_its_line_and_entries_are_what_serde_writes() {
+    let context = context_of(call_id());
+    let call = CallText::new(Arc::clone(&context));
+    let mut text = String::new();
+    for (seq, event) in (0..).zip(other_events()) {
+        let mut buffer = Vec::new();
+        line::push_event(&mut buffer, Sequence(seq), Timestamp::UNIX_EPOCH, &event).expect("a line");
+        let record = Record { seq: Sequence(seq), time: Timestamp::UNIX_EPOCH, event };
+        assert_eq!(serde_json::from_slice::<Record>(&buffer).expect("a record"), record);
+        assert_eq!(line::sequence_of(&buffer), Some(Sequence(seq)));
+        text += std::str::from_utf8(&buffer).expect("UTF-8");
+    }
+    for (seq, (entry, event)) in (10..).zip(entries(&context)) {
+        let line = line_of(&entry, &call, seq);
+        let record = Record { seq: Sequence(seq), time: Timestamp::UNIX_EPOCH, event };
+        assert_eq!(line, format!("{}\n", serde_json::to_string(&record).expect("a line")));
+        assert_eq!(serde_json::from_str::<Record>(&line).expect("a record"), record);
+        text += &line;
+    }
+    let digest = PackageDigest::of(b"component").to_string();
+    let text = text.replace(&digest, "DIGEST").replace("1970-01-01T00:00:00Z", "TIME");
+    insta::assert_snapshot!(text, @r#"
+    {"seq":0,"time":"TIME","event":"host_started","version":"1.2.3","pid":77}
+    {"seq":1,"time":"TIME","event":"host_stopped","latest":"TIME"}
+    {"seq":2,"time":"TIME","event":"recovered","torn_bytes":5,"quarantine":"quarantine/9-1.torn","interrupted":["01900000-0000-7000-8000-000000000001"]}
+    {"seq":3,"time":"TIME","event":"package_added","package":"notes","version":"1.0.0","digest":"DIGEST","bytes":9,"by":"root"}
+    {"seq":4,"time":"TIME","event":"package_refused","digest":"DIGEST","reason":"an unknown import","by":"root"}
+    {"seq":5,"time":"TIME","event":"package_approved","package":"notes","digest":"DIGEST","by":"root"}
+    {"seq":6,"time":"TIME","event":"package_removed","package":"notes","digest":null,"by":"root"}
+    {"seq":7,"time":"TIME","event":"artifact_refused","digest":"DIGEST","reason":"its MAC does not fit"}
+    {"seq":8,"time":"TIME","event":"grants_changed","revision":4,"granted":[8],"revoked":[7],"by":"root"}
+    {"seq":9,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
+    {"seq":10,"time":"TIME","event":"call_admitted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"grants":[1,7],"argument_bytes":12}
+    {"seq":11,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","decision":"allowed","rule":"harmless","outcome":"ok","duration_ns":120}
+    {"seq":12,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","subject":"/etc/passwd","decision":"denied","rule":"no grant of wasi:filesystem","outcome":"error","error":"access","bytes_in":3,"bytes_out":4,"duration_ns":5}
+    {"seq":13,"time":"TIME","event":"effect_attempted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:filesystem/types","function":"[method]descriptor.unlink-file-at","subject":"/notes/a","decision":"allowed","rule":"grant 7 filesystem 0","bytes_out":8}
+    {"seq":14,"time":"TIME","event":"effect_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"attempt":4,"outcome":"unknown","duration_ns":120}
+    {"seq":15,"time":"TIME","event":"effect_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"attempt":4,"outcome":"trapped","error":"fuel","duration_ns":120}
+    {"seq":16,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"ok","records":4,"usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0}}
+    {"seq":17,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"tool_error","message":"no such note","records":4,"usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0}}
+    {"seq":18,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"limit_reached","limit":"fuel","value":11,"max":10,"records":4,"usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0}}
+    {"seq":19,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"cancelled","records":4,"usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0}}
+    {"seq":20,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"interrupted","records":4,"usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0}}
+    {"seq":21,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"host_fault","message":"disk","records":4,"usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0}}
+    "#);
+}
+
+#[test]
+fn hostile_text_stays_within_one_line() {
+    let texts = [
+        "a\nb\r\nc",
+        "{\"seq\":9}\n{\"event\":\"host_stopped\"}",
+        "\u{1b}]52;c;aGk=\u{7}\u{1b}[2J",
+        "\u{2028}\u{2029}\u{85}\u{202e}\u{e0041}\u{0}",
+        "ünï😀",
+    ];
+    let call = CallText::new(context());
+    for text in texts {
+        let entry = CallEntry::HostCall(host_call(Some(text)));
+        let line = line_of(&entry, &call, 1);
+        assert_eq!(line.matches('\n').count(), 1, "{text:?}");
+        assert!(!line.contains('\u{1b}') && !line.contains('\0') && !line.contains('\r'), "{line:?}");
+        let record: Record = serde_json::from_str(&line).expect("a record");
+        let Event::HostCall { host_call, .. } = record.event else { panic!("{line}") };
+        assert_eq!(host_call.subject.as_deref(), Some(text));
+    }
+}
+
+#[test]
+fn long_text_is_cut_at_a_character_so_that_every_record_fits_a_line() {
+    // A control character takes six bytes of JSON, the most that any does.
+    let long = "\u{1}".repeat(100_000);
+    let cow = || Cow::<'static, str>::Owned(long.clone());
+    let mut entries = [
+        CallEntry::HostCall(HostCall {
+            interface: cow(),
+            function: cow(),
+            subject: Some(long.as_str().into()),
+            decision: Decision::Denied(cow()),
+            result: result(HostCallOutcome::Error(cow())),
+        }),
+        CallEntry::EffectAttempted(Attempt {
+            interface: cow(),
+            function: cow(),
+            subject: Some("ä".repeat(50_000).into()),
+            decision: Decision::Allowed(cow()),
+            bytes_out: u64::MAX,
+        }),
+        CallEntry::EffectFinished { attempt: Sequence(1), result: result(HostCallOutcome::Trapped(cow())) },
+        CallEntry::Finished(end(CallOutcome::ToolError { message: long.clone() })),
+        CallEntry::Admitted { grants: vec![GrantId(u64::MAX); line::GRANTS_MAX], argument_bytes: u64::MAX },
+    ];
+    let call = CallText::new(context());
+    for entry in &mut entries {
+        line::bound(entry);
+        let line = line_of(entry, &call, u64::MAX);
+        assert!(line.len() <= LINE_BYTES_MAX, "{} bytes", line.len());
+        assert!(matches!(entry, CallEntry::Admitted { .. }) || line.contains("…[cut]"));
+        assert!(serde_json::from_str::<Record>(&line).is_ok());
+    }
+    let CallEntry::EffectAttempted(Attempt { subject: Some(subject), .. }) = &entries[1] else { panic!() };
+    assert!(subject.len() <= TEXT_BYTES_MAX && subject.len() > TEXT_BYTES_MAX - 4);
+}

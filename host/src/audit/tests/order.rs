@@ -1,0 +1,223 @@
+//! One order, no gaps, each call complete; the clock may do what it likes.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sixty_four_writers_give_one_order_without_gaps() {
+    const CALLS: usize = 64;
+    const READS: u64 = 700;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = open(folder.path());
+    let mut tasks = Vec::new();
+    for _ in 0..CALLS {
+        let log = log.clone();
+        tasks.push(tokio::spawn(async move {
+            let mut recorder = begin(&log).await?;
+            for number in 0..READS {
+                recorder.observe(host_call(Some(&number.to_string())))?;
+                if recorder.is_behind() {
+                    recorder.flush().await?;
+                }
+            }
+            let seq = recorder.attempt(attempt("/x")).await?;
+            recorder.effect_finished(seq, result(HostCallOutcome::Ok));
+            recorder.finish(CallOutcome::Ok, Usage::default(), Durability::Committed).await
+        }));
+    }
+    let mut ends = Vec::new();
+    for task in tasks {
+        ends.push(task.await.expect("no panic").expect("the log takes it").expect("committed has a place"));
+    }
+    log.close().await.expect("a clean close");
+
+    let records = numbered_records(folder.path());
+    assert_eq!(records.len() as u64, 2 + CALLS as u64 * (READS + 4));
+    let mut calls: BTreeMap<CallId, Vec<&Record>> = BTreeMap::new();
+    for record in &records {
+        if let Some(call) = record.event.call() {
+            calls.entry(call).or_default().push(record);
+        }
+    }
+    assert_eq!(calls.len(), CALLS);
+    for records in calls.values() {
+        check_call(records, READS);
+    }
+    for end in ends {
+        let index = usize::try_from(end.0).expect("a small number");
+        assert!(matches!(records[index].event, Event::CallFinished { .. }));
+    }
+}
+
+fn check_call(records: &[&Record], reads: u64) {
+    assert!(matches!(records[0].event, Event::CallAdmitted { .. }));
+    let mut subjects = Vec::new();
+    let mut attempted = None;
+    for record in records {
+        if let Event::HostCall { host_call, .. } = &record.event {
+            subjects.push(host_call.subject.as_ref().expect("a subject").parse::<u64>().expect("a number"));
+        } else if let Event::EffectAttempted { .. } = &record.event {
+            attempted = Some(record.seq);
+        } else if let Event::EffectFinished { attempt, .. } = &record.event {
+            assert_eq!(Some(*attempt), attempted);
+        } else if let Event::CallFinished { end, .. } = &record.event {
+            assert_eq!(end.records, reads + 3);
+        } else {
+            assert!(matches!(record.event, Event::CallAdmitted { .. }), "{record:?}");
+        }
+    }
+    assert_eq!(subjects, (0..reads).collect::<Vec<_>>(), "in the order of the call");
+    assert!(matches!(records[records.len() - 1].event, Event::CallFinished { .. }));
+}
+
+#[tokio::test]
+async fn an_attempt_is_with_the_kernel_before_it_returns() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = open(folder.path());
+    let mut recorder = begin(&log).await.expect("a call");
+    recorder.observe(host_call(None)).expect("room");
+    let seq = recorder.attempt(attempt("/x")).await.expect("an attempt");
+    let records = numbered_records(folder.path());
+    assert_eq!(kinds(&records), ["host_started", "call_admitted", "host_call", "effect_attempted"]);
+    assert_eq!(records[3].seq, seq);
+    drop(recorder);
+    log.close().await.expect("a clean close");
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_or_cancelled_is_closed_in_the_log() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = open(folder.path());
+    let mut dropped = begin(&log).await.expect("a call");
+    dropped.observe(host_call(None)).expect("room");
+    drop(dropped);
+    let usage = Usage { fuel: 5, ..Usage::default() };
+    begin(&log).await.expect("a call").cancel(CallOutcome::Cancelled, usage.clone());
+    log.close().await.expect("a clean close");
+
+    let ends: Vec<_> = numbered_records(folder.path())
+        .into_iter()
+        .filter_map(|record| {
+            let Event::CallFinished { end, .. } = record.event else { return None };
+            Some((end.outcome, end.records, end.usage))
+        })
+        .collect();
+    assert_eq!(
+        ends,
+        [(CallOutcome::Cancelled, 2, Usage::default()), (CallOutcome::Cancelled, 1, usage)],
+        "one end each, the buffered record before it"
+    );
+}
+
+#[tokio::test]
+async fn a_wait_that_is_dropped_leaves_the_call_countable() {
+    use futures_util::FutureExt as _;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = open(folder.path());
+    let mut recorder = begin(&log).await.expect("a call");
+    assert!(recorder.attempt(attempt("/x")).now_or_never().is_none(), "it waits for the writer");
+    recorder.observe(host_call(None)).expect("room");
+    let finish = recorder.finish(CallOutcome::Ok, Usage::default(), Durability::Committed);
+    assert!(finish.now_or_never().is_none(), "it waits for the disk");
+    log.close().await.expect("a clean close");
+    let records = numbered_records(folder.path());
+    assert_eq!(kinds(&records)[1..5], ["call_admitted", "effect_attempted", "host_call", "call_finished"]);
+    let Event::CallFinished { end, .. } = &records[4].event else { panic!("{:?}", records[4]) };
+    assert_eq!((end.records, &end.outcome), (3, &CallOutcome::Ok));
+}
+
+#[tokio::test]
+async fn a_relaxed_end_is_on_disk_soon() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = open(folder.path());
+    let mut durable = log.subscribe_durable();
+    let recorder = begin(&log).await.expect("a call");
+    let place = recorder.finish(CallOutcome::Ok, Usage::default(), Durability::Relaxed).await.expect("room");
+    assert_eq!(place, None);
+    let wait = durable.wait_for(|seq| *seq >= Sequence(2));
+    tokio::time::timeout(std::time::Duration::from_secs(10), wait).await.expect("soon").expect("a log");
+    log.close().await.expect("a clean close");
+}
+
+#[tokio::test]
+async fn a_clock_set_back_changes_neither_the_order_nor_the_last_time() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let time = |text: &str| text.parse::<Timestamp>().expect("a time");
+    let (early, late) = (time("2026-01-01T00:00:00Z"), time("2027-01-01T00:00:00Z"));
+    let now = Arc::new(Mutex::new(late));
+    let clock = Arc::clone(&now);
+    let options =
+        LogOptions { clock: Arc::new(move || *clock.lock().expect("no panic")), ..LogOptions::default() };
+
+    let log = Log::open(folder.path(), options.clone()).expect("a log that opens");
+    *now.lock().expect("no panic") = early;
+    whole_call(&log).await.expect("a call");
+    assert_eq!(log.last_time(), late);
+    let killed = snapshot(folder.path());
+    log.close().await.expect("a clean close");
+    for folder in [folder.path(), killed.path()] {
+        // Once after a clean end, where only the tail is read, and once after a crash.
+        let log = Log::open(folder, options.clone()).expect("a log that opens");
+        assert_eq!(log.last_time(), late);
+        whole_call(&log).await.expect("a call");
+        log.close().await.expect("a clean close");
+        let records = numbered_records(folder);
+        assert!(records.iter().skip(1).all(|record| record.time == early));
+    }
+}
+
+#[tokio::test]
+async fn a_closed_log_takes_nothing_and_says_so() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = open(folder.path());
+    let clone = log.clone();
+    log.close().await.expect("a clean close");
+    assert!(matches!(clone.check(), Err(LogError::Closed)));
+    assert!(matches!(clone.append(added()).await, Err(LogError::Closed)));
+    assert!(matches!(begin(&clone).await, Err(LogError::Closed)));
+    assert_eq!(kinds(&numbered_records(folder.path())), ["host_started", "host_stopped"]);
+}
+
+#[tokio::test]
+async fn a_log_closed_under_a_running_call_does_not_claim_a_good_end() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = open(folder.path());
+    let recorder = begin(&log).await.expect("a call");
+    let call = recorder.context().call;
+    assert!(matches!(log.close().await, Err(LogError::CallsRunning { calls: 1 })));
+    drop(recorder);
+    open(folder.path()).close().await.expect("a clean close");
+    let records = numbered_records(folder.path());
+    assert_eq!(
+        kinds(&records),
+        ["host_started", "call_admitted", "host_started", "recovered", "call_finished", "host_stopped"]
+    );
+    assert_eq!(records[4].event.call(), Some(call));
+}
+
+#[tokio::test]
+async fn a_flood_is_handed_over_piece_by_piece_and_held_within_a_bound() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = open(folder.path());
+    let mut recorder = begin(&log).await.expect("a call");
+    let mut held_back = 0_u64;
+    let mut observed = 0_u64;
+    // Faster than the writer, so that the queue fills; the bound must then show.
+    while held_back == 0 && observed < 5_000_000 {
+        match recorder.observe(host_call(None)) {
+            Ok(()) => {}
+            Err(LogError::Overloaded) => {
+                held_back += 1;
+                recorder.flush().await.expect("the writer makes room");
+                assert!(!recorder.is_behind());
+            }
+            Err(error) => panic!("{error}"),
+        }
+        observed += 1;
+    }
+    recorder.finish(CallOutcome::Ok, Usage::default(), Durability::Committed).await.expect("a finish");
+    log.close().await.expect("a clean close");
+    assert_eq!(records(folder.path()).len() as u64, observed + 4, "none is lost");
+}

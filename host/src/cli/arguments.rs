@@ -1,0 +1,262 @@
+//! What can be written on the command line. Names and numbers are checked here, by being parsed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, ToolName};
+
+const AFTER_HELP: &str = "\
+Examples:
+  portcullis package add markdown.wasm           register a component; it has no power yet
+  portcullis package inspect markdown            read what it asks for
+  portcullis package approve markdown            these bytes may run, and no others
+  portcullis grant apply grants.toml             who may call it, with which folders and limits
+  portcullis call markdown render --as writer --args '{\"markdown\": \"# Hello\"}'
+  portcullis audit tail --follow                 watch what happens
+
+Exit codes:
+  0    done
+  1    the host or its machine failed
+  2    bad input: arguments, a file, a component, a grants file, an unknown package, tool or grant
+  3    denied
+  4    a limit ended the call
+  5    the tool failed, or said that it did
+  6    busy: try again
+  130  interrupted; the call was cancelled, and the log says so
+
+The data folder is that of --data-dir, else $PORTCULLIS_DATA_DIR, else $XDG_DATA_HOME/portcullis,
+else ~/.local/share/portcullis. One process owns it at a time; others talk to that one.
+
+With --json, stdout has one JSON document (JSON lines for `audit tail`), and an error is a problem
+document (RFC 9457) on stderr. Without it, text of tools is shown without what could act on a
+terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.";
+
+/// Runs AI agents' tools that nobody trusts: each gets what an admin granted it, inside hard limits, and
+/// everything that it does is logged.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub(super) struct Arguments {
+    /// The data folder
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) data_dir: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Register components, review them, approve them
+    #[command(subcommand)]
+    Package(PackageCommand),
+    /// Say which agents may call which tools, with which powers
+    #[command(subcommand)]
+    Grant(GrantCommand),
+    /// Call a tool
+    Call(CallArguments),
+    /// Read the audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PackageCommand {
+    /// Register a component: checked, compiled once, pending until it is approved
+    #[command(after_help = "Example:\n  portcullis package add notes.wasm --name notes --version 1.2.0")]
+    Add(AddArguments),
+    /// List the registered components
+    List,
+    /// Show what a package is and asks for: tools with their schemas, imports, capabilities, sizes
+    ///
+    /// Of registered packages only: add a file to look into it; it has no power and does not run until it is
+    /// approved and granted.
+    #[command(after_help = "Example:\n  portcullis package inspect notes")]
+    Inspect {
+        /// The package
+        name: PackageName,
+    },
+    /// Approve the bytes of a package: these may run under its name, and no others
+    ///
+    /// Grants are bound to the bytes that were approved when they were made: those made for other bytes
+    /// give nothing any more.
+    #[command(after_help = "Example:\n  portcullis package approve notes")]
+    Approve {
+        /// The package
+        name: PackageName,
+        /// Which bytes, where several components of the package are pending, or to go back to former ones
+        #[arg(long, value_name = "sha256:HEX")]
+        digest: Option<PackageDigest>,
+    },
+    /// Remove a package with all its components and grants
+    Remove {
+        /// The package
+        name: PackageName,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddArguments {
+    /// The component: a .wasm file of at most 64 MiB
+    pub(super) file: PathBuf,
+    /// Its name. Default: that of its WIT package
+    #[arg(long)]
+    pub(super) name: Option<PackageName>,
+    /// Its version. Default: that of its WIT package, else 0.0.0
+    #[arg(long)]
+    pub(super) version: Option<semver::Version>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GrantCommand {
+    /// Put a grants file in force: it replaces all grants of each package that it names
+    #[command(after_help = "Example:\n  portcullis grant apply grants.toml")]
+    Apply {
+        /// The file, or - for stdin. Relative host paths begin at its folder (- : at the current one)
+        file: PathBuf,
+    },
+    /// List the grants in force
+    List,
+    /// Show the grants of a package in full
+    Show {
+        /// The package
+        package: PackageName,
+    },
+    /// End a grant
+    #[command(after_help = "Example:\n  portcullis grant revoke 7")]
+    Revoke {
+        /// Its number, as `grant list` shows it
+        id: GrantId,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  portcullis call notes search --as writer --args '{\"text\": \"milk\"}'
+  portcullis call notes add --as writer --args @note.json
+  generate | portcullis call notes add --as writer --args - --json | jq .structured
+
+The answer's text goes to stdout. What the tool printed, and one line with the call's id and cost,
+go to stderr.")]
+pub(super) struct CallArguments {
+    /// The package
+    pub(super) package: PackageName,
+    /// Which of its tools
+    pub(super) tool: ToolName,
+    /// The arguments, a JSON object: as text, @FILE, or - for stdin
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub(super) args: String,
+    /// The agent in whose name it is called
+    #[arg(long = "as", value_name = "AGENT")]
+    pub(super) principal: PrincipalId,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// Show the last records of the log, or those of one call
+    #[command(after_help = "\
+Examples:
+  portcullis audit tail --last 20 --follow
+  portcullis audit tail --call 01890a5d-ac96-774b-bcce-b302099a8057 --json | jq .function")]
+    Tail(TailArguments),
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct TailArguments {
+    /// Only the records of this call
+    #[arg(long, value_name = "ID", conflicts_with = "last")]
+    pub(super) call: Option<CallId>,
+    /// How many records, from the end; 100 if nothing is said
+    #[arg(long, value_name = "N")]
+    pub(super) last: Option<usize>,
+    /// Go on with new records until interrupted
+    #[arg(long)]
+    pub(super) follow: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_says_what_there_is_and_what_the_exit_codes_mean() {
+        insta::assert_snapshot!(Arguments::command().term_width(100).render_long_help().to_string(), @r##"
+        Runs AI agents' tools that nobody trusts: each gets what an admin granted it, inside hard limits,
+        and everything that it does is logged
+
+        Usage: portcullis [OPTIONS] <COMMAND>
+
+        Commands:
+          package  Register components, review them, approve them
+          grant    Say which agents may call which tools, with which powers
+          call     Call a tool
+          audit    Read the audit log
+          help     Print this message or the help of the given subcommand(s)
+
+        Options:
+              --data-dir <DIR>
+                  The data folder
+
+              --json
+                  Answer in JSON
+
+          -h, --help
+                  Print help
+
+          -V, --version
+                  Print version
+
+        Examples:
+          portcullis package add markdown.wasm           register a component; it has no power yet
+          portcullis package inspect markdown            read what it asks for
+          portcullis package approve markdown            these bytes may run, and no others
+          portcullis grant apply grants.toml             who may call it, with which folders and limits
+          portcullis call markdown render --as writer --args '{"markdown": "# Hello"}'
+          portcullis audit tail --follow                 watch what happens
+
+        Exit codes:
+          0    done
+          1    the host or its machine failed
+          2    bad input: arguments, a file, a component, a grants file, an unknown package, tool or grant
+          3    denied
+          4    a limit ended the call
+          5    the tool failed, or said that it did
+          6    busy: try again
+          130  interrupted; the call was cancelled, and the log says so
+
+        The data folder is that of --data-dir, else $PORTCULLIS_DATA_DIR, else $XDG_DATA_HOME/portcullis,
+        else ~/.local/share/portcullis. One process owns it at a time; others talk to that one.
+
+        With --json, stdout has one JSON document (JSON lines for `audit tail`), and an error is a problem
+        document (RFC 9457) on stderr. Without it, text of tools is shown without what could act on a
+        terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.
+        "##);
+    }
+
+    #[test]
+    fn names_that_can_not_be_are_refused_before_anything_is_done() {
+        for words in [
+            &["call", "Bad_Name", "tool", "--as", "a"][..],
+            &["call", "p", "t"],
+            &["call", "p", "../t", "--as", "a"],
+            &["package", "approve", "p", "--digest", "sha256:12"],
+            &["grant", "revoke", "seven"],
+            &["audit", "tail", "--call", "7"],
+            &["audit", "tail", "--last", "3", "--call", "01890a5d-ac96-774b-bcce-b302099a8057"],
+        ] {
+            let words = std::iter::once("portcullis").chain(words.iter().copied());
+            let error = Arguments::try_parse_from(words).expect_err("refused");
+            assert!(error.use_stderr(), "{error}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Sends one request to whoever owns the data folder: the router in this process, or its socket.
+//!
+//! The one way of every command. Each wait has a deadline, but for the records that a follower asked for.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower::ServiceExt;
+
+use super::failure::Failure;
+use crate::api::{Body, Problem, Router};
+
+/// The longest wait for an answer to begin: longer than a call, or a change that waits for the disk.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(15 * 60);
+/// The most bytes of an answer that is one document: a call's largest output as text and as data, each
+/// byte escaped.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// The most bytes of one line of an answer: a package's description, or a record.
+const LINE_BYTES_MAX: usize = 256 << 20;
+
+/// The way to the owner of the data folder, for one request.
+#[derive(Debug)]
+pub(super) enum Client {
+    /// This process is the owner.
+    Local(Router),
+    /// Another is, and took the connection.
+    Socket(UnixStream),
+}
+
+/// An answer that was begun. Dropping it ends the request.
+#[derive(Debug)]
+struct Answer {
+    response: Response<Body>,
+    /// The connection, if there is one.
+    connection: JoinSet<()>,
+}
+
+impl Client {
+    /// Sends a request whose answer is one document.
+    pub(super) async fn document<T: DeserializeOwned>(self, request: Request<Body>) -> Result<T, Failure> {
+        let Answer { response, connection } = self.send(request).await?;
+        let bytes = collect(response.into_body()).await?;
+        drop(connection);
+        serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))
+    }
+
+    /// Sends a request whose answer is lines, as they come.
+    pub(super) async fn lines(self, request: Request<Body>) -> Result<Lines, Failure> {
+        let Answer { response, connection } = self.send(request).await?;
+        Ok(Lines {
+            body: response.into_body(),
+            buffer: BytesMut::new(),
+            searched: 0,
+            _connection: connection,
+        })
+    }
+
+    /// Sends a request; an answer that is a problem is an error.
+    async fn send(self, request: Request<Body>) -> Result<Answer, Failure> {
+        let mut connection = JoinSet::new();
+        let sent = async {
+            match self {
+                Client::Local(router) => match router.oneshot(request).await {
+                    Ok(response) => Ok(response),
+                    Err(never) => match never {},
+                },
+                Client::Socket(stream) => {
+                    let (mut sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
+                    connection.spawn(async move {
+                        if let Err(error) = driver.await {
+                            tracing::debug!(%error, "the connection to the owner ended early");
+                        }
+                    });
+                    sender.send_request(request).await.map(|response| response.map(Body::new))
+                }
+            }
+        };
+        let response = match timeout(ANSWER_TIME_MAX, sent).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(lost(&error)),
+            Err(_) => {
+                let seconds = ANSWER_TIME_MAX.as_secs();
+                return Err(Failure::host(format!(
+                    "the owner of the data folder did not answer within {seconds} s"
+                )));
+            }
+        };
+        if response.status().is_success() {
+            return Ok(Answer { response, connection });
+        }
+        let bytes = collect(response.into_body()).await?;
+        let problem: Problem = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+        Err(problem.into())
+    }
+}
+
+/// The lines of an answer.
+#[derive(Debug)]
+pub(super) struct Lines {
+    body: Body,
+    buffer: BytesMut,
+    /// How much of the buffer is known to hold no newline.
+    searched: usize,
+    _connection: JoinSet<()>,
+}
+
+impl Lines {
+    /// The next line without its newline; none at the end. Waits at most `patience`, if there is one.
+    pub(super) async fn next(&mut self, patience: Option<Duration>) -> Result<Option<Bytes>, Failure> {
+        loop {
+            if let Some(at) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
+                let mut line = self.buffer.split_to(self.searched + at + 1);
+                line.truncate(line.len() - 1);
+                self.searched = 0;
+                return Ok(Some(line.freeze()));
+            }
+            self.searched = self.buffer.len();
+            if self.searched > LINE_BYTES_MAX {
+                return Err(Failure::host("the answer has a line that is too long"));
+            }
+            let frame = match patience {
+                Some(patience) => timeout(patience, self.body.frame()).await.map_err(|_| {
+                    Failure::host(format!("the host said nothing for {} s", patience.as_secs()))
+                })?,
+                None => self.body.frame().await,
+            };
+            match frame {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.buffer.extend_from_slice(&data);
+                    }
+                }
+                Some(Err(error)) => return Err(lost(&error)),
+                None if self.buffer.is_empty() => return Ok(None),
+                None => return Err(lost(&"the answer ended within a line")),
+            }
+        }
+    }
+}
+
+async fn collect(body: Body) -> Result<Bytes, Failure> {
+    match timeout(ANSWER_TIME_MAX, Limited::new(body, ANSWER_BYTES_MAX).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) => Err(lost(&error)),
+        Err(_) => Err(lost(&"the answer did not end in time")),
+    }
+}
+
+fn lost(error: &dyn std::fmt::Display) -> Failure {
+    Failure::host(format!(
+        "the owner of the data folder ended before it answered ({error}); `portcullis audit tail` shows what was done"
+    ))
+}
+
+fn unreadable(error: &serde_json::Error) -> Failure {
+    Failure::host(format!(
+        "the owner of the data folder gave an answer that this version does not know: {error}"
+    ))
+}

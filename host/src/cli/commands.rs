@@ -1,0 +1,248 @@
+//! What each command asks, and where its answer goes. One request each.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use serde::Serialize;
+
+use super::arguments::{
+    AddArguments, AuditCommand, CallArguments, Command, GrantCommand, PackageCommand, TailArguments,
+};
+use super::client::Client;
+use super::failure::Failure;
+use super::output::Output;
+use super::progress::Progress;
+use super::{input, records, show};
+use crate::api::messages::{AddLine, ApproveRequest, Approved, GrantList, Removed, TailError};
+use crate::api::{Body, Problem};
+use crate::audit::event::Record;
+use crate::database::Package;
+use crate::gateway::{CallAnswer, GrantsChanged, PackageDetails};
+
+/// The longest silence of a host that compiles: it says something each second, unless the machine is
+/// overloaded.
+const PROGRESS_PATIENCE: Duration = Duration::from_secs(60);
+/// The longest wait for records that are on disk already.
+const RECORDS_PATIENCE: Duration = Duration::from_secs(60);
+
+const READER_POLL: Duration = Duration::from_secs(1);
+
+/// Runs a command to its end. Dropping the future ends its request, and so the call that it made.
+pub(super) async fn run(client: Client, command: Command, output: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Package(command) => package(client, command, output).await,
+        Command::Grant(command) => grant(client, command, output).await,
+        Command::Call(arguments) => call(client, arguments, output).await,
+        Command::Audit(AuditCommand::Tail(arguments)) => tail(client, arguments, output).await,
+    }
+}
+
+async fn package(client: Client, command: PackageCommand, output: &Output) -> Result<(), Failure> {
+    match command {
+        PackageCommand::Add(arguments) => add(client, arguments, output).await,
+        PackageCommand::List => {
+            let packages: Vec<Package> = client.document(get("/v1/packages")?).await?;
+            output.answer(&packages, |packages| show::packages(packages))
+        }
+        PackageCommand::Inspect { name } => {
+            let details: Vec<PackageDetails> = client.document(get(&format!("/v1/packages/{name}"))?).await?;
+            output.answer(&details, |details| show::details(details))
+        }
+        PackageCommand::Approve { name, digest } => {
+            let target = format!("/v1/packages/{name}/approve");
+            let request = send(Method::POST, &target, json(&ApproveRequest { digest })?)?;
+            let approved: Approved = client.document(request).await?;
+            output.answer(&approved, show::approved)
+        }
+        PackageCommand::Remove { name } => {
+            let request = send(Method::DELETE, &format!("/v1/packages/{name}"), Bytes::new())?;
+            let removed: Removed = client.document(request).await?;
+            output.answer(&removed, |removed| {
+                format!("removed {} with all its components and grants", removed.package)
+            })
+        }
+    }
+}
+
+async fn add(client: Client, arguments: AddArguments, output: &Output) -> Result<(), Failure> {
+    let bytes = input::component(arguments.file).await?;
+    let mut query = Query::new("/v1/packages");
+    if let Some(name) = &arguments.name {
+        query.push("name", name.as_str());
+    }
+    if let Some(version) = &arguments.version {
+        query.push("version", &version.to_string());
+    }
+    let mut lines = client.lines(send(Method::POST, &query.0, bytes)?).await?;
+    let mut progress = Progress::new(output);
+    while let Some(line) = lines.next(Some(PROGRESS_PATIENCE)).await? {
+        let line: AddLine = serde_json::from_slice(&line)
+            .map_err(|error| Failure::host(format!("the host's progress can't be read: {error}")))?;
+        match line {
+            AddLine::Progress { stage, elapsed_ms } => {
+                progress.show(stage, Duration::from_millis(elapsed_ms));
+            }
+            AddLine::Result(added) => {
+                drop(progress);
+                return output.answer(&*added, show::added);
+            }
+            AddLine::Error(problem) => return Err(Problem::into(*problem)),
+        }
+    }
+    Err(Failure::host("the host ended before it said what came of the registration"))
+}
+
+async fn grant(client: Client, command: GrantCommand, output: &Output) -> Result<(), Failure> {
+    match command {
+        GrantCommand::Apply { file } => apply(client, file, output).await,
+        GrantCommand::List => {
+            let grants: GrantList = client.document(get("/v1/grants")?).await?;
+            output.answer(&grants, show::grants)
+        }
+        GrantCommand::Show { package } => {
+            let mut query = Query::new("/v1/grants");
+            query.push("package", package.as_str());
+            let grants: GrantList = client.document(get(&query.0)?).await?;
+            output.answer(&grants, |grants| show::grants_in_full(&package, grants))
+        }
+        GrantCommand::Revoke { id } => {
+            let request = send(Method::DELETE, &format!("/v1/grants/{id}"), Bytes::new())?;
+            let changed: GrantsChanged = client.document(request).await?;
+            output.answer(&changed, show::changed)
+        }
+    }
+}
+
+async fn apply(client: Client, file: PathBuf, output: &Output) -> Result<(), Failure> {
+    let source = input::grants(file).await?;
+    let request = send(Method::PUT, "/v1/grants", json(&source)?)?;
+    let changed: Result<GrantsChanged, Failure> = client.document(request).await;
+    let changed = changed.map_err(|failure| failure.about(source.file, source.text))?;
+    output.answer(&changed, show::changed)
+}
+
+async fn call(client: Client, arguments: CallArguments, output: &Output) -> Result<(), Failure> {
+    let CallArguments { package, tool, args, principal } = arguments;
+    let text = input::arguments(args).await?;
+    let mut query = Query::new("/v1/calls");
+    query.push("as", principal.as_str());
+    query.push("package", package.as_str());
+    query.push("tool", tool.as_str());
+    let answer: CallAnswer = client.document(send(Method::POST, &query.0, text)?).await?;
+    if !output.json {
+        show::printed(&answer.report, output);
+    }
+    output.answer(&answer, |answer| show::answer(&answer.answer))?;
+    if !output.json {
+        output.aside(&show::summary(&answer.report));
+    }
+    Ok(())
+}
+
+async fn tail(client: Client, arguments: TailArguments, output: &Output) -> Result<(), Failure> {
+    let TailArguments { call, last, follow } = arguments;
+    let mut query = Query::new("/v1/audit");
+    if let Some(call) = call {
+        query.push("call", &call.to_string());
+    }
+    if let Some(last) = last {
+        query.push("last", &last.to_string());
+    }
+    query.push("follow", if follow { "true" } else { "false" });
+    let mut lines = client.lines(get(&query.0)?).await?;
+    let patience = (!follow).then_some(RECORDS_PATIENCE);
+    let mut count = 0_u64;
+    loop {
+        let next = tokio::select! {
+            next = lines.next(patience) => next?,
+            () = reader_gone(output) => return Err(Failure::ReaderGone),
+        };
+        let Some(line) = next else { break };
+        let record: Record = match serde_json::from_slice(&line) {
+            Ok(record) => record,
+            Err(error) => {
+                let told: Result<TailError, _> = serde_json::from_slice(&line);
+                return Err(match told {
+                    Ok(told) => told.error.into(),
+                    Err(_) => Failure::host(format!("a record can't be read: {error}")),
+                });
+            }
+        };
+        count += 1;
+        if output.json {
+            // As it came: serde has escaped it.
+            output.line(&String::from_utf8_lossy(&line))?;
+        } else {
+            output.line(&records::line(&record))?;
+        }
+    }
+    if let (Some(call), 0) = (call, count) {
+        return Err(Failure::input(format!("the log has no call {call}")));
+    }
+    Ok(())
+}
+
+/// Ends when whoever reads stdout has closed it, so that a follower does not stay for nobody.
+async fn reader_gone(output: &Output) {
+    while !output.reader_is_gone() {
+        tokio::time::sleep(READER_POLL).await;
+    }
+}
+
+/// A path with a query.
+struct Query(String);
+
+impl Query {
+    fn new(path: &str) -> Self {
+        Self(path.to_owned())
+    }
+
+    fn push(&mut self, key: &str, value: &str) {
+        self.0.push(if self.0.contains('?') { '&' } else { '?' });
+        self.0.push_str(key);
+        self.0.push('=');
+        for byte in value.bytes() {
+            // The unreserved characters (RFC 3986, 2.3).
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                self.0.push(char::from(byte));
+            } else {
+                write!(self.0, "%{byte:02X}").expect("a String takes all");
+            }
+        }
+    }
+}
+
+fn get(target: &str) -> Result<Request<Body>, Failure> {
+    send(Method::GET, target, Bytes::new())
+}
+
+fn send(method: Method, target: &str, body: Bytes) -> Result<Request<Body>, Failure> {
+    Request::builder()
+        .method(method)
+        .uri(target)
+        .header(header::HOST, "localhost")
+        .body(Body::from(body))
+        .map_err(|error| Failure::host(format!("the request can't be made: {error}")))
+}
+
+fn json(value: &impl Serialize) -> Result<Bytes, Failure> {
+    let bytes = serde_json::to_vec(value)
+        .map_err(|error| Failure::host(format!("the request can't be written: {error}")))?;
+    Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_a_query_are_escaped() {
+        let mut query = Query::new("/v1/packages");
+        query.push("version", "1.0.0-rc.1+a b&c=d/é");
+        query.push("name", "n");
+        assert_eq!(query.0, "/v1/packages?version=1.0.0-rc.1%2Ba%20b%26c%3Dd%2F%C3%A9&name=n");
+    }
+}

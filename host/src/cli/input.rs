@@ -1,0 +1,146 @@
+//! Files and stdin that a command is given, each read within a bound.
+//!
+//! Reads on a thread of its own, so that a signal ends the wait for a slow one.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::failure::Failure;
+use crate::api::Problem;
+use crate::arguments::ARGUMENT_BYTES_MAX;
+use crate::gateway::GrantsSource;
+use crate::limits::{Limit, LimitReached};
+use crate::policy::parse::GRANTS_FILE_BYTES_MAX;
+
+/// The name that stands for stdin.
+const STDIN: &str = "-";
+
+/// The bytes of a component.
+pub(super) async fn component(file: PathBuf) -> Result<Bytes, Failure> {
+    let max = Limit::ComponentBytes.row().ceiling;
+    let bytes_max = usize::try_from(max).unwrap_or(usize::MAX);
+    match read(file.clone(), bytes_max).await? {
+        Input::All(bytes) => Ok(bytes.into()),
+        Input::TooLong { bytes } => {
+            let reached = LimitReached { limit: Limit::ComponentBytes, value: bytes, max };
+            Err(Problem::component_too_large(reached).into())
+        }
+    }
+}
+
+/// The text of a call's arguments: as they stand, `@FILE`, or `-`.
+pub(super) async fn arguments(given: String) -> Result<Bytes, Failure> {
+    let file = match given.strip_prefix('@') {
+        Some(file) => PathBuf::from(file),
+        None if given == STDIN => PathBuf::from(given),
+        None => return Ok(given.into()),
+    };
+    match read(file, ARGUMENT_BYTES_MAX).await? {
+        Input::All(bytes) => Ok(bytes.into()),
+        Input::TooLong { bytes } => {
+            let detail = format!(
+                "the arguments are {bytes} bytes long or longer, at most {ARGUMENT_BYTES_MAX} are read"
+            );
+            Err(Failure::input(detail))
+        }
+    }
+}
+
+/// A grants file, with the folder that its relative paths begin at.
+pub(super) async fn grants(file: PathBuf) -> Result<GrantsSource, Failure> {
+    let is_stdin = file == Path::new(STDIN);
+    let name = if is_stdin { "stdin".to_owned() } else { file.to_string_lossy().into_owned() };
+    let bytes = match read(file.clone(), GRANTS_FILE_BYTES_MAX).await? {
+        Input::All(bytes) => bytes,
+        Input::TooLong { bytes } => {
+            let detail = format!(
+                "the grants file {name} has {bytes} bytes or more, at most {GRANTS_FILE_BYTES_MAX} are read"
+            );
+            return Err(Failure::input(detail));
+        }
+    };
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Failure::input(format!("the grants file {name} is not UTF-8 text, from byte {at} on"))
+    })?;
+    let folder = if is_stdin { Path::new(".") } else { parent(&file) };
+    let folder = std::path::absolute(folder)
+        .map_err(|error| Failure::input(format!("the folder of {name}: {error}")))?;
+    if folder.to_str().is_none() {
+        let detail = format!("the folder of {name} has a name that is not UTF-8, which grants can't name");
+        return Err(Failure::input(detail));
+    }
+    Ok(GrantsSource { file: name, folder, text })
+}
+
+fn parent(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+enum Input {
+    All(Vec<u8>),
+    /// At least so many bytes.
+    TooLong {
+        bytes: u64,
+    },
+}
+
+async fn read(file: PathBuf, bytes_max: usize) -> Result<Input, Failure> {
+    let name = file.display().to_string();
+    let read = tokio::task::spawn_blocking(move || {
+        if file == Path::new(STDIN) {
+            read_from(io::stdin().lock(), None, bytes_max)
+        } else {
+            let file = File::open(&file)?;
+            let metadata = file.metadata()?;
+            let length = metadata.is_file().then_some(metadata.len());
+            read_from(file, length, bytes_max)
+        }
+    });
+    match read.await {
+        Ok(Ok(read)) => Ok(read),
+        Ok(Err(error)) => Err(Failure::input(format!("{name} can't be read: {error}"))),
+        Err(error) => Err(Failure::host(format!("{name} was not read to its end: {error}"))),
+    }
+}
+
+fn read_from(source: impl Read, length: Option<u64>, bytes_max: usize) -> io::Result<Input> {
+    let max = bytes_max as u64;
+    if let Some(bytes) = length.filter(|length| *length > max) {
+        return Ok(Input::TooLong { bytes });
+    }
+    let mut bytes = Vec::new();
+    source.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > bytes_max { Ok(Input::TooLong { bytes: max + 1 }) } else { Ok(Input::All(bytes)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_up_to_the_bound_and_says_how_long_the_rest_is() {
+        let read = |text: &'static str, length, max| match read_from(text.as_bytes(), length, max) {
+            Ok(Input::All(bytes)) => Ok(bytes.len()),
+            Ok(Input::TooLong { bytes }) => Err(bytes),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(read("abc", None, 3), Ok(3));
+        assert_eq!(read("abcd", None, 3), Err(4));
+        assert_eq!(read("abcdefgh", Some(8), 3), Err(8));
+        assert_eq!(read("abcdefgh", Some(2), 3), Err(4), "a file that grows while it is read");
+    }
+
+    #[test]
+    fn the_folder_of_a_bare_file_name_is_the_current_one() {
+        assert_eq!(parent(Path::new("grants.toml")), Path::new("."));
+        assert_eq!(parent(Path::new("a/grants.toml")), Path::new("a"));
+        assert_eq!(parent(Path::new("/grants.toml")), Path::new("/"));
+    }
+}

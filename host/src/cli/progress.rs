@@ -1,0 +1,68 @@
+//! Shows that a registration goes on: a spinner for a person, a line now and then for a file.
+
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+
+use super::output::Output;
+use crate::api::messages::AddStage;
+
+/// Before this, nothing is written where there is no terminal: most components compile in less.
+const LINE_AFTER: Duration = Duration::from_secs(1);
+/// How often a line is written there, unless the stage changes.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+const SPIN_EVERY: Duration = Duration::from_millis(120);
+
+/// The progress of one registration. It disappears when it is dropped.
+#[derive(Debug)]
+pub(super) struct Progress<'a> {
+    output: &'a Output,
+    spinner: Option<ProgressBar>,
+    /// What the last line said, and after how long.
+    written: Option<(AddStage, Duration)>,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(output: &'a Output) -> Self {
+        let spinner = (output.is_watched && !output.json).then(|| {
+            let spinner = ProgressBar::new_spinner();
+            spinner.enable_steady_tick(SPIN_EVERY);
+            spinner
+        });
+        Self { output, spinner, written: None }
+    }
+
+    pub(super) fn show(&mut self, stage: AddStage, elapsed: Duration) {
+        if self.output.json || stage == AddStage::Measuring {
+            return;
+        }
+        let text = format!("{}… {} s", name(stage), elapsed.as_secs());
+        if let Some(spinner) = &self.spinner {
+            spinner.set_message(text);
+            return;
+        }
+        let is_due = elapsed >= LINE_AFTER
+            && self.written.is_none_or(|(last, at)| last != stage || elapsed >= at + LINE_EVERY);
+        if is_due {
+            self.written = Some((stage, elapsed));
+            self.output.note(&text);
+        }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        if let Some(spinner) = &self.spinner {
+            spinner.finish_and_clear();
+        }
+    }
+}
+
+fn name(stage: AddStage) -> &'static str {
+    match stage {
+        AddStage::Measuring => "measuring",
+        AddStage::Compiling => "compiling",
+        AddStage::ListingTools => "asking for its tools",
+        AddStage::Storing => "storing",
+    }
+}

@@ -1,0 +1,156 @@
+//! One record of the log as one line for people. `--json` shows what the log really says.
+
+use crate::audit::event::{
+    Attempt, CallContext, CallEnd, CallOutcome, Decision, Event, HostCall, HostCallOutcome, HostCallResult,
+    Record,
+};
+use crate::text::clean_line;
+
+/// How much of any one text is shown.
+const TEXT_BYTES_MAX: usize = 300;
+
+/// The record in one line.
+pub(super) fn line(record: &Record) -> String {
+    let (name, what) = event(&record.event);
+    // Milliseconds are enough for people.
+    let time = record.time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ");
+    let call = record.event.call().map_or_else(String::new, |call| short(&call.to_string()));
+    format!("{:>6}  {time}  {call:>8}  {name:<16} {what}", record.seq).trim_end().to_owned()
+}
+
+/// The end of a call's id, which is random; its beginning is a time.
+fn short(call: &str) -> String {
+    call.chars().skip(call.len().saturating_sub(8)).collect()
+}
+
+fn event(event: &Event) -> (&'static str, String) {
+    match event {
+        Event::HostStarted { version, pid } => ("host_started", format!("version {version}, process {pid}")),
+        Event::HostStopped { .. } => ("host_stopped", String::new()),
+        Event::Recovered { torn_bytes, quarantine, interrupted } => {
+            let calls = interrupted.len();
+            let kept =
+                quarantine.as_ref().map(|file| format!(", kept in {}", text(file))).unwrap_or_default();
+            ("recovered", format!("{torn_bytes} torn bytes{kept}, {calls} calls had been interrupted"))
+        }
+        Event::PackageAdded { package, version, digest, bytes, by } => {
+            ("package_added", format!("{package} {} {digest}, {bytes} bytes, by {by}", text(version)))
+        }
+        Event::PackageRefused { digest, reason, by } => {
+            ("package_refused", format!("{digest} by {by}: {}", text(reason)))
+        }
+        Event::PackageApproved { package, digest, by } => {
+            ("package_approved", format!("{package} {digest} by {by}"))
+        }
+        Event::PackageRemoved { package, digest, by } => {
+            let digest = digest.map(|digest| format!(" {digest}")).unwrap_or_default();
+            ("package_removed", format!("{package}{digest} by {by}"))
+        }
+        Event::ArtifactRefused { digest, reason } => {
+            ("artifact_refused", format!("{digest}: {}; compiled anew", text(reason)))
+        }
+        Event::GrantsChanged { revision, granted, revoked, by } => (
+            "grants_changed",
+            format!("revision {revision}: granted {}, revoked {}, by {by}", list(granted), list(revoked)),
+        ),
+        Event::CallDenied { call, principal, package, tool, denial, .. } => {
+            ("call_denied", format!("{call} {package} {tool} as {principal}: {}", text(&denial.to_string())))
+        }
+        Event::CallAdmitted { context, grants, argument_bytes } => {
+            let CallContext { call, principal, package, tool, revision, .. } = &**context;
+            let grants = list(grants);
+            let what = format!(
+                "{call} {package} {tool} as {principal}, grants {grants} of revision {revision}, {argument_bytes} bytes"
+            );
+            ("call_admitted", what)
+        }
+        Event::HostCall { host_call, .. } => ("host_call", observed(host_call)),
+        Event::EffectAttempted { attempt, .. } => ("effect_attempted", attempted(attempt)),
+        Event::EffectFinished { attempt, result, .. } => {
+            ("effect_finished", format!("of {attempt}: {}", came(result)))
+        }
+        Event::CallFinished { end, .. } => ("call_finished", ended(end)),
+    }
+}
+
+fn observed(call: &HostCall) -> String {
+    let HostCall { interface, function, subject, decision, result } = call;
+    let subject = subject.as_deref().map(|subject| format!(" {}", text(subject))).unwrap_or_default();
+    format!("{} {}{subject}: {}, {}", text(interface), text(function), decided(decision), came(result))
+}
+
+fn attempted(attempt: &Attempt) -> String {
+    let Attempt { interface, function, subject, decision, bytes_out } = attempt;
+    let subject = subject.as_deref().map(|subject| format!(" {}", text(subject))).unwrap_or_default();
+    let bytes = if *bytes_out == 0 { String::new() } else { format!(", {bytes_out} bytes out") };
+    format!("{} {}{subject}: {}{bytes}", text(interface), text(function), decided(decision))
+}
+
+fn decided(decision: &Decision) -> String {
+    match decision {
+        Decision::Allowed(rule) => format!("allowed by {}", text(rule)),
+        Decision::Denied(rule) => format!("denied by {}", text(rule)),
+    }
+}
+
+fn came(result: &HostCallResult) -> String {
+    let mut came = match &result.outcome {
+        HostCallOutcome::Ok => "ok".to_owned(),
+        HostCallOutcome::Error(error) => format!("error {}", text(error)),
+        HostCallOutcome::Unknown => "unknown".to_owned(),
+        HostCallOutcome::Trapped(reason) => format!("trapped: {}", text(reason)),
+    };
+    for (bytes, way) in [(result.bytes_in, "in"), (result.bytes_out, "out")] {
+        if bytes > 0 {
+            came.push_str(&format!(", {bytes} bytes {way}"));
+        }
+    }
+    came
+}
+
+fn ended(end: &CallEnd) -> String {
+    let outcome = match &end.outcome {
+        CallOutcome::Ok => "ok".to_owned(),
+        CallOutcome::ToolError { message } => format!("tool error: {}", text(message)),
+        CallOutcome::BadInput { message } => format!("bad input: {}", text(message)),
+        CallOutcome::LimitReached(reached) => reached.to_string(),
+        CallOutcome::Cancelled => "cancelled".to_owned(),
+        CallOutcome::Interrupted => "interrupted".to_owned(),
+        CallOutcome::HostFault { message } => format!("host fault: {}", text(message)),
+    };
+    let usage = super::show::usage(&end.usage);
+    format!("{outcome} · {usage} · {} records before", end.records)
+}
+
+fn text(text: &str) -> String {
+    clean_line(text, TEXT_BYTES_MAX)
+}
+
+fn list(ids: &[crate::ids::GrantId]) -> String {
+    if ids.is_empty() {
+        return "none".to_owned();
+    }
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(json: &str) -> String {
+        line(&serde_json::from_str(json).expect("a record"))
+    }
+
+    #[test]
+    fn a_record_is_one_line_whatever_it_holds() {
+        let context = r#""call":"01890a5d-ac96-774b-bcce-b302099a8057","principal":"a","package":"p","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","tool":"t","revision":3"#;
+        let admitted = format!(
+            r#"{{"seq":7,"time":"2026-01-02T03:04:05.678901Z","event":"call_admitted",{context},"grants":[1,2],"argument_bytes":12}}"#
+        );
+        insta::assert_snapshot!(shown(&admitted), @r##"     7  2026-01-02T03:04:05.678Z  099a8057  call_admitted    01890a5d-ac96-774b-bcce-b302099a8057 p t as a, grants 1 2 of revision 3, 12 bytes"##);
+        let read = format!(
+            r#"{{"seq":8,"time":"2026-01-02T03:04:05.679Z","event":"host_call",{context},"interface":"wasi:filesystem/types","function":"[method]descriptor.open-at","subject":"/p/\u001b]52;c;x\u0007\nevil","decision":"denied","rule":"no grant","outcome":"error","error":"access","duration_ns":5}}"#
+        );
+        insta::assert_snapshot!(shown(&read), @r##"     8  2026-01-02T03:04:05.679Z  099a8057  host_call        wasi:filesystem/types [method]descriptor.open-at /p/ evil: denied by no grant, error access"##);
+    }
+}

@@ -1,0 +1,203 @@
+//! One command's hold on the data folder: own it and serve others meanwhile, or find its owner.
+//!
+//! Takes the lock, the socket and the host in this order, and lets go in the opposite one, so that
+//! whoever finds the lock taken also finds, soon, somebody who answers.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::client::Client;
+use super::environment;
+use super::failure::Failure;
+use crate::api;
+use crate::config::{DataFolder, Ownership};
+use crate::gateway::{Host, HostError, HostOptions};
+
+/// The longest that an owner that is just coming or leaving is waited for: an owner that leaves gives
+/// others' requests ten seconds, and then closes its log.
+const OWNER_TIME_MAX: Duration = Duration::from_secs(15);
+/// Between two tries: from the first to the second, doubling.
+const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+/// The longest wait for a connection to be taken into the owner's queue.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// The longest that what requests left behind (a change that is made to its end) is waited for.
+const CHANGES_TIME_MAX: Duration = Duration::from_secs(5);
+const CHANGES_POLL: Duration = Duration::from_millis(5);
+
+/// What is to be let go at the end of a command.
+#[derive(Debug)]
+#[must_use = "an owner lets go in good order by `close`"]
+pub(super) struct Session {
+    /// None if another process owns the folder.
+    owned: Option<Owned>,
+}
+
+#[derive(Debug)]
+struct Owned {
+    host: Arc<Host>,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<()>,
+}
+
+impl Session {
+    /// Owns the data folder, or finds its owner.
+    pub(super) async fn open(data_folder: Option<PathBuf>) -> Result<(Client, Self), Failure> {
+        let Some(root) = data_folder.or_else(environment::data_folder) else {
+            return Err(Failure::input(
+                "there is no home folder to keep data in; name a data folder with --data-dir",
+            ));
+        };
+        let deadline = Instant::now() + OWNER_TIME_MAX;
+        let (mut pause, pause_max) = RETRY_PAUSES;
+        loop {
+            let (paths, pid) = match DataFolder::take(&root)? {
+                Ownership::Ours(folder) => return own(folder).await,
+                Ownership::Others { paths, pid } => (paths, pid),
+            };
+            match connect(&paths.socket()).await {
+                Ok(stream) => return Ok((Client::Socket(stream), Self { owned: None })),
+                // It has the lock and does not listen yet, or does not any more.
+                Err(error) if is_passing(&error) && Instant::now() < deadline => {}
+                Err(error) => {
+                    let who =
+                        pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+                    return Err(Failure::host(format!(
+                        "the data folder {} is owned by {who}, which does not answer on its socket ({error}); \
+                         wait for it, or end it",
+                        root.display()
+                    )));
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(pause_max);
+        }
+    }
+
+    /// Lets go: no more requests, those under way end, the log is closed, the folder is free.
+    pub(super) async fn close(self) -> Result<(), Failure> {
+        let Some(Owned { host, stop, server }) = self.owned else { return Ok(()) };
+        stop.send_replace(true);
+        // It ends in bounded time by itself.
+        if let Err(error) = server.await {
+            tracing::warn!(%error, "the server ended early");
+        }
+        match sole(host).await {
+            Ok(host) => Ok(host.close().await?),
+            // The log is what must end well, or say that it did not.
+            Err(host) => Ok(host.log().clone().close().await.map_err(HostError::from)?),
+        }
+    }
+}
+
+async fn own(folder: DataFolder) -> Result<(Client, Session), Failure> {
+    let socket = folder.paths().socket();
+    // Before the host, which may take a while to open: who connects meanwhile waits in the queue.
+    let listener = listen(&socket)
+        .map_err(|error| Failure::host(format!("the socket {} can't be made: {error}", socket.display())))?;
+    let host = match Host::open(folder, HostOptions::default()).await {
+        Ok(host) => Arc::new(host),
+        Err(error) => {
+            remove(&socket);
+            return Err(error.into());
+        }
+    };
+    let (stop, stopping) = watch::channel(false);
+    let router = api::router(Arc::clone(&host), stopping.clone());
+    let client = Client::Local(router.clone());
+    let mut stopped = stopping;
+    let shutdown = async move {
+        // An error says that the session is gone, which is as good.
+        let _ = stopped.wait_for(|stopping| *stopping).await;
+        remove(&socket);
+    };
+    let server = tokio::spawn(api::serve(listener, router, shutdown));
+    Ok((client, Session { owned: Some(Owned { host, stop, server }) }))
+}
+
+/// The caller owns the folder, so a socket that is there is one that a process left when it died.
+fn listen(socket: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(socket) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let listener = UnixListener::bind(socket)?;
+    // The process's umask says the same, and the folder is nobody else's: this is the third lock.
+    std::fs::set_permissions(socket, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(listener)
+}
+
+fn remove(socket: &Path) {
+    if let Err(error) = std::fs::remove_file(socket) {
+        tracing::warn!(%error, socket = %socket.display(), "the socket is left");
+    }
+}
+
+async fn connect(socket: &Path) -> io::Result<UnixStream> {
+    timeout(CONNECT_TIME_MAX, UnixStream::connect(socket)).await?
+}
+
+/// Whether an error means that the owner is just coming or leaving.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// The host, once nobody else has it.
+async fn sole(mut host: Arc<Host>) -> Result<Host, Arc<Host>> {
+    let deadline = Instant::now() + CHANGES_TIME_MAX;
+    loop {
+        host = match Arc::try_unwrap(host) {
+            Ok(host) => return Ok(host),
+            Err(host) if Instant::now() < deadline => host,
+            Err(host) => return Err(host),
+        };
+        sleep(CHANGES_POLL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use http::Request;
+
+    use super::*;
+    use crate::api::Body;
+    use crate::api::messages::Health;
+
+    async fn health(client: Client) -> Health {
+        let request = Request::builder().uri("/v1/health").header("host", "x").body(Body::empty());
+        client.document(request.expect("valid")).await.expect("an answer")
+    }
+
+    #[tokio::test]
+    async fn one_owns_the_folder_and_others_reach_it_until_it_lets_go() {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let data = || Some(temporary.path().join("data"));
+        let socket = temporary.path().join("data/owner.sock");
+        std::fs::create_dir(temporary.path().join("data")).expect("made");
+        drop(std::os::unix::net::UnixListener::bind(&socket).expect("what a dead owner leaves"));
+
+        let (owner, owning) = Session::open(data()).await.expect("owned");
+        assert!(matches!(owner, Client::Local(_)));
+        let mode = std::fs::metadata(&socket).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600);
+        let (other, beside) = Session::open(data()).await.expect("reached");
+        assert!(matches!(other, Client::Socket(_)));
+        assert_eq!(health(other).await, health(owner).await);
+        beside.close().await.expect("nothing to let go");
+        owning.close().await.expect("let go");
+        assert!(!socket.exists());
+        let (third, owning) = Session::open(data()).await.expect("owned anew");
+        assert!(matches!(third, Client::Local(_)));
+        drop(third);
+        owning.close().await.expect("let go");
+    }
+}

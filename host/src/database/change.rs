@@ -1,0 +1,355 @@
+//! Changes of grants in three steps: planned here, recorded in the log by the caller, put in force here.
+//!
+//! The plan is on disk before the log has its record, so whatever moment the host dies at,
+//! [`Database::settle`] can tell by the log whether the change was made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sqlx::{Sqlite, Transaction};
+
+use super::{ChangeGuard, Database, DatabaseError, from_json, to_integer, to_json};
+use crate::ids::{GrantId, GroupName, PackageName, PrincipalId, Revision};
+use crate::policy::{Diagnostic, Grant, GrantsFile};
+
+/// The most grants in force at once.
+const GRANTS_MAX: usize = 10_000;
+
+/// The most groups.
+const GROUPS_MAX: usize = 10_000;
+
+/// Why grants can't be changed so.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The grants file does not fit the registered packages. The admin's fault.
+    #[error("the grants file has {} errors, the first: {}", .0.len(), .0.first().map(ToString::to_string).unwrap_or_default())]
+    File(Vec<Diagnostic>),
+    /// No grant in force has this number. The admin's fault.
+    #[error("no grant in force has number {0}")]
+    NoSuchGrant(GrantId),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl From<sqlx::Error> for ChangeError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// What will change, in full: enough to do it after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Plan {
+    pub(super) revision: Revision,
+    pub(super) made_at: Timestamp,
+    pub(super) by: PrincipalId,
+    pub(super) source: Option<String>,
+    pub(super) granted: Vec<Grant>,
+    pub(super) revoked: Vec<GrantId>,
+    pub(super) groups: BTreeMap<GroupName, BTreeSet<PrincipalId>>,
+    pub(super) removes: Option<PackageName>,
+}
+
+impl Plan {
+    /// A plan for the revision after `current` that changes nothing yet.
+    pub(super) fn new(current: Revision, by: &PrincipalId, now: Timestamp) -> Self {
+        Self {
+            revision: Revision(current.0 + 1),
+            made_at: now,
+            by: by.clone(),
+            source: None,
+            granted: Vec::new(),
+            revoked: Vec::new(),
+            groups: BTreeMap::new(),
+            removes: None,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.granted.is_empty() && self.revoked.is_empty() && self.groups.is_empty() && self.removes.is_none()
+    }
+}
+
+/// A change of grants that is planned and not yet in force. While it lives, no other can be made.
+///
+/// Write its record to the log, durably, then [`commit`](Self::commit). If the log refuses,
+/// [`abandon`](Self::abandon) it, unless the record may have reached the disk: then drop it, and the
+/// next start will settle it by what the log holds.
+#[derive(Debug)]
+#[must_use = "nothing changes before `commit`"]
+pub struct GrantsChange {
+    database: Database,
+    plan: Plan,
+    guard: ChangeGuard,
+}
+
+impl GrantsChange {
+    /// Writes the plan down.
+    pub(super) async fn prepare(
+        database: Database,
+        guard: ChangeGuard,
+        plan: Plan,
+    ) -> Result<Self, DatabaseError> {
+        database.refuse_unsettled().await?;
+        sqlx::query("INSERT INTO pending_change (slot, plan) VALUES (1, $1)")
+            .bind(to_json(&plan)?)
+            .execute(&database.pool)
+            .await?;
+        Ok(Self { database, plan, guard })
+    }
+
+    /// The revision that it makes.
+    pub fn revision(&self) -> Revision {
+        self.plan.revision
+    }
+
+    /// The numbers of the grants that are new in it.
+    pub fn granted(&self) -> Vec<GrantId> {
+        self.plan.granted.iter().map(|grant| grant.id).collect()
+    }
+
+    /// The numbers of the grants that end with it.
+    pub fn revoked(&self) -> &[GrantId] {
+        &self.plan.revoked
+    }
+
+    /// The groups whose members change with it.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupName> {
+        self.plan.groups.keys()
+    }
+
+    /// Who makes it.
+    pub fn by(&self) -> &PrincipalId {
+        &self.plan.by
+    }
+
+    /// Puts it in force, in one transaction.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]. The plan then stays, and the next start puts it in force if the log has it.
+    pub async fn commit(self) -> Result<Revision, DatabaseError> {
+        let revision = self.plan.revision;
+        self.commit_and_keep().await?;
+        Ok(revision)
+    }
+
+    pub(super) async fn commit_and_keep(self) -> Result<ChangeGuard, DatabaseError> {
+        self.database.put_in_force(&self.plan).await?;
+        Ok(self.guard)
+    }
+
+    /// Drops it: nothing changes, and its revision number is free again.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]. The plan then stays, and the next start drops it.
+    pub async fn abandon(self) -> Result<(), DatabaseError> {
+        sqlx::query("DELETE FROM pending_change").execute(&self.database.pool).await?;
+        Ok(())
+    }
+}
+
+/// What [`Database::settle`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// No change was under way.
+    Nothing,
+    /// A change that the log has was put in force.
+    PutInForce(Revision),
+    /// A change that the log does not have was dropped.
+    Dropped(Revision),
+}
+
+impl Database {
+    /// Finishes a change that was left between its plan and its end, with the highest revision that
+    /// the log speaks of (0 if none). To be called at start, before any change, and after a change
+    /// was refused as [`DatabaseError::Unsettled`].
+    ///
+    /// # Errors
+    /// [`DatabaseError::Behind`] if the log knows of later revisions: the host must not start.
+    pub async fn settle(&self, logged: Revision) -> Result<Settled, DatabaseError> {
+        let _guard = self.begin_change().await?;
+        let settled = match self.pending().await? {
+            None => Settled::Nothing,
+            Some(plan) if plan.revision <= logged => {
+                self.put_in_force(&plan).await?;
+                Settled::PutInForce(plan.revision)
+            }
+            Some(plan) => {
+                sqlx::query("DELETE FROM pending_change").execute(&self.pool).await?;
+                Settled::Dropped(plan.revision)
+            }
+        };
+        let database = self.revision().await?;
+        if database < logged {
+            return Err(DatabaseError::Behind { database, log: logged });
+        }
+        Ok(settled)
+    }
+
+    /// Plans what a grants file says: it replaces all grants of each package that it names, and each
+    /// group that it names. Other packages and groups stay. Grants that stay the same keep their numbers.
+    ///
+    /// `None` if nothing would change: no revision is made then.
+    ///
+    /// # Errors
+    /// [`ChangeError::File`] with a place for each package that is unknown or not approved, and for
+    /// each tool that the approved component does not have.
+    pub async fn prepare_apply(
+        &self,
+        file: &GrantsFile,
+        by: &PrincipalId,
+        now: Timestamp,
+    ) -> Result<Option<GrantsChange>, ChangeError> {
+        let guard = self.begin_change().await?;
+        let plan = self.plan_apply(file, by, now).await?;
+        if plan.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(GrantsChange::prepare(self.clone(), guard, plan).await?))
+    }
+
+    /// Plans the end of one grant.
+    ///
+    /// # Errors
+    /// [`ChangeError::NoSuchGrant`] if no grant in force has this number.
+    pub async fn prepare_revoke(
+        &self,
+        grant: GrantId,
+        by: &PrincipalId,
+        now: Timestamp,
+    ) -> Result<GrantsChange, ChangeError> {
+        let guard = self.begin_change().await?;
+        if !self.grants(None).await?.iter().any(|existing| existing.id == grant) {
+            return Err(ChangeError::NoSuchGrant(grant));
+        }
+        let plan = Plan { revoked: vec![grant], ..Plan::new(self.revision().await?, by, now) };
+        Ok(GrantsChange::prepare(self.clone(), guard, plan).await?)
+    }
+
+    async fn plan_apply(
+        &self,
+        file: &GrantsFile,
+        by: &PrincipalId,
+        now: Timestamp,
+    ) -> Result<Plan, ChangeError> {
+        let digests = self.approved_digests(file).await?;
+        let policy = self.policy().await?;
+        let mut plan = Plan { source: Some(file.source.clone()), ..Plan::new(policy.revision, by, now) };
+        // What is in force and not asked for again ends; what is asked for and not in force begins.
+        let mut old: Vec<&Grant> =
+            policy.grants.iter().filter(|grant| digests.contains_key(&grant.package)).collect();
+        let mut next_id = self.next_grant_id().await?;
+        for entry in &file.grants {
+            let Some(digest) = digests.get(&entry.package).copied() else { continue };
+            let same = |grant: &&Grant| {
+                grant.package == entry.package && grant.digest == digest && grant.terms == entry.terms
+            };
+            if let Some(index) = old.iter().position(same) {
+                old.remove(index);
+                continue;
+            }
+            let (package, terms) = (entry.package.clone(), entry.terms.clone());
+            plan.granted.push(Grant { id: GrantId(next_id), package, digest, terms });
+            next_id += 1;
+        }
+        plan.revoked = old.into_iter().map(|grant| grant.id).collect();
+        let changed = |(name, members): &(&GroupName, &BTreeSet<PrincipalId>)| {
+            policy.groups.get(*name) != Some(*members)
+        };
+        plan.groups = file.groups.iter().filter(changed).map(|(n, m)| (n.clone(), m.clone())).collect();
+        let in_force = policy.grants.len() + plan.granted.len() - plan.revoked.len();
+        if in_force > GRANTS_MAX {
+            return Err(DatabaseError::TooMany { what: "grants in force", max: GRANTS_MAX }.into());
+        }
+        let new_groups = plan.groups.keys().filter(|name| !policy.groups.contains_key(*name)).count();
+        if policy.groups.len() + new_groups > GROUPS_MAX {
+            return Err(DatabaseError::TooMany { what: "groups", max: GROUPS_MAX }.into());
+        }
+        Ok(plan)
+    }
+
+    async fn pending(&self) -> Result<Option<Plan>, DatabaseError> {
+        let plan: Option<String> =
+            sqlx::query_scalar("SELECT plan FROM pending_change").fetch_optional(&self.pool).await?;
+        plan.map(|plan| from_json("pending_change.plan", &plan)).transpose()
+    }
+
+    /// Refuses a new plan while an earlier one waits to be settled.
+    async fn refuse_unsettled(&self) -> Result<(), DatabaseError> {
+        match self.pending().await? {
+            None => Ok(()),
+            Some(plan) => Err(DatabaseError::Unsettled { revision: plan.revision }),
+        }
+    }
+
+    async fn put_in_force(&self, plan: &Plan) -> Result<(), DatabaseError> {
+        let mut transaction = self.pool.begin().await?;
+        write_revision(&mut transaction, plan).await?;
+        let number = to_integer(plan.revision.0)?;
+        for id in &plan.revoked {
+            let ended = sqlx::query(
+                "UPDATE grants SET revoked_revision = $1 WHERE id = $2 AND revoked_revision IS NULL",
+            )
+            .bind(number)
+            .bind(to_integer(id.0)?)
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+            if ended != 1 {
+                return Err(DatabaseError::corrupt(format!("grant {id} is to end, but is not in force")));
+            }
+        }
+        for grant in &plan.granted {
+            sqlx::query(
+                "INSERT INTO grants (id, package, digest, terms, created_revision) VALUES ($1, $2, $3, $4, $5)",
+            )
+            .bind(to_integer(grant.id.0)?)
+            .bind(grant.package.as_str())
+            .bind(grant.digest.to_string())
+            .bind(to_json(&grant.terms)?)
+            .bind(number)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        for (name, members) in &plan.groups {
+            sqlx::query(
+                "INSERT INTO agent_groups (name, members) VALUES ($1, $2) \
+                 ON CONFLICT (name) DO UPDATE SET members = excluded.members",
+            )
+            .bind(name.as_str())
+            .bind(to_json(members)?)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        if let Some(name) = &plan.removes {
+            sqlx::query("DELETE FROM packages WHERE name = $1")
+                .bind(name.as_str())
+                .execute(&mut *transaction)
+                .await?;
+        }
+        sqlx::query("DELETE FROM pending_change").execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+async fn write_revision(transaction: &mut Transaction<'_, Sqlite>, plan: &Plan) -> Result<(), DatabaseError> {
+    let granted: Vec<GrantId> = plan.granted.iter().map(|grant| grant.id).collect();
+    let groups: Vec<&GroupName> = plan.groups.keys().collect();
+    sqlx::query(
+        "INSERT INTO revisions (number, made_at, made_by, granted, revoked, groups, source) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(to_integer(plan.revision.0)?)
+    .bind(plan.made_at.to_string())
+    .bind(plan.by.as_str())
+    .bind(to_json(&granted)?)
+    .bind(to_json(&plan.revoked)?)
+    .bind(to_json(&groups)?)
+    .bind(plan.source.as_deref())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}

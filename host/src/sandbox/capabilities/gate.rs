@@ -1,0 +1,281 @@
+//! The one door: every import of every tool comes through here to be counted, decided, recorded,
+//! performed and recorded again.
+//!
+//! A capability asks the gate before it does anything ([`Gate::enter`]) and tells it what came of it
+//! ([`Gate::leave`], or [`Gate::attempt`] and [`Gate::finish`] around an effect). The gate never
+//! performs anything itself, and never asks policy: powers are handles that were narrowed before the
+//! guest started.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::audit::event::{Attempt, CallOutcome, Decision, HostCall, HostCallOutcome, HostCallResult};
+use crate::audit::{LogError, Recorder};
+use crate::ids::Sequence;
+use crate::limits::{CallLimits, Limit, LimitReached, Usage};
+
+/// One function that a guest can import.
+#[derive(Debug)]
+pub(crate) struct HostFunction {
+    /// Without the version, such as `wasi:clocks/wall-clock`.
+    pub(crate) interface: &'static str,
+    /// As WIT writes it, such as `[method]descriptor.read`.
+    pub(crate) name: &'static str,
+    /// Whether it changes the world outside the sandbox.
+    pub(crate) effect: EffectClass,
+}
+
+/// Whether a function changes the world outside the sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EffectClass {
+    /// It never does: one record, after it.
+    Never,
+    /// It does unless it is refused: a record before it and one after it.
+    Always,
+    /// Its arguments say: `open-at` with `create` or `truncate`.
+    ByArguments,
+}
+
+/// Declares the functions of one interface as constants.
+macro_rules! host_functions {
+    ($interface:literal: $($constant:ident = $name:literal $(, $effect:ident)?;)*) => {
+        $(
+            pub(crate) const $constant: &crate::sandbox::capabilities::gate::HostFunction =
+                &crate::sandbox::capabilities::gate::HostFunction {
+                    interface: $interface,
+                    name: $name,
+                    effect: $crate::sandbox::capabilities::gate::host_functions!(@effect $($effect)?),
+                };
+        )*
+        /// All functions of the interface.
+        pub(crate) const ALL: &[&crate::sandbox::capabilities::gate::HostFunction] = &[$($constant),*];
+    };
+    (@effect) => { crate::sandbox::capabilities::gate::EffectClass::Never };
+    (@effect $effect:ident) => { crate::sandbox::capabilities::gate::EffectClass::$effect };
+}
+pub(crate) use host_functions;
+
+/// The rule that lets through what reaches nothing outside the sandbox.
+pub(crate) const HARMLESS: Decision = Decision::Allowed(Cow::Borrowed("harmless"));
+
+/// A host call that was let in and must be let out again.
+#[derive(Debug)]
+#[must_use = "each host call that enters must leave, or it has no record"]
+pub(crate) struct Entered(());
+
+/// An effect whose attempt is in the log, and whose outcome must follow.
+#[derive(Debug)]
+#[must_use = "an attempt without its outcome reads \"unknown\""]
+pub(crate) struct Attempted {
+    sequence: Sequence,
+    started: Instant,
+    bytes_out: u64,
+}
+
+/// The host call that is under way. A guest has one at most.
+#[derive(Debug)]
+struct UnderWay {
+    function: &'static HostFunction,
+    subject: Option<Arc<str>>,
+    started: Instant,
+}
+
+/// The door of one call.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    /// `None` once the call's final record was handed over.
+    recorder: Option<Recorder>,
+    limits: CallLimits,
+    usage: Usage,
+    resources: u64,
+    under_way: Option<UnderWay>,
+    /// The log did not take a record: the guest goes no further.
+    failed: Option<LogError>,
+}
+
+impl Gate {
+    pub(crate) fn new(recorder: Recorder, limits: CallLimits) -> Self {
+        let usage = Usage::default();
+        Self { recorder: Some(recorder), limits, usage, resources: 0, under_way: None, failed: None }
+    }
+
+    /// The call's bounds.
+    pub(crate) fn limits(&self) -> &CallLimits {
+        &self.limits
+    }
+
+    /// What was used so far.
+    pub(crate) fn usage(&mut self) -> &mut Usage {
+        &mut self.usage
+    }
+
+    /// Lets a host call in, if the budget allows. Waits while the log is behind with this call's records.
+    ///
+    /// # Errors
+    /// [`LimitReached`] for [`Limit::HostCalls`], which ends the call and is recorded; [`LogError`] if the
+    /// log can't be written.
+    pub(crate) async fn enter(
+        &mut self,
+        function: &'static HostFunction,
+        subject: Option<Arc<str>>,
+    ) -> wasmtime::Result<Entered> {
+        self.keep_up().await?;
+        self.enter_now(function, subject)
+    }
+
+    /// Waits while the log is behind with this call's records.
+    ///
+    /// # Errors
+    /// If the log can't be written.
+    pub(crate) async fn keep_up(&mut self) -> Result<(), LogError> {
+        match self.recorder.as_mut().filter(|recorder| recorder.is_behind()) {
+            Some(recorder) => recorder.flush().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same without waiting, for traits that are not async. A guest that is too fast for the log
+    /// then ends with [`LogError::Overloaded`].
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter).
+    pub(crate) fn enter_now(
+        &mut self,
+        function: &'static HostFunction,
+        subject: Option<Arc<str>>,
+    ) -> wasmtime::Result<Entered> {
+        if let Some(error) = self.failed.take() {
+            return Err(error.into());
+        }
+        self.under_way = Some(UnderWay { function, subject, started: Instant::now() });
+        if self.usage.host_calls >= self.limits.host_calls {
+            let max = self.limits.host_calls;
+            let denied = Decision::Denied(Cow::Borrowed("limit host_calls"));
+            self.leave(Entered(()), denied, HostCallOutcome::Trapped(Cow::Borrowed("host_calls")), 0, 0);
+            return Err(LimitReached { limit: Limit::HostCalls, value: max + 1, max }.into());
+        }
+        self.usage.host_calls += 1;
+        Ok(Entered(()))
+    }
+
+    /// Records a host call that had no effect, with what came of it.
+    pub(crate) fn leave(
+        &mut self,
+        entered: Entered,
+        decision: Decision,
+        outcome: HostCallOutcome,
+        bytes_in: u64,
+        bytes_out: u64,
+    ) {
+        let Entered(()) = entered;
+        let (Some(call), Some(recorder)) = (self.under_way.take(), &mut self.recorder) else { return };
+        self.usage.copied_bytes_peak = self.usage.copied_bytes_peak.max(bytes_in).max(bytes_out);
+        let recorded = recorder.observe(HostCall {
+            interface: Cow::Borrowed(call.function.interface),
+            function: Cow::Borrowed(call.function.name),
+            subject: call.subject,
+            decision,
+            result: HostCallResult {
+                outcome,
+                bytes_in,
+                bytes_out,
+                duration_ns: nanoseconds_since(call.started),
+            },
+        });
+        self.failed = recorded.err();
+    }
+
+    /// Records a host call that was refused with an error of its interface.
+    pub(crate) fn deny(&mut self, entered: Entered, why: &'static str, error: &'static str) {
+        let outcome = HostCallOutcome::Error(Cow::Borrowed(error));
+        self.leave(entered, Decision::Denied(Cow::Borrowed(why)), outcome, 0, 0);
+    }
+
+    /// Records that an effect is about to happen, and waits until the kernel has that record.
+    ///
+    /// # Errors
+    /// If the log can't be written: the effect must not happen, and the call ends.
+    pub(crate) async fn attempt(
+        &mut self,
+        entered: Entered,
+        rule: Cow<'static, str>,
+        bytes_out: u64,
+    ) -> wasmtime::Result<Attempted> {
+        let Entered(()) = entered;
+        let (Some(call), Some(recorder)) = (self.under_way.take(), &mut self.recorder) else {
+            wasmtime::bail!("a host call after the end of the call");
+        };
+        debug_assert_ne!(call.function.effect, EffectClass::Never, "{:?}", call.function);
+        let attempt = Attempt {
+            interface: Cow::Borrowed(call.function.interface),
+            function: Cow::Borrowed(call.function.name),
+            subject: call.subject,
+            decision: Decision::Allowed(rule),
+            bytes_out,
+        };
+        self.usage.copied_bytes_peak = self.usage.copied_bytes_peak.max(bytes_out);
+        let sequence = recorder.attempt(attempt).await?;
+        Ok(Attempted { sequence, started: call.started, bytes_out })
+    }
+
+    /// Records what came of an effect.
+    pub(crate) fn finish(&mut self, attempted: Attempted, outcome: HostCallOutcome) {
+        if let Some(recorder) = &mut self.recorder {
+            let result = HostCallResult {
+                outcome,
+                bytes_in: 0,
+                bytes_out: attempted.bytes_out,
+                duration_ns: nanoseconds_since(attempted.started),
+            };
+            recorder.effect_finished(attempted.sequence, result);
+        }
+    }
+
+    /// Counts a handle that the guest is given.
+    ///
+    /// # Errors
+    /// [`LimitReached`] for [`Limit::Resources`], which ends the call.
+    pub(crate) fn count_resource(&mut self) -> Result<(), LimitReached> {
+        let max = self.limits.resources;
+        if self.resources >= max {
+            return Err(LimitReached { limit: Limit::Resources, value: max + 1, max });
+        }
+        self.resources += 1;
+        self.usage.resources_peak = self.usage.resources_peak.max(self.resources);
+        Ok(())
+    }
+
+    /// Counts a handle that the guest dropped. Drops are not host calls and have no records.
+    pub(crate) fn discount_resource(&mut self) {
+        self.resources = self.resources.saturating_sub(1);
+    }
+
+    /// Takes the recorder for the final record, with what was used. A host call that is under way
+    /// is recorded as unknown first.
+    pub(crate) fn close(&mut self) -> Option<(Recorder, Usage)> {
+        if self.under_way.is_some() {
+            self.leave(
+                Entered(()),
+                Decision::Allowed(Cow::Borrowed("unfinished")),
+                HostCallOutcome::Unknown,
+                0,
+                0,
+            );
+        }
+        Some((self.recorder.take()?, self.usage.clone()))
+    }
+}
+
+/// A call that is dropped in its midst is closed as cancelled.
+impl Drop for Gate {
+    fn drop(&mut self) {
+        if let Some((recorder, usage)) = self.close() {
+            recorder.cancel(CallOutcome::Cancelled, usage);
+        }
+    }
+}
+
+fn nanoseconds_since(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,418 @@
+//! `wasi:http`: a guest may make up requests in memory, and no request leaves.
+//!
+//! The types in memory are wasmtime's; each of their functions comes through the gate first. The only
+//! step that would reach the network, `outgoing-handler.handle`, is refused here and names what was
+//! asked for; the hook beneath it refuses as well.
+//!
+//! wasmtime's traits are not async, so a guest that calls them faster than the log can be written does
+//! not wait at the gate, but ends there.
+
+use std::borrow::Cow;
+
+use wasmtime::component::{Resource, ResourceTableError};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, IoError};
+use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
+use wasmtime_wasi_http::p2::{HeaderError, HeaderResult, HttpError, HttpResult};
+use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
+
+use super::gate::{EffectClass, HARMLESS, HostFunction};
+use super::io::WRITE_BYTES_MAX;
+use super::{CallState, trapped};
+use crate::audit::event::HostCallOutcome;
+use types::{
+    ErrorCode, Fields, FutureIncomingResponse, FutureTrailers, IncomingBody, IncomingRequest,
+    IncomingResponse, Method, OutgoingBody, OutgoingRequest, OutgoingResponse, RequestOptions,
+    ResponseOutparam, Scheme,
+};
+
+/// The most bytes, names and values and what keeps them, of one set of header fields. A guest that
+/// makes more of them is trapped.
+const FIELD_BYTES_MAX: usize = 16 << 10;
+
+/// What the host keeps of HTTP for one call.
+#[derive(Debug)]
+pub(crate) struct Http {
+    context: WasiHttpCtx,
+    hooks: NothingLeaves,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        let mut context = WasiHttpCtx::new();
+        context.set_field_size_limit(FIELD_BYTES_MAX);
+        Self { context, hooks: NothingLeaves }
+    }
+}
+
+/// Refuses to send, should anything ever get past the gate.
+#[derive(Debug)]
+struct NothingLeaves;
+
+type Sending = Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>;
+type Sent = Result<(::http::Response<WasiBody>, Sending), wasmtime_wasi_http::Error>;
+
+impl WasiHttpHooks for NothingLeaves {
+    fn send_request(
+        &mut self,
+        _: ::http::Request<WasiBody>,
+        _: Option<wasmtime_wasi_http::RequestOptions>,
+        _: Sending,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        Box::new(std::future::ready(Err(wasmtime_wasi_http::Error::HttpRequestDenied)))
+    }
+
+    /// What `check-write` answers: no more than the gate lets through in one write.
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        WRITE_BYTES_MAX
+    }
+}
+
+const fn in_types(name: &'static str) -> HostFunction {
+    HostFunction { interface: "wasi:http/types", name, effect: EffectClass::Never }
+}
+
+mod handler {
+    crate::sandbox::capabilities::gate::host_functions! { "wasi:http/outgoing-handler":
+        HANDLE = "handle", Always;
+    }
+}
+
+const HTTP_ERROR_CODE: &HostFunction = &in_types("http-error-code");
+
+/// The functions of `wasi:http`.
+pub(crate) const FUNCTIONS: &[&[&HostFunction]] = &[
+    handler::ALL,
+    &[HTTP_ERROR_CODE],
+    FIELDS,
+    OUTGOING_REQUEST,
+    REQUEST_OPTIONS,
+    OUTGOING_RESPONSE,
+    OUTGOING_BODY,
+    INCOMING_REQUEST,
+    RESPONSE_OUTPARAM,
+    INCOMING_RESPONSE,
+    INCOMING_BODY,
+    FUTURE_TRAILERS,
+    FUTURE_INCOMING_RESPONSE,
+];
+
+impl outgoing_handler::Host for CallState {
+    fn handle(
+        &mut self,
+        request: Resource<OutgoingRequest>,
+        options: Option<Resource<RequestOptions>>,
+    ) -> HttpResult<Resource<FutureIncomingResponse>> {
+        let subject = self.table.get(&request).map(subject)?;
+        self.refuse_now(handler::HANDLE, Some(&subject), "HTTP-request-denied").map_err(HttpError::trap)?;
+        // The guest gave both away.
+        self.delete(request).map_err(HttpError::trap)?;
+        if let Some(options) = options {
+            self.delete(options).map_err(HttpError::trap)?;
+        }
+        Err(ErrorCode::HttpRequestDenied.into())
+    }
+}
+
+/// Method and URL of a request, without what may be secret: user and password, and the query.
+fn subject(request: &OutgoingRequest) -> String {
+    let method = match &request.method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+        Method::Connect => "CONNECT",
+        Method::Options => "OPTIONS",
+        Method::Trace => "TRACE",
+        Method::Patch => "PATCH",
+        Method::Other(other) => other,
+    };
+    let scheme = match &request.scheme {
+        Some(Scheme::Http) => "http",
+        Some(Scheme::Https) | None => "https",
+        Some(Scheme::Other(other)) => other,
+    };
+    let authority = request.authority.as_deref().unwrap_or("");
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let path = request.path_with_query.as_deref().unwrap_or("/");
+    let path = path.split(['?', '#']).next().unwrap_or(path);
+    format!("{method} {scheme}://{host}{path}")
+}
+
+/// What a delegated function answers: how many resources the guest gets with it.
+trait Given {
+    fn resources(&self) -> u64 {
+        0
+    }
+}
+
+impl<T> Given for Resource<T> {
+    fn resources(&self) -> u64 {
+        1
+    }
+}
+
+impl<T: Given> Given for Option<T> {
+    fn resources(&self) -> u64 {
+        self.as_ref().map_or(0, Given::resources)
+    }
+}
+
+impl<T: Given, E> Given for Result<T, E> {
+    fn resources(&self) -> u64 {
+        self.as_ref().map_or(0, Given::resources)
+    }
+}
+
+impl<T> Given for Vec<T> {}
+
+macro_rules! gives_no_resource {
+    ($($type:ty),*) => { $(impl Given for $type {})* };
+}
+gives_no_resource!((), bool, u16, u64, String, Method, Scheme, ErrorCode);
+
+/// How a delegated function fails: with an error for the guest, or with one that ends it.
+trait Failure: Sized {
+    fn trap(error: wasmtime::Error) -> Self;
+
+    /// The error for the guest and what the log calls it; else the one that ends the guest.
+    fn answered(self) -> wasmtime::Result<(Self, Cow<'static, str>)>;
+}
+
+impl Failure for wasmtime::Error {
+    fn trap(error: wasmtime::Error) -> Self {
+        error
+    }
+
+    fn answered(self) -> wasmtime::Result<(Self, Cow<'static, str>)> {
+        Err(self)
+    }
+}
+
+impl Failure for HeaderError {
+    fn trap(error: wasmtime::Error) -> Self {
+        HeaderError::trap(error)
+    }
+
+    fn answered(self) -> wasmtime::Result<(Self, Cow<'static, str>)> {
+        let error = self.downcast()?;
+        let name = match &error {
+            types::HeaderError::InvalidSyntax => "invalid-syntax",
+            types::HeaderError::Forbidden => "forbidden",
+            types::HeaderError::Immutable => "immutable",
+        };
+        Ok((error.into(), Cow::Borrowed(name)))
+    }
+}
+
+impl Failure for HttpError {
+    fn trap(error: wasmtime::Error) -> Self {
+        HttpError::trap(error)
+    }
+
+    fn answered(self) -> wasmtime::Result<(Self, Cow<'static, str>)> {
+        let code = self.downcast()?;
+        let name = crate::text::clean_line(&format!("{code:?}"), 200);
+        Ok((code.into(), Cow::Owned(name)))
+    }
+}
+
+impl CallState {
+    fn http_view(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.http.hooks, table: &mut self.table, ctx: &mut self.http.context }
+    }
+
+    /// Lets through and records a function that wasmtime performs in memory. `taken` is how many
+    /// resources it takes from the guest.
+    fn delegate<T: Given, E: Failure>(
+        &mut self,
+        function: &'static HostFunction,
+        taken: u64,
+        perform: impl FnOnce(&mut WasiHttpCtxView<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let entered = self.gate.enter_now(function, None).map_err(E::trap)?;
+        let (result, outcome) = match perform(&mut self.http_view()) {
+            Ok(value) => (Ok(value), HostCallOutcome::Ok),
+            Err(error) => match error.answered() {
+                Ok((error, name)) => (Err(error), HostCallOutcome::Error(name)),
+                Err(fault) => {
+                    let fault = self.resource_fault(fault);
+                    let outcome = trapped(&fault);
+                    (Err(E::trap(fault)), outcome)
+                }
+            },
+        };
+        self.gate.leave(entered, HARMLESS, outcome, 0, 0);
+        for _ in 0..taken {
+            self.gate.discount_resource();
+        }
+        for _ in 0..result.resources() {
+            self.gate.count_resource().map_err(|reached| E::trap(reached.into()))?;
+        }
+        result
+    }
+
+    /// A full table is a limit, and is told as one.
+    fn resource_fault(&self, error: wasmtime::Error) -> wasmtime::Error {
+        match error.downcast_ref::<ResourceTableError>() {
+            Some(ResourceTableError::Full) => self.table_error(ResourceTableError::Full),
+            Some(_) | None => error,
+        }
+    }
+}
+
+impl types::Host for CallState {
+    fn convert_error_code(&mut self, error: HttpError) -> wasmtime::Result<ErrorCode> {
+        error.downcast()
+    }
+
+    fn convert_header_error(&mut self, error: HeaderError) -> wasmtime::Result<types::HeaderError> {
+        error.downcast()
+    }
+
+    fn http_error_code(&mut self, error: Resource<IoError>) -> wasmtime::Result<Option<ErrorCode>> {
+        self.delegate(HTTP_ERROR_CODE, 0, |view| types::Host::http_error_code(view, error))
+    }
+}
+
+/// Implements the functions of resources in memory: gate, then wasmtime. `takes` counts the resources
+/// that the guest gives away.
+macro_rules! delegated {
+    ($(
+        $all:ident: $host:ident, $resource:ty {
+            $($name:literal $method:ident($($argument:ident: $type:ty),*) -> $result:ty $(, takes $taken:expr)?;)*
+        }
+    )*) => {$(
+        const $all: &[&HostFunction] = &[$(&in_types($name)),*];
+
+        impl types::$host for CallState {
+            $(
+                fn $method(&mut self, $($argument: $type),*) -> $result {
+                    const FUNCTION: &HostFunction = &in_types($name);
+                    let taken = 0 $(+ $taken)?;
+                    self.delegate(FUNCTION, taken, |view| types::$host::$method(view, $($argument),*))
+                }
+            )*
+
+            fn drop(&mut self, resource: Resource<$resource>) -> wasmtime::Result<()> {
+                types::$host::drop(&mut self.http_view(), resource)?;
+                self.gate.discount_resource();
+                Ok(())
+            }
+        }
+    )*};
+}
+
+type Answer<T> = wasmtime::Result<T>;
+type Value = Vec<u8>;
+type Trailers = Option<Result<Result<Option<Resource<Fields>>, ErrorCode>, ()>>;
+type Response = Option<Result<Result<Resource<IncomingResponse>, ErrorCode>, ()>>;
+
+delegated! {
+    FIELDS: HostFields, Fields {
+        "[constructor]fields" new() -> Answer<Resource<Fields>>;
+        "[static]fields.from-list" from_list(entries: Vec<(String, Value)>) -> HeaderResult<Resource<Fields>>;
+        "[method]fields.get" get(this: Resource<Fields>, name: String) -> Answer<Vec<Value>>;
+        "[method]fields.has" has(this: Resource<Fields>, name: String) -> Answer<bool>;
+        "[method]fields.set" set(this: Resource<Fields>, name: String, values: Vec<Value>) -> HeaderResult<()>;
+        "[method]fields.delete" delete(this: Resource<Fields>, name: String) -> HeaderResult<()>;
+        "[method]fields.append" append(this: Resource<Fields>, name: String, value: Value) -> HeaderResult<()>;
+        "[method]fields.entries" entries(this: Resource<Fields>) -> Answer<Vec<(String, Value)>>;
+        "[method]fields.clone" clone(this: Resource<Fields>) -> Answer<Resource<Fields>>;
+    }
+    OUTGOING_REQUEST: HostOutgoingRequest, OutgoingRequest {
+        "[constructor]outgoing-request" new(headers: Resource<Fields>) -> Answer<Resource<OutgoingRequest>>, takes 1;
+        "[method]outgoing-request.body"
+            body(this: Resource<OutgoingRequest>) -> Answer<Result<Resource<OutgoingBody>, ()>>;
+        "[method]outgoing-request.method" method(this: Resource<OutgoingRequest>) -> Answer<Method>;
+        "[method]outgoing-request.set-method"
+            set_method(this: Resource<OutgoingRequest>, method: Method) -> Answer<Result<(), ()>>;
+        "[method]outgoing-request.path-with-query"
+            path_with_query(this: Resource<OutgoingRequest>) -> Answer<Option<String>>;
+        "[method]outgoing-request.set-path-with-query"
+            set_path_with_query(this: Resource<OutgoingRequest>, path: Option<String>) -> Answer<Result<(), ()>>;
+        "[method]outgoing-request.scheme" scheme(this: Resource<OutgoingRequest>) -> Answer<Option<Scheme>>;
+        "[method]outgoing-request.set-scheme"
+            set_scheme(this: Resource<OutgoingRequest>, scheme: Option<Scheme>) -> Answer<Result<(), ()>>;
+        "[method]outgoing-request.authority" authority(this: Resource<OutgoingRequest>) -> Answer<Option<String>>;
+        "[method]outgoing-request.set-authority"
+            set_authority(this: Resource<OutgoingRequest>, authority: Option<String>) -> Answer<Result<(), ()>>;
+        "[method]outgoing-request.headers" headers(this: Resource<OutgoingRequest>) -> Answer<Resource<Fields>>;
+    }
+    REQUEST_OPTIONS: HostRequestOptions, RequestOptions {
+        "[constructor]request-options" new() -> Answer<Resource<RequestOptions>>;
+        "[method]request-options.connect-timeout"
+            connect_timeout(this: Resource<RequestOptions>) -> Answer<Option<u64>>;
+        "[method]request-options.set-connect-timeout"
+            set_connect_timeout(this: Resource<RequestOptions>, timeout: Option<u64>) -> Answer<Result<(), ()>>;
+        "[method]request-options.first-byte-timeout"
+            first_byte_timeout(this: Resource<RequestOptions>) -> Answer<Option<u64>>;
+        "[method]request-options.set-first-byte-timeout"
+            set_first_byte_timeout(this: Resource<RequestOptions>, timeout: Option<u64>) -> Answer<Result<(), ()>>;
+        "[method]request-options.between-bytes-timeout"
+            between_bytes_timeout(this: Resource<RequestOptions>) -> Answer<Option<u64>>;
+        "[method]request-options.set-between-bytes-timeout"
+            set_between_bytes_timeout(this: Resource<RequestOptions>, timeout: Option<u64>) -> Answer<Result<(), ()>>;
+    }
+    OUTGOING_RESPONSE: HostOutgoingResponse, OutgoingResponse {
+        "[constructor]outgoing-response" new(headers: Resource<Fields>) -> Answer<Resource<OutgoingResponse>>, takes 1;
+        "[method]outgoing-response.status-code" status_code(this: Resource<OutgoingResponse>) -> Answer<u16>;
+        "[method]outgoing-response.set-status-code"
+            set_status_code(this: Resource<OutgoingResponse>, status: u16) -> Answer<Result<(), ()>>;
+        "[method]outgoing-response.headers" headers(this: Resource<OutgoingResponse>) -> Answer<Resource<Fields>>;
+        "[method]outgoing-response.body"
+            body(this: Resource<OutgoingResponse>) -> Answer<Result<Resource<OutgoingBody>, ()>>;
+    }
+    OUTGOING_BODY: HostOutgoingBody, OutgoingBody {
+        "[method]outgoing-body.write"
+            write(this: Resource<OutgoingBody>) -> Answer<Result<Resource<DynOutputStream>, ()>>;
+        "[static]outgoing-body.finish"
+            finish(this: Resource<OutgoingBody>, trailers: Option<Resource<Fields>>) -> HttpResult<()>,
+            takes 1 + trailers.resources();
+    }
+}
+
+// What only an answer or a request from outside could give to a guest. None comes, so that none of
+// these can be called; they are wasmtime's types, which have values.
+delegated! {
+    INCOMING_REQUEST: HostIncomingRequest, IncomingRequest {
+        "[method]incoming-request.method" method(this: Resource<IncomingRequest>) -> Answer<Method>;
+        "[method]incoming-request.path-with-query"
+            path_with_query(this: Resource<IncomingRequest>) -> Answer<Option<String>>;
+        "[method]incoming-request.scheme" scheme(this: Resource<IncomingRequest>) -> Answer<Option<Scheme>>;
+        "[method]incoming-request.authority" authority(this: Resource<IncomingRequest>) -> Answer<Option<String>>;
+        "[method]incoming-request.headers" headers(this: Resource<IncomingRequest>) -> Answer<Resource<Fields>>;
+        "[method]incoming-request.consume"
+            consume(this: Resource<IncomingRequest>) -> Answer<Result<Resource<IncomingBody>, ()>>;
+    }
+    RESPONSE_OUTPARAM: HostResponseOutparam, ResponseOutparam {
+        "[method]response-outparam.send-informational"
+            send_informational(this: Resource<ResponseOutparam>, status: u16, headers: Resource<Fields>)
+            -> HttpResult<()>;
+        "[static]response-outparam.set"
+            set(this: Resource<ResponseOutparam>, response: Result<Resource<OutgoingResponse>, ErrorCode>)
+            -> Answer<()>,
+            takes 1 + response.resources();
+    }
+    INCOMING_RESPONSE: HostIncomingResponse, IncomingResponse {
+        "[method]incoming-response.status" status(this: Resource<IncomingResponse>) -> Answer<u16>;
+        "[method]incoming-response.headers" headers(this: Resource<IncomingResponse>) -> Answer<Resource<Fields>>;
+        "[method]incoming-response.consume"
+            consume(this: Resource<IncomingResponse>) -> Answer<Result<Resource<IncomingBody>, ()>>;
+    }
+    INCOMING_BODY: HostIncomingBody, IncomingBody {
+        "[method]incoming-body.stream"
+            stream(this: Resource<IncomingBody>) -> Answer<Result<Resource<DynInputStream>, ()>>;
+        "[static]incoming-body.finish"
+            finish(this: Resource<IncomingBody>) -> Answer<Resource<FutureTrailers>>, takes 1;
+    }
+    FUTURE_TRAILERS: HostFutureTrailers, FutureTrailers {
+        "[method]future-trailers.subscribe" subscribe(this: Resource<FutureTrailers>) -> Answer<Resource<DynPollable>>;
+        "[method]future-trailers.get" get(this: Resource<FutureTrailers>) -> Answer<Trailers>;
+    }
+    FUTURE_INCOMING_RESPONSE: HostFutureIncomingResponse, FutureIncomingResponse {
+        "[method]future-incoming-response.subscribe"
+            subscribe(this: Resource<FutureIncomingResponse>) -> Answer<Resource<DynPollable>>;
+        "[method]future-incoming-response.get" get(this: Resource<FutureIncomingResponse>) -> Answer<Response>;
+    }
+}

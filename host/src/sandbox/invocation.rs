@@ -1,0 +1,436 @@
+//! One call in a fresh sandbox: make the store, instantiate, call, turn what came of it into an outcome.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use wasmtime::component::{ComponentExportIndex, Instance, InstancePre, ResourceTable, Val};
+use wasmtime::{CallHook, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+
+use super::bindings::tool::exports::portcullis::tool::tools as tool_world;
+use super::capabilities::CallState;
+use super::capabilities::cli::{Exited, Stdio};
+use super::capabilities::filesystem::{Filesystem, Quotas};
+use super::capabilities::gate::Gate;
+use super::capabilities::http::Http;
+use super::convert::answer::{ConvertError, ToolResult, ToolValue};
+use super::convert::listed::CheckedSchema;
+use super::convert::shape::TypedFunction;
+use super::limiter::MemoryLimiter;
+use crate::audit::{LogError, Recorder};
+use crate::limits::{CallLimits, Limit, LimitReached, Usage};
+use crate::policy::{AuthorizedCall, AuthorizedFolder};
+use crate::text::clean;
+
+/// What a byte of `list<u8>` costs where values are converted dynamically: the size of a `Val`.
+const DYNAMIC_COST_OF_A_BYTE: u64 = size_of::<Val>() as u64;
+/// How long the end of a call waits for its work on a disk that is under way.
+const SETTLE_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(1);
+/// The most that is kept of what a tool says of its failure.
+const MESSAGE_BYTES_MAX: usize = 1_000;
+
+/// What a tool answered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ToolAnswer {
+    /// What it said, in order.
+    pub content: Vec<Content>,
+    /// The same as data, if the tool has an output schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub structured: Option<Value>,
+}
+
+/// One piece of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Content {
+    /// Text.
+    Text {
+        /// The text.
+        text: String,
+    },
+    /// A picture.
+    Image {
+        /// Base64.
+        data: String,
+        /// Such as `image/png`.
+        mime_type: String,
+    },
+    /// Sound.
+    Audio {
+        /// Base64.
+        data: String,
+        /// Such as `audio/wav`.
+        mime_type: String,
+    },
+    /// Something with a name.
+    Resource {
+        /// Its name.
+        uri: String,
+        /// Such as `text/plain`, if it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mime_type: Option<String>,
+        /// Its content, if it is text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+        /// Its content in base64, if it is not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        blob: Option<String>,
+    },
+}
+
+/// Why a call gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum InvokeError {
+    /// The arguments don't fit the tool's schema: the agent's fault.
+    #[error("{0}")]
+    Arguments(String),
+    /// A limit ended it.
+    #[error(transparent)]
+    LimitReached(#[from] LimitReached),
+    /// The tool said that it failed.
+    #[error("{message}")]
+    Tool {
+        /// What it said.
+        message: String,
+        /// The same as data, if it said it as data.
+        data: Option<Value>,
+    },
+    /// The tool trapped, or broke the rules of its interface.
+    #[error("the tool crashed: {0}")]
+    Crashed(String),
+    /// There is no room for another call now.
+    #[error("the host runs as many calls as it can; try again")]
+    Busy,
+    /// A granted folder can't be opened: the admin's affair.
+    #[error("{0}")]
+    Grant(String),
+    /// The log can't be written, so nothing may happen.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The host failed.
+    #[error("{0}")]
+    Host(String),
+}
+
+/// What came of a call, and what it used. The recorder is given back for the final record.
+#[derive(Debug)]
+#[must_use]
+pub struct Invoked {
+    /// The answer, or why there is none.
+    pub result: Result<ToolAnswer, InvokeError>,
+    /// What it used.
+    pub usage: Usage,
+    /// What it wrote to stdout, cleaned and cut.
+    pub stdout: String,
+    /// What it wrote to stderr, cleaned and cut.
+    pub stderr: String,
+    /// For the final record.
+    pub recorder: Recorder,
+}
+
+/// A component that is ready to be called.
+pub(crate) struct Loaded {
+    pub(super) pre: InstancePre<CallState>,
+}
+
+/// How a tool is called in a component.
+pub(crate) enum Entry {
+    /// A typed function.
+    Typed { function: ComponentExportIndex, shape: TypedFunction },
+    /// `call-tool` of `portcullis:tool`.
+    Listed { tools: tool_world::GuestIndices, name: String, schema: Arc<CheckedSchema> },
+}
+
+/// Everything that a sandbox needs beside the component.
+pub(super) struct Resources<'a> {
+    pub(super) quotas: &'a Quotas,
+    pub(super) disk_workers: &'a Arc<Semaphore>,
+}
+
+/// Runs one authorized call to its end. Dropping the future ends it, and its record says cancelled.
+pub(super) async fn invoke(
+    loaded: &Loaded,
+    entry: &Entry,
+    call: &AuthorizedCall,
+    arguments: &Value,
+    recorder: Recorder,
+    resources: Resources<'_>,
+) -> Invoked {
+    let output_max = call.limits().output;
+    run(loaded, call.limits(), call.filesystem(), recorder, resources, async |store, instance| {
+        call_tool(store, instance, entry, arguments, output_max).await
+    })
+    .await
+}
+
+/// Asks a component for its tools, without any power.
+pub(super) async fn list_tools(
+    loaded: &Loaded,
+    indices: &tool_world::GuestIndices,
+    recorder: Recorder,
+    resources: Resources<'_>,
+) -> (Result<Vec<tool_world::ToolDefinition>, InvokeError>, Invoked) {
+    let mut listed = Err(InvokeError::Crashed("it did not answer".to_owned()));
+    let invoked = run(loaded, &CallLimits::default(), &[], recorder, resources, async |store, instance| {
+        let guest = indices.load(&mut *store, &instance).map_err(|error| failure(store, error))?;
+        listed = Ok(guest.call_list_tools(&mut *store).await.map_err(|error| failure(store, error))?);
+        Ok(ToolAnswer::default())
+    })
+    .await;
+    (listed, invoked)
+}
+
+async fn run(
+    loaded: &Loaded,
+    limits: &CallLimits,
+    folders: &[AuthorizedFolder],
+    recorder: Recorder,
+    resources: Resources<'_>,
+    body: impl AsyncFnOnce(&mut Store<CallState>, Instance) -> Result<ToolAnswer, InvokeError>,
+) -> Invoked {
+    let started = Instant::now();
+    let opened = Filesystem::open(folders, resources.quotas, Arc::clone(resources.disk_workers));
+    let filesystem = match opened {
+        Ok(filesystem) => filesystem,
+        Err(error) => {
+            let error = InvokeError::Grant(error.to_string());
+            return Invoked { result: Err(error), ..Invoked::not_started(recorder) };
+        }
+    };
+    let state = CallState {
+        table: ResourceTable::new(),
+        gate: Gate::new(recorder, limits.clone()),
+        memory: MemoryLimiter::new(limits),
+        stdio: Stdio::new(limits.stdio),
+        filesystem,
+        http: Http::default(),
+        started,
+    };
+    let mut store = match new_store(loaded, state, limits) {
+        Ok(store) => store,
+        Err((state, error)) => {
+            return finish(*state, None, started, Err(InvokeError::Host(error.to_string())));
+        }
+    };
+    let work = async {
+        let instance = match loaded.pre.instantiate_async(&mut store).await {
+            Ok(instance) => instance,
+            Err(error) => return Err(instantiation_failure(&store, error)),
+        };
+        body(&mut store, instance).await
+    };
+    let result = match tokio::time::timeout(limits.wall_time, work).await {
+        Ok(result) => result,
+        Err(_) => {
+            let settled = store.data().filesystem.settled();
+            // What is under way on a disk can't be stopped; it is given a moment to end before the
+            // call's last record says that it is over.
+            let _ = tokio::time::timeout(SETTLE_TIME_MAX, settled.acquire()).await;
+            Err(wall_time_reached(limits, started).into())
+        }
+    };
+    let fuel_left = store.get_fuel().ok();
+    finish(store.into_data(), fuel_left, started, result)
+}
+
+impl Invoked {
+    /// A call that did not begin: give it its own reason.
+    pub(super) fn not_started(recorder: Recorder) -> Self {
+        let result = Err(InvokeError::Host("the call did not begin".to_owned()));
+        Self { result, usage: Usage::default(), stdout: String::new(), stderr: String::new(), recorder }
+    }
+}
+
+fn wall_time_reached(limits: &CallLimits, started: Instant) -> LimitReached {
+    let milliseconds =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let max = milliseconds(limits.wall_time);
+    LimitReached { limit: Limit::WallTime, value: milliseconds(started.elapsed()).max(max), max }
+}
+
+fn new_store(
+    loaded: &Loaded,
+    state: CallState,
+    limits: &CallLimits,
+) -> Result<Store<CallState>, (Box<CallState>, wasmtime::Error)> {
+    let mut store = Store::new(loaded.pre.engine(), state);
+    store.limiter(|state| &mut state.memory);
+    bound_copies(&mut store, limits);
+    // The gate counts what the guest is given. Some of it is two entries in the table, a lent handle
+    // counts twice for the engine, and handles of the guest's own resources are the engine's alone.
+    let handles_max = usize::try_from(limits.resources.saturating_mul(2)).unwrap_or(usize::MAX);
+    store.data_mut().table.set_max_capacity(handles_max);
+    store.set_max_component_handles(handles_max);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|_| {
+        // Tokio may run a task that merely wakes itself again at once; `yield_now` lets others have
+        // their turn, the timer of this call's deadline among them.
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
+    match store.set_fuel(limits.fuel) {
+        Ok(()) => Ok(store),
+        Err(error) => Err((Box::new(store.into_data()), error)),
+    }
+}
+
+/// Bounds what is copied out of the guest: by [`Limit::CopiedBytes`] in host calls, where a byte costs
+/// one unit, and by what the output may cost where a result is converted dynamically.
+fn bound_copies(store: &mut Store<CallState>, limits: &CallLimits) {
+    let units = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let in_host_calls = units(limits.copied_bytes);
+    let in_result = in_host_calls.max(units(limits.output.saturating_mul(DYNAMIC_COST_OF_A_BYTE)));
+    store.set_hostcall_fuel(in_result);
+    if in_result == in_host_calls {
+        return;
+    }
+    store.call_hook(move |mut store, hook| {
+        store.set_hostcall_fuel(match hook {
+            CallHook::CallingHost => in_host_calls,
+            CallHook::CallingWasm | CallHook::ReturningFromWasm | CallHook::ReturningFromHost => in_result,
+        });
+        Ok(())
+    });
+}
+
+/// Gathers what was used and lets the recorder go.
+fn finish(
+    mut state: CallState,
+    fuel_left: Option<u64>,
+    started: Instant,
+    result: Result<ToolAnswer, InvokeError>,
+) -> Invoked {
+    let fuel_max = state.gate.limits().fuel;
+    let captured = state.stdio.take();
+    let usage = state.gate.usage();
+    usage.fuel = fuel_left.map_or(0, |left| fuel_max - left);
+    usage.wall_time_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    usage.memory_peak = state.memory.memory_peak();
+    usage.table_elements_peak = state.memory.table_elements_peak();
+    usage.stdio = captured.written;
+    if let Ok(answer) = &result {
+        usage.output = answer_bytes(answer);
+    }
+    let (recorder, usage) = state.gate.close().expect("the gate is closed here and nowhere before");
+    let text = |bytes: &[u8]| {
+        let mut text = clean(&String::from_utf8_lossy(bytes), usize::MAX);
+        if captured.is_cut() {
+            text.push_str("… [cut]");
+        }
+        text
+    };
+    Invoked { result, usage, stdout: text(&captured.stdout), stderr: text(&captured.stderr), recorder }
+}
+
+fn answer_bytes(answer: &ToolAnswer) -> u64 {
+    let part = |content: &Content| match content {
+        Content::Text { text } => text.len(),
+        Content::Image { data, .. } | Content::Audio { data, .. } => data.len(),
+        Content::Resource { text, blob, .. } => {
+            text.as_ref().map_or(0, String::len) + blob.as_ref().map_or(0, String::len)
+        }
+    };
+    answer.content.iter().map(part).sum::<usize>() as u64
+}
+
+async fn call_tool(
+    store: &mut Store<CallState>,
+    instance: Instance,
+    entry: &Entry,
+    arguments: &Value,
+    output_max: u64,
+) -> Result<ToolAnswer, InvokeError> {
+    match entry {
+        Entry::Typed { function, shape } => {
+            let function = instance
+                .get_func(&mut *store, function)
+                .ok_or_else(|| InvokeError::Host("the component has lost an export".to_owned()))?;
+            let values = shape
+                .arguments_to_vals(arguments)
+                .map_err(|error| InvokeError::Arguments(error.to_string()))?;
+            let mut results = vec![Val::Bool(false); shape.result_count()];
+            if let Err(error) = function.call_async(&mut *store, &values, &mut results).await {
+                return Err(failure(store, error));
+            }
+            typed_answer(shape.vals_to_result(&results, output_max))
+        }
+        Entry::Listed { tools, name, schema } => {
+            schema.check(arguments).map_err(|error| InvokeError::Arguments(error.to_string()))?;
+            let guest = tools.load(&mut *store, &instance).map_err(|error| failure(store, error))?;
+            let answer = guest.call_call_tool(&mut *store, name, &arguments.to_string()).await;
+            super::listed::answer(answer.map_err(|error| failure(store, error))?, output_max)
+        }
+    }
+}
+
+fn typed_answer(converted: Result<ToolResult, ConvertError>) -> Result<ToolAnswer, InvokeError> {
+    let value = match converted {
+        Ok(result) => result.value,
+        Err(ConvertError::LimitReached(reached)) => return Err(reached.into()),
+        Err(error) => return Err(InvokeError::Crashed(error.to_string())),
+    };
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match value {
+        ToolValue::Ok(None) => Ok(ToolAnswer::default()),
+        ToolValue::Ok(Some(value)) => {
+            Ok(ToolAnswer { content: vec![Content::Text { text: text(&value) }], structured: Some(value) })
+        }
+        ToolValue::ToolError(data) => {
+            Err(InvokeError::Tool { message: clean(&text(&data), MESSAGE_BYTES_MAX), data: Some(data) })
+        }
+    }
+}
+
+/// Whose fault an error of the engine is.
+fn failure(store: &Store<CallState>, error: wasmtime::Error) -> InvokeError {
+    let state = store.data();
+    let limits = state.gate.limits();
+    if let Some(reached) = error.downcast_ref::<LimitReached>() {
+        return (*reached).into();
+    }
+    if let Some(exited) = error.downcast_ref::<Exited>() {
+        return InvokeError::Tool { message: exited.to_string(), data: None };
+    }
+    if error.downcast_ref::<LogError>().is_some() {
+        return match error.downcast::<LogError>() {
+            Ok(error) => error.into(),
+            Err(error) => InvokeError::Host(error.to_string()),
+        };
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => {
+            return LimitReached { limit: Limit::Fuel, value: limits.fuel, max: limits.fuel }.into();
+        }
+        Some(Trap::StackOverflow) => {
+            let max = Limit::Stack.row().ceiling;
+            return LimitReached { limit: Limit::Stack, value: max, max }.into();
+        }
+        _ => {}
+    }
+    let reason = error.root_cause().to_string();
+    if reason.starts_with("too much data is being copied") {
+        let max = limits.copied_bytes;
+        return LimitReached { limit: Limit::CopiedBytes, value: max + 1, max }.into();
+    }
+    if reason.ends_with("store handle limit exceeded") {
+        let max = limits.resources;
+        return LimitReached { limit: Limit::Resources, value: max + 1, max }.into();
+    }
+    let after = match state.memory.refused() {
+        Some(reached) => format!(" (after this was refused: {reached})"),
+        None => String::new(),
+    };
+    InvokeError::Crashed(clean(&format!("{reason}{after}"), MESSAGE_BYTES_MAX))
+}
+
+fn instantiation_failure(store: &Store<CallState>, error: wasmtime::Error) -> InvokeError {
+    if error.is::<PoolConcurrencyLimitError>() {
+        return InvokeError::Busy;
+    }
+    match store.data().memory.refused() {
+        // The component's own minimum is more than the call may have.
+        Some(reached) if !error.is::<Trap>() => reached.into(),
+        _ => failure(store, error),
+    }
+}

@@ -1,0 +1,81 @@
+"""Tools in Python through portcullis:tool: they read a granted folder, and print.
+
+The component holds a whole interpreter: 14 core instances, a large table and 12 MiB of
+memory, so it also shows that a large guest fits the host's pools.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from componentize_py_types import Err
+from wit_world import exports
+from wit_world.exports.tools import (
+    Content_Structured,
+    Content_Text,
+    ErrorKind,
+    ToolDefinition,
+    ToolError,
+)
+
+# The largest file that is read.
+FILE_BYTES_MAX = 1 << 20
+
+
+def schema(**properties):
+    """An object in which each property is a required string."""
+    return json.dumps({
+        "type": "object",
+        "properties": {name: {"type": "string", "description": text} for name, text in properties.items()},
+        "required": list(properties),
+        "additionalProperties": False,
+    })
+
+
+def read_file(path):
+    """Sums up a text file in a granted folder."""
+    with Path(path).open("rb") as file:
+        data = file.read(FILE_BYTES_MAX + 1)
+    if len(data) > FILE_BYTES_MAX:
+        raise ValueError(f"{path} is larger than {FILE_BYTES_MAX} bytes")
+    text = data.decode()
+    summary = {"lines": len(text.splitlines()), "words": len(text.split()), "bytes": len(data)}
+    return [Content_Text(text), Content_Structured(json.dumps(summary))]
+
+
+def list_folder(path):
+    """Names what a granted folder holds."""
+    return [Content_Structured(json.dumps({"names": sorted(entry.name for entry in Path(path).iterdir())}))]
+
+
+def say(text):
+    """Prints a text to stdout and stderr."""
+    print(f"out: {text}")
+    print(f"err: {text}", file=sys.stderr)
+    return [Content_Text(text)]
+
+
+TOOLS = {
+    "read-file": (read_file, schema(path="The file, such as /data/a.txt.")),
+    "list-folder": (list_folder, schema(path="The folder, such as /data.")),
+    "say": (say, schema(text="The text.")),
+}
+
+
+class Tools(exports.Tools):
+    def list_tools(self):
+        return [
+            ToolDefinition(name, function.__doc__, input_schema, None)
+            for name, (function, input_schema) in TOOLS.items()
+        ]
+
+    def call_tool(self, name, arguments):
+        if name not in TOOLS:
+            raise Err(ToolError(ErrorKind.INVALID_ARGUMENTS, f"no tool {name}"))
+        function, _ = TOOLS[name]
+        try:
+            return function(**json.loads(arguments))
+        except TypeError as error:
+            raise Err(ToolError(ErrorKind.INVALID_ARGUMENTS, str(error))) from error
+        except (OSError, ValueError) as error:
+            raise Err(ToolError(ErrorKind.FAILED, str(error))) from error

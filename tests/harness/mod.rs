@@ -1,0 +1,210 @@
+//! A host in a temporary folder, with guests and grants: what every test starts from.
+
+pub(crate) mod process;
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use portcullis::audit::event::{Event, Record};
+use portcullis::audit::query::{self, Filter};
+use portcullis::authn::local_admin;
+use portcullis::config::{DataFolder, Ownership};
+use portcullis::gateway::{
+    CallAnswer, CallError, CallRequest, GrantsChanged, GrantsSource, Host, HostError, HostOptions,
+};
+use portcullis::ids::{CallId, PackageDigest};
+use portcullis::limits::LimitReached;
+use portcullis::sandbox::InvokeError;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The agent that tests call as.
+pub(crate) const AGENT: &str = "researcher";
+
+/// A host of its own.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) host: Host,
+    /// Data folder and granted folders, removed at the end.
+    pub(crate) temporary: TempDir,
+}
+
+impl World {
+    /// A fresh host without packages.
+    pub(crate) async fn new() -> Self {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let host = open(&temporary.path().join("data")).await.expect("a fresh folder opens");
+        Self { host, temporary }
+    }
+
+    /// A host with one approved package that the agent may use without any folder.
+    pub(crate) async fn with(name: &str, bytes: Vec<u8>) -> Self {
+        let world = Self::new().await;
+        world.add(name, bytes).await;
+        world.grant(&format!("[[grant]]\npackage = \"{name}\"\nagents = [\"{AGENT}\"]\n")).await;
+        world
+    }
+
+    /// The same with limits, such as `fuel = 1000, wall_time = "1s"`.
+    pub(crate) async fn with_limits(name: &str, bytes: Vec<u8>, limits: &str) -> Self {
+        let world = Self::new().await;
+        world.add(name, bytes).await;
+        world.grant(&limited(name, limits)).await;
+        world
+    }
+
+    /// Registers and approves a component.
+    pub(crate) async fn add(&self, name: &str, bytes: Vec<u8>) -> PackageDigest {
+        let digest = self.register(name, bytes).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        self.host
+            .approve(&local_admin(), &name.parse().expect("a name"), Some(digest))
+            .await
+            .expect("approved");
+        digest
+    }
+
+    /// Registers a component without approving it.
+    pub(crate) async fn register(&self, name: &str, bytes: Vec<u8>) -> Result<PackageDigest, HostError> {
+        let name = Some(name.parse().expect("a name"));
+        let added = self.host.add_package(&local_admin(), Bytes::from(bytes), name, None, |_| {}).await?;
+        Ok(added.digest)
+    }
+
+    /// Puts a grants file in force.
+    pub(crate) async fn grant(&self, text: &str) -> GrantsChanged {
+        match self.try_grant(text).await {
+            Ok(changed) => changed,
+            Err(HostError::Grants { diagnostics, .. }) => panic!("{diagnostics:#?}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Tries to.
+    pub(crate) async fn try_grant(&self, text: &str) -> Result<GrantsChanged, HostError> {
+        let folder = self.temporary.path().to_owned();
+        let source = GrantsSource { file: "grants.toml".into(), folder, text: text.into() };
+        self.host.apply_grants(&local_admin(), &source).await
+    }
+
+    /// A folder beside the data folder, made if it is not there.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        let path = self.temporary.path().join(name);
+        std::fs::create_dir_all(&path).expect("a folder");
+        path
+    }
+
+    /// Calls a tool as [`AGENT`].
+    pub(crate) async fn call(
+        &self,
+        package: &str,
+        tool: &str,
+        arguments: Value,
+    ) -> Result<CallAnswer, CallError> {
+        self.call_as(AGENT, package, tool, arguments).await
+    }
+
+    /// Calls a tool as somebody.
+    pub(crate) async fn call_as(
+        &self,
+        agent: &str,
+        package: &str,
+        tool: &str,
+        arguments: Value,
+    ) -> Result<CallAnswer, CallError> {
+        self.host.call(request(agent, package, tool, arguments)).await
+    }
+
+    /// Calls a tool and gives what it returned.
+    pub(crate) async fn value(&self, package: &str, tool: &str, arguments: Value) -> Value {
+        match self.call(package, tool, arguments).await {
+            Ok(answer) => answer.answer.structured.unwrap_or(Value::Null),
+            Err(error) => panic!("{package} {tool}: {error}"),
+        }
+    }
+
+    /// The records of one call, in order.
+    pub(crate) fn records(&self, call: CallId) -> Vec<Record> {
+        let filter = Filter { call: Some(call), ..Filter::default() };
+        query::read(&self.host.audit_folder(), filter).collect::<Result<_, _>>().expect("the log can be read")
+    }
+
+    /// All records.
+    pub(crate) fn all_records(&self) -> Vec<Record> {
+        read_log(&self.host.audit_folder())
+    }
+}
+
+/// All records of a log.
+pub(crate) fn read_log(folder: &Path) -> Vec<Record> {
+    query::read(folder, Filter::default()).collect::<Result<_, _>>().expect("the log can be read")
+}
+
+/// Opens a host over a data folder that nobody owns.
+pub(crate) async fn open(data: &Path) -> Result<Host, HostError> {
+    match DataFolder::take(data)? {
+        Ownership::Ours(folder) => Host::open(folder, HostOptions::default()).await,
+        Ownership::Others { pid, .. } => panic!("owned by {pid:?}"),
+    }
+}
+
+/// A request as it comes from an agent.
+pub(crate) fn request(agent: &str, package: &str, tool: &str, arguments: Value) -> CallRequest {
+    CallRequest {
+        principal: agent.parse().expect("a name"),
+        package: package.parse().expect("a name"),
+        tool: tool.parse().expect("a name"),
+        argument_bytes: arguments.to_string().len() as u64,
+        arguments,
+    }
+}
+
+/// A grant of everything but folders, with limits.
+pub(crate) fn limited(package: &str, limits: &str) -> String {
+    format!("[[grant]]\npackage = \"{package}\"\nagents = [\"{AGENT}\"]\nlimits = {{ {limits} }}\n")
+}
+
+/// The limit that ended a call.
+#[track_caller]
+pub(crate) fn limit_reached(result: Result<CallAnswer, CallError>) -> LimitReached {
+    match result {
+        Err(CallError::Failed { error: InvokeError::LimitReached(reached), .. }) => reached,
+        Err(CallError::Failed { error, .. }) => panic!("no limit, but: {error:?}"),
+        Err(error) => panic!("no limit, but: {error}"),
+        Ok(answer) => panic!("no limit, but an answer: {answer:?}"),
+    }
+}
+
+/// What the tool said of its failure.
+#[track_caller]
+pub(crate) fn crashed(result: Result<CallAnswer, CallError>) -> String {
+    match result {
+        Err(CallError::Failed { error: InvokeError::Crashed(reason), .. }) => reason,
+        Err(error) => panic!("no crash, but: {error:?}"),
+        Ok(answer) => panic!("no crash, but an answer: {answer:?}"),
+    }
+}
+
+/// The last record of a call.
+#[track_caller]
+pub(crate) fn end(records: &[Record]) -> &portcullis::audit::event::CallEnd {
+    match records.last().map(|record| &record.event) {
+        Some(Event::CallFinished { end, .. }) => end,
+        other => panic!("the last record is {other:?}"),
+    }
+}
+
+/// A hostile guest written by hand: `tests/guests/wat/NAME.wat`.
+pub(crate) fn wat(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/wat").join(name).with_extension("wat");
+    wat::parse_file(&path).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A guest that `cargo xtask guests` built.
+pub(crate) fn guest(name: &str) -> Vec<u8> {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guests").join(name).with_extension("wasm");
+    match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) => panic!("{}: {error}; run `cargo xtask guests` first", path.display()),
+    }
+}

@@ -1,0 +1,474 @@
+//! Registration: what can't be a package is refused with the reason, is recorded, and loses nothing.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use portcullis::arguments::{ArgumentTextFault, parse_arguments};
+use portcullis::audit::event::{CallOutcome, Event};
+use portcullis::authn::local_admin;
+use portcullis::gateway::{CallError, HostError};
+use portcullis::ids::PackageDigest;
+use portcullis::limits::{Limit, LimitReached};
+use portcullis::sandbox::{InvokeError, PackageError};
+use serde_json::json;
+
+use crate::bounded::refused;
+use crate::harness::{World, end, guest, wat};
+
+/// What a file is refused for; that the log says the same; and that the host goes on.
+async fn refusal(bytes: Vec<u8>) -> PackageError {
+    let world = World::with("polite", wat("polite")).await;
+    let digest = PackageDigest::of(&bytes);
+    let registered = tokio::time::timeout(Duration::from_secs(60), world.register("bad", bytes));
+    let error = match registered.await.expect("refused in time") {
+        Err(HostError::Package(error)) => error,
+        other => panic!("not refused: {other:?}"),
+    };
+    let recorded = world.all_records().into_iter().find_map(|record| match record.event {
+        Event::PackageRefused { digest, reason, .. } => Some((digest, reason)),
+        _ => None,
+    });
+    let (recorded, reason) = recorded.expect("a record");
+    assert_eq!(recorded, digest);
+    assert!(error.to_string().starts_with(reason.trim_end_matches('…')), "{reason}");
+    assert_eq!(world.value("polite", "answer", json!({})).await, 42, "nothing was lost");
+    assert!(world.host.package(&"bad".parse().expect("a name")).await.is_err(), "nothing was kept");
+    error
+}
+
+fn component(text: &str) -> Vec<u8> {
+    wat::parse_str(format!("(component {text})")).expect("valid text")
+}
+
+/// A component that has a tool, and something more.
+fn with_tool(more: &str) -> Vec<u8> {
+    component(&format!(
+        r#"(core module $m (func (export "run")))
+           (core instance $i (instantiate $m))
+           (func (export "run") (canon lift (core func $i "run")))
+           {more}"#
+    ))
+}
+
+async fn too_large(bytes: Vec<u8>) -> LimitReached {
+    match refusal(bytes).await {
+        PackageError::TooLarge(reached) => reached,
+        error => panic!("no limit: {error:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_reached(reached: LimitReached, limit: Limit, value: u64) {
+    assert_eq!(reached, LimitReached { limit, value, max: limit.row().ceiling });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_component_is_refused() {
+    let module = wat::parse_str("(module (func (export \"run\")))").expect("valid text");
+    assert_eq!(refusal(module).await, PackageError::CoreModule);
+    assert_eq!(refusal(Vec::new()).await, PackageError::Empty);
+    assert_eq!(refusal(b"\x7fELF and so on".to_vec()).await, PackageError::NotWasm);
+    assert_eq!(refusal(b"\0asm".to_vec()).await, PackageError::NotWasm);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_component_is_refused_wherever_it_is_cut() {
+    let whole = wat("abi");
+    let world = World::new().await;
+    for length in (9..whole.len()).step_by(whole.len() / 40) {
+        let reason = refused(world.register("cut", whole[..length].to_vec()).await);
+        assert!(!reason.is_empty());
+    }
+    let large = guest("std-probe");
+    for parts in 1..8 {
+        let cut = large[..large.len() * parts / 8].to_vec();
+        // Cut between two sections it is well formed, and lacks what it would export.
+        let reason = refusal(cut).await;
+        assert!(
+            matches!(reason, PackageError::Invalid(_) | PackageError::NoTools(_)),
+            "{parts} of 8: {reason}"
+        );
+    }
+    world.add("whole", whole).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub(crate) async fn too_many_bytes() {
+    let bytes = 200 << 20;
+    assert_reached(too_large(vec![0; bytes]).await, Limit::ComponentBytes, bytes as u64);
+    let max = Limit::ComponentBytes.row().ceiling;
+    let just_above = vec![0; usize::try_from(max + 1).expect("it fits")];
+    assert_reached(too_large(just_above).await, Limit::ComponentBytes, max + 1);
+    let just_below = vec![0; usize::try_from(max).expect("it fits")];
+    assert_eq!(refusal(just_below).await, PackageError::NotWasm, "its size alone is not what is wrong");
+}
+
+/// So many functions in all: one is the tool, one is made for it by the engine.
+fn functions(count: usize) -> Vec<u8> {
+    with_tool(&format!("(core module {})", "(func)".repeat(count - 2)))
+}
+
+/// Case 10. That the bound lies where it is said is shown by the counts of what is registered.
+#[tokio::test(flavor = "multi_thread")]
+pub(crate) async fn too_many_functions() {
+    assert_reached(too_large(functions(200_001)).await, Limit::Functions, 200_001);
+    let world = World::new().await;
+    world.add("few", functions(50)).await;
+    let details = world.host.package(&"few".parse().expect("a name")).await.expect("it is there");
+    assert_eq!(details[0].description.size.functions, 50);
+    // Functions that the engine makes for the component count as well.
+    let lowered = format!(
+        r#"(import "wasi:clocks/monotonic-clock@0.2.0" (instance $c (export "now" (func (result u64)))))
+           (core module {}) {}"#,
+        "(func)".repeat(199_990),
+        r#"(core func (canon lower (func $c "now")))"#.repeat(20)
+    );
+    assert_eq!(too_large(with_tool(&lowered)).await.limit, Limit::Functions);
+}
+
+/// Case 10.
+#[tokio::test(flavor = "multi_thread")]
+pub(crate) async fn too_many_types() {
+    let types = |count: usize| with_tool(&"(type u8)".repeat(count));
+    let max = usize::try_from(Limit::Types.row().ceiling).expect("it fits");
+    let reached = too_large(types(max + 1)).await;
+    assert_eq!((reached.limit, reached.max), (Limit::Types, 10_000));
+    World::new().await.add("few", types(max - 10)).await;
+    let in_module = format!("(core module {})", "(type (func (param i32)))".repeat(max + 1));
+    assert_eq!(too_large(with_tool(&in_module)).await.limit, Limit::Types);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub(crate) async fn too_many_imports() {
+    let imports = |count: usize| {
+        let mut module = "(core module ".to_owned();
+        for index in 0..count {
+            write!(module, "(import \"host\" \"f{index}\" (func))").expect("a string takes all");
+        }
+        with_tool(&(module + ")"))
+    };
+    assert_reached(too_large(imports(10_001)).await, Limit::Imports, 10_001);
+    World::new().await.add("few", imports(10_000)).await;
+}
+
+/// Components inside components, in binary: the text format's parser stops earlier.
+fn nested(depth: usize) -> Vec<u8> {
+    const PREAMBLE: &[u8] = b"\0asm\x0d\0\x01\0";
+    const COMPONENT_SECTION: u8 = 4;
+    let mut bytes = PREAMBLE.to_vec();
+    for _ in 0..depth {
+        let mut outer = PREAMBLE.to_vec();
+        outer.push(COMPONENT_SECTION);
+        let mut length = bytes.len();
+        while length >= 0x80 {
+            outer.push(u8::try_from(length & 0x7f).expect("seven bits") | 0x80);
+            length >>= 7;
+        }
+        outer.push(u8::try_from(length).expect("seven bits"));
+        outer.extend(bytes);
+        bytes = outer;
+    }
+    bytes
+}
+
+/// Case 11.
+#[tokio::test(flavor = "multi_thread")]
+pub(crate) async fn too_many_modules() {
+    let modules = |count: usize| with_tool(&"(core module)".repeat(count - 1));
+    assert_reached(too_large(modules(129)).await, Limit::Modules, 129);
+    World::new().await.add("few", modules(128)).await;
+    assert_reached(too_large(nested(1_000)).await, Limit::Modules, 129);
+    assert_eq!(refusal(nested(100)).await, PackageError::NoTools(Vec::new()), "not for its depth");
+}
+
+/// Case 11.
+#[tokio::test(flavor = "multi_thread")]
+pub(crate) async fn too_many_instances() {
+    let instances = |count: usize| with_tool(&"(core instance (instantiate $m))".repeat(count - 1));
+    assert_reached(too_large(instances(65)).await, Limit::Instances, 65);
+    let world = World::with("few", instances(64)).await;
+    world.call("few", "run", json!({})).await.expect("sixty-four are as many as may be");
+}
+
+/// Case 11: few lines that stand for ten to the ninth instances.
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_of_instances_are_counted_before_they_are_made() {
+    let tower = |inner: &str, floors: usize| {
+        let mut text = format!("(component $c0 {inner})");
+        for floor in 0..floors {
+            let again = format!("(instance (instantiate $c{floor}))").repeat(10);
+            text = format!("(component $c{} {text} {again})", floor + 1);
+        }
+        with_tool(&format!("{text} (instance (instantiate $c{floors}))"))
+    };
+    let reached = too_large(tower("(core module $x) (core instance (instantiate $x))", 9)).await;
+    assert_eq!(reached.limit, Limit::Instances);
+    let reached = too_large(tower("", 9)).await;
+    assert_eq!(reached.limit, Limit::Modules);
+    World::new().await.add("small", tower("(core module $x) (core instance (instantiate $x))", 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_imports_are_named() {
+    let imports = |name: &str| with_tool(&format!(r#"(import "{name}" (instance (export "f" (func))))"#));
+    for name in ["acme:power/everything@1.0.0", "wasi:cli/run@0.2.0", "wasi:clocks/wall-clock@0.3.0"] {
+        let error = refusal(imports(name)).await;
+        assert_eq!(error, PackageError::UnknownImports(vec![name.to_owned()]));
+    }
+    // A function that a known interface does not have, and one of another type.
+    let error = refusal(imports("wasi:clocks/monotonic-clock@0.2.0")).await;
+    assert!(matches!(&error, PackageError::UnknownImports(_)), "{error:?}");
+    let wrong =
+        r#"(import "wasi:clocks/monotonic-clock@0.2.0" (instance (export "now" (func (result string)))))"#;
+    let error = refusal(with_tool(wrong)).await;
+    assert!(matches!(&error, PackageError::UnknownImports(names) if names[0].contains("now")), "{error:?}");
+}
+
+/// Case 12.
+#[tokio::test(flavor = "multi_thread")]
+async fn deep_types_are_refused_or_left_out() {
+    let deep = |levels: usize| {
+        let mut types = "(type $t0 (list u8))".to_owned();
+        for level in 1..levels {
+            write!(types, "(type $t{level} (list $t{}))", level - 1).expect("a string takes all");
+        }
+        component(&format!(
+            r#"{types}
+               (core module $m (memory (export "memory") 1)
+                 (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+                 (func (export "deep") (param i32 i32)))
+               (core instance $i (instantiate $m))
+               (func (export "deep") (param "value" $t{})
+                 (canon lift (core func $i "deep") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))"#,
+            levels - 1
+        ))
+    };
+    assert!(matches!(refusal(deep(1_000)).await, PackageError::Invalid(_)));
+    assert!(matches!(refusal(deep(101)).await, PackageError::Invalid(_)));
+    let error = refusal(deep(70)).await;
+    assert!(matches!(&error, PackageError::NoTools(left_out) if left_out[0].contains("deep")), "{error:?}");
+    World::new().await.add("flat", deep(60)).await;
+}
+
+/// Case 13: thirty lines that stand for a type of a thousand million parts.
+#[tokio::test(flavor = "multi_thread")]
+async fn exponential_types_are_refused_in_time() {
+    let doubled = |times: usize| {
+        let mut types = "(type $t0 (tuple u8 u8))".to_owned();
+        for time in 1..times {
+            let before = time - 1;
+            write!(types, "(type $t{time} (tuple $t{before} $t{before}))").expect("a string takes all");
+        }
+        component(&format!(
+            r#"{types}
+               (core module $m (memory (export "memory") 1)
+                 (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+                 (func (export "wide") (param i32)))
+               (core instance $i (instantiate $m))
+               (func (export "wide") (param "value" $t{})
+                 (canon lift (core func $i "wide") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))"#,
+            times - 1
+        ))
+    };
+    assert!(matches!(refusal(doubled(30)).await, PackageError::Invalid(_)));
+    let error = refusal(doubled(17)).await;
+    assert!(matches!(&error, PackageError::NoTools(left_out) if left_out[0].contains("wide")), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_without_tools_or_name_is_refused() {
+    assert_eq!(refusal(component("")).await, PackageError::NoTools(Vec::new()));
+    let world = World::new().await;
+    let unnamed = Bytes::from(wat("polite"));
+    let error = world.host.add_package(&local_admin(), unnamed.clone(), None, None, |_| {}).await;
+    assert!(matches!(&error, Err(HostError::Naming(reason)) if reason.contains("--name")), "{error:?}");
+    world.add("polite", unnamed.to_vec()).await;
+    // A name of its own is enough.
+    let named = Bytes::from(guest("markdown"));
+    world.host.add_package(&local_admin(), named, None, None, |_| {}).await.expect("it says its name");
+}
+
+/// Two tools of one name: which one an agent would reach must not be a matter of luck.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_exports_of_one_name_are_left_out() {
+    let both = component(
+        r#"(core module $m
+             (func (export "one") (result i32) (i32.const 1))
+             (func (export "two") (result i32) (i32.const 2)))
+           (core instance $i (instantiate $m))
+           (func $one (result u32) (canon lift (core func $i "one")))
+           (func $two (result u32) (canon lift (core func $i "two")))
+           (instance $first (export "f" (func $one)) (export "only" (func $one)))
+           (instance $second (export "f" (func $two)))
+           (export "a:one/same" (instance $first))
+           (export "b:two/same" (instance $second))"#,
+    );
+    let world = World::with("both", both).await;
+    let details = world.host.package(&"both".parse().expect("a name")).await.expect("it is there");
+    let description = &details[0].description;
+    let names: Vec<&str> = description.tools.iter().map(|tool| tool.name.as_str()).collect();
+    assert_eq!(names, ["only"]);
+    assert_eq!(description.left_out.len(), 2, "{:?}", description.left_out);
+    assert!(
+        description.left_out.iter().all(|reason| reason.contains("same_f")),
+        "{:?}",
+        description.left_out
+    );
+    assert_eq!(world.value("both", "only", json!({})).await, 1);
+}
+
+/// A component whose list-tools has this body, and whose memory holds `data` at 1024.
+fn lists(body: &str, data: &[u8]) -> Vec<u8> {
+    let mut escaped = String::new();
+    for byte in data {
+        write!(escaped, "\\{byte:02x}").expect("a string takes all");
+    }
+    let text = include_str!("guests/wat/listed.wat")
+        .replace("$LIST", body)
+        .replace("$DATA", &format!("(data (i32.const 1024) \"{escaped}\")"));
+    wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A component that lists these tools: name, description, input schema.
+fn listing(tools: &[(&str, &str, &str)]) -> Vec<u8> {
+    const BASE: usize = 1024;
+    const DEFINITION_BYTES: usize = 36;
+    let list = BASE + 8;
+    let (mut texts, mut definitions): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());
+    let number = |into: &mut Vec<u8>, value: usize| {
+        into.extend(u32::try_from(value).expect("small").to_le_bytes());
+    };
+    for (name, description, schema) in tools {
+        for text in [name, description, schema] {
+            number(&mut definitions, list + tools.len() * DEFINITION_BYTES + texts.len());
+            number(&mut definitions, text.len());
+            texts.extend(text.as_bytes());
+        }
+        definitions.extend([0; 12]);
+    }
+    let mut data = Vec::new();
+    number(&mut data, list);
+    number(&mut data, tools.len());
+    data.extend(definitions);
+    data.extend(texts);
+    lists("(i32.const 1024)", &data)
+}
+
+const OBJECT: &str = r#"{"type": "object"}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listed_tools_are_pinned_beside_typed_ones() {
+    let world = World::with("listed", listing(&[("zero", "first", OBJECT), ("add", "second", OBJECT)])).await;
+    let details = world.host.package(&"listed".parse().expect("a name")).await.expect("it is there");
+    let tools = &details[0].description.tools;
+    let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
+    assert_eq!(names, ["add", "typed", "zero"]);
+    assert_eq!(tools[0].description, "second");
+    let answer = world.call("listed", "zero", json!({})).await.expect("an answer").answer;
+    assert_eq!((answer.content, answer.structured), (Vec::new(), None));
+    assert_eq!(world.value("listed", "typed", json!({})).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_in_list_tools_refuses_the_package() {
+    let many: Vec<String> = (0..257).map(|index| format!("tool-{index}")).collect();
+    let many: Vec<(&str, &str, &str)> = many.iter().map(|name| (name.as_str(), "", OBJECT)).collect();
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    for (bytes, reason) in [
+        (listing(&[("a", "", "{")]), "not JSON"),
+        (listing(&[("a", "", "[]")]), "schema of a"),
+        (listing(&[("a", "", r#"{"type": "string"}"#)]), "object"),
+        (listing(&[("a", "", r#"{"type": 7}"#)]), "schema of a"),
+        (listing(&[("a", "", r#"{"type": "object", "$ref": "https://example.com/x"}"#)]), "schema of a"),
+        (listing(&[("a", "", &deep)]), "schema of a"),
+        (listing(&[("a", "", OBJECT), ("b", "", OBJECT), ("a", "", OBJECT)]), "two tools are named a"),
+        (listing(&[("typed", "", OBJECT)]), "two tools are named typed"),
+        (listing(&[("a b", "", OBJECT)]), "a b"),
+        (listing(&[("", "", OBJECT)]), ""),
+        (listing(&many), "257 tools"),
+        (lists("unreachable", b""), "unreachable"),
+        (lists("(i32.const -4)", b""), "out of bounds"),
+    ] {
+        match refusal(bytes).await {
+            PackageError::ListTools(told) => assert!(told.contains(reason), "{reason}: {told}"),
+            other => panic!("{reason}: {other:?}"),
+        }
+    }
+}
+
+/// It is bounded as every call is, and its end is in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn list_tools_that_never_ends_refuses_the_package() {
+    let world = World::new().await;
+    let spins = lists("(loop $again (br $again)) unreachable", b"");
+    let registered = tokio::time::timeout(Duration::from_secs(120), world.register("spins", spins)).await;
+    let reason = refused(registered.expect("bounded"));
+    assert!(reason.contains("limit reached: fuel"), "{reason}");
+    let records = world.all_records();
+    let call = records.iter().find_map(|record| match &record.event {
+        Event::CallAdmitted { context, .. } => Some(context.call),
+        _ => None,
+    });
+    let records_of_call = world.records(call.expect("it was admitted"));
+    let outcome = &end(&records_of_call).outcome;
+    assert!(
+        matches!(outcome, CallOutcome::LimitReached(reached) if reached.limit == Limit::Fuel),
+        "{outcome:?}"
+    );
+    assert!(records.iter().any(|record| matches!(record.event, Event::PackageRefused { .. })));
+}
+
+/// What `list-tools` may do is nothing: its host calls are refused or harmless, and in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_without_any_tool_is_no_package() {
+    let empty = lists("(i32.const 1024)", &[0; 8]);
+    // The typed function beside it is a tool all the same.
+    World::new().await.add("typed", empty).await;
+    let text = include_str!("guests/wat/listed.wat")
+        .replace("$LIST", "(i32.const 1024)")
+        .replace("$DATA", "")
+        .replace(r#"(func (export "typed") (result u32) (canon lift (core func $i "typed")))"#, "");
+    let error = refusal(wat::parse_str(text).expect("valid text")).await;
+    assert_eq!(error, PackageError::NoTools(Vec::new()));
+}
+
+/// Arguments that don't fit are the agent's fault, and the error says where they don't.
+#[tokio::test(flavor = "multi_thread")]
+async fn arguments_that_do_not_fit_are_told_by_their_path() {
+    let world = World::with("echo", guest("echo")).await;
+    world.add("listed", guest("listed")).await;
+    world.grant(&crate::harness::limited("listed", "fuel = 1_000_000_000")).await;
+    for (package, tool, arguments, path) in [
+        ("echo", "unsigned8", json!({"value": 256}), "$.value"),
+        ("echo", "unsigned8", json!({}), "$.value"),
+        ("echo", "unsigned8", json!({"value": 1, "other": 2}), "$.other"),
+        ("echo", "matrix", json!({"value": [[1], [2, "three"]]}), "$.value[1][1]"),
+        ("echo", "structure", json!({"value": {"name": "a", "corners": [{"x": 1}]}}), "$.value.corners[0].y"),
+        ("echo", "choice", json!({"value": {"tag": "square"}}), "$.value.tag"),
+        ("listed", "add", json!({"a": 1, "b": "two"}), "$.b"),
+        ("listed", "add", json!({"a": 1}), "b"),
+        ("listed", "add", json!({"a": 1, "b": 2, "c": 3}), "c"),
+    ] {
+        match world.call(package, tool, arguments).await {
+            Err(CallError::Failed { error: InvokeError::Arguments(told), report }) => {
+                assert!(told.contains(path), "{tool}: {told}");
+                let records = world.records(report.call);
+                let outcome = &end(&records).outcome;
+                assert!(matches!(outcome, CallOutcome::BadInput { .. }), "{outcome:?}");
+            }
+            other => panic!("{package} {tool}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn large_and_deep_arguments_are_refused_before_they_are_read() {
+    let large = format!("{{\"text\": \"{}\"}}", "x".repeat(10 << 20));
+    let error = parse_arguments(large.as_bytes()).expect_err("10 MiB");
+    assert_eq!(error.fault, ArgumentTextFault::TooLong { bytes: large.len() });
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let deep = format!("{{\"a\": {}1{}}}", open.repeat(10_000), close.repeat(10_000));
+        assert_eq!(parse_arguments(deep.as_bytes()).expect_err("deep").fault, ArgumentTextFault::TooDeep);
+    }
+}

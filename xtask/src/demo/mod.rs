@@ -1,0 +1,289 @@
+//! Walks through the whole path with real files: register, review, grant, call, refuse, read the log.
+//!
+//! Each step says what it shows, runs the real program, and fails if the answer is not the one that
+//! is promised. The data stays in `target/demo`.
+
+mod console;
+mod folder;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::folders::Folders;
+use crate::guests::guests;
+use crate::process::{self, BUILD_TIME_MAX};
+use console::{Console, Exit};
+use folder::DemoFolder;
+
+/// What the hostile tool may take, as in the grants of [`folder`].
+const HOSTILE_MEMORY_BYTES: u64 = 32 << 20;
+
+/// Builds everything and walks through it.
+pub(crate) fn demo(folders: &Folders) -> Result<()> {
+    println!("Building the host and the guests (a first build takes about a quarter of an hour).\n");
+    let mut build = process::cargo();
+    process::run(
+        build.args(["build", "--package", "portcullis"]).current_dir(&folders.root),
+        BUILD_TIME_MAX,
+    )?;
+    guests(folders)?;
+    let demo = DemoFolder::make(folders)?;
+    let mut console = Console::new(folders.portcullis(), demo.data());
+
+    register(&mut console, folders)?;
+    refuse_bad_components(&mut console, &demo)?;
+    grant(&mut console, &demo)?;
+    work(&mut console, &demo)?;
+    attack(&mut console, &demo)?;
+    change(&mut console, &demo)?;
+    println!(
+        "\nAll {} steps went as promised.\n\n{}",
+        console.steps(),
+        demo.look_around(&folders.portcullis())
+    );
+    Ok(())
+}
+
+const TOOLS: [&str; 4] = ["markdown", "dependency-report", "notes", "hostile"];
+
+fn register(console: &mut Console, folders: &Folders) -> Result<()> {
+    console.chapter("An author's components are registered and reviewed");
+    for tool in TOOLS {
+        let file = folders.guests().join(format!("{tool}.wasm"));
+        console.step(
+            &format!("{tool} is registered: checked, compiled once, kept by the hash of its bytes"),
+            &["package", "add", text(&file)?],
+            Exit::Ok,
+            &[tool, "sha256"],
+        )?;
+    }
+    console.step(
+        "what a package asks for can be read before it is approved: its tools, their schemas, its imports",
+        &["package", "inspect", "dependency-report"],
+        Exit::Ok,
+        &["Reads a `Cargo.lock`", "wasi:filesystem/types", "report"],
+    )?;
+    console.call(
+        "nobody approved it yet, so it does not run",
+        RENDER,
+        &render_arguments(),
+        Exit::Denied,
+        &[],
+    )?;
+    for tool in TOOLS {
+        console.step(
+            &format!("an admin approves these bytes of {tool}"),
+            &["package", "approve", tool],
+            Exit::Ok,
+            &[],
+        )?;
+    }
+    console.call(
+        "approved is not granted: still nothing runs",
+        RENDER,
+        &render_arguments(),
+        Exit::Denied,
+        &[],
+    )?;
+    Ok(())
+}
+
+const RENDER: (&str, &str, &str) = ("markdown", "render", "writer");
+
+fn render_arguments() -> Value {
+    json!({ "markdown": "# Hello\n\n<script>alert(1)</script>" })
+}
+
+fn refuse_bad_components(console: &mut Console, demo: &DemoFolder) -> Result<()> {
+    console.chapter("What is not a component is refused, and says why");
+    for (what, file, why) in [
+        ("a core module", demo.core_module()?, "core module"),
+        ("an empty file", demo.empty()?, "empty"),
+        ("a component that was cut off", demo.truncated()?, ""),
+    ] {
+        console.step(
+            &format!("{what} is refused"),
+            &["package", "add", text(&file)?, "--name", "broken"],
+            Exit::BadInput,
+            &[why],
+        )?;
+    }
+    Ok(())
+}
+
+fn grant(console: &mut Console, demo: &DemoFolder) -> Result<()> {
+    console.chapter("An admin grants powers: to whom, which folder, how much");
+    console.step(
+        "a grants file with a wrong key changes nothing, and the error shows the place",
+        &["grant", "apply", text(&demo.wrong_grants()?)?],
+        Exit::BadInput,
+        &["acess", "4"],
+    )?;
+    console.step(
+        "the corrected grants are put in force",
+        &["grant", "apply", text(&demo.grants())?],
+        Exit::Ok,
+        &["granted"],
+    )?;
+    console.step("they can be listed", &["grant", "list"], Exit::Ok, &["dependency-report", "/project"])?;
+    Ok(())
+}
+
+fn work(console: &mut Console, demo: &DemoFolder) -> Result<()> {
+    console.chapter("Agents call tools, and the tools do real work");
+    console.call(
+        "a pure tool: Markdown becomes safe HTML",
+        RENDER,
+        &render_arguments(),
+        Exit::Ok,
+        &["<h1>Hello</h1>", "&lt;script&gt;"],
+    )?;
+    let report = console.call(
+        "a tool that reads one granted folder: this project's own Cargo.lock is summed up",
+        ("dependency-report", "report", "auditor"),
+        &json!({ "path": "/project/Cargo.lock" }),
+        Exit::Ok,
+        &["most-depended-on"],
+    )?;
+    console.call(
+        "another agent has no such grant",
+        ("dependency-report", "report", "writer"),
+        &json!({ "path": "/project/Cargo.lock" }),
+        Exit::Denied,
+        &[],
+    )?;
+    console.call(
+        "the secret beside the granted folder stays where it is",
+        ("dependency-report", "report", "auditor"),
+        &json!({ "path": "/project/../secret.txt" }),
+        Exit::ToolError,
+        &[],
+    )?;
+    console.call(
+        "arguments of the wrong type are refused before the tool runs, with their place",
+        ("dependency-report", "report", "auditor"),
+        &json!({ "path": 7 }),
+        Exit::BadInput,
+        &["path"],
+    )?;
+    console.call(
+        "a tool that writes: a note is kept in the granted folder",
+        ("notes", "add", "writer"),
+        &json!({ "name": "shopping", "text": "Milk, bread and a portcullis" }),
+        Exit::Ok,
+        &["shopping"],
+    )?;
+    ensure!(demo.note("shopping")?.contains("a portcullis"), "the note is not in the folder");
+    console.call(
+        "and found again",
+        ("notes", "search", "writer"),
+        &json!({ "text": "PORTCULLIS" }),
+        Exit::Ok,
+        &["Milk, bread"],
+    )?;
+    let call = report.call().context("an answer has the id of its call")?;
+    console.step(
+        "the log has each host call of the report: which file, by which grant, what came of it",
+        &["audit", "tail", "--call", &call],
+        Exit::Ok,
+        &["call_admitted", "Cargo.lock", "open-at", "call_finished"],
+    )?;
+    Ok(())
+}
+
+fn attack(console: &mut Console, demo: &DemoFolder) -> Result<()> {
+    console.chapter("A hostile tool gets nowhere, within bounds");
+    let hostile = |tool: &'static str| ("hostile", tool, "tester");
+    let nothing = json!({});
+    console.call("it computes for ever: ended", hostile("spin"), &nothing, Exit::Limit, &["limit"])?;
+    console.call("it sleeps for ever: ended", hostile("sleep"), &nothing, Exit::Limit, &["wall_time"])?;
+    let allocated = console.call(
+        "it takes all memory it can: it gets what was granted",
+        hostile("allocate"),
+        &nothing,
+        Exit::Ok,
+        &[],
+    )?;
+    let bytes = allocated.number().context("allocate says how much it got")?;
+    ensure!(bytes > 0 && bytes < HOSTILE_MEMORY_BYTES, "it got {bytes} bytes");
+    let attempts = console.call(
+        "it reads outside of its folder, in eleven ways: nothing",
+        hostile("read-outside"),
+        &nothing,
+        Exit::Ok,
+        &["/etc/passwd"],
+    )?;
+    let shown = attempts.text();
+    if shown.contains("\"succeeded\":true") || shown.contains("root:") || shown.contains(folder::SECRET) {
+        bail!("it read what was not granted:\n{shown}");
+    }
+    ensure!(!demo.bait_has_link(), "it made a link to the outside");
+    let call = attempts.call().context("an answer has the id of its call")?;
+    console.step("and each try is in the log", &["audit", "tail", "--call", &call], Exit::Ok, &["denied"])?;
+    console.call(
+        "it floods the host with calls: ended",
+        hostile("flood-host-calls"),
+        &json!({ "calls": 1_000_000 }),
+        Exit::Limit,
+        &["host_calls"],
+    )?;
+    console.call(
+        "it floods stdout: cut",
+        hostile("flood-stdout"),
+        &json!({ "bytes": 1_000_000 }),
+        Exit::Ok,
+        &[],
+    )?;
+    console.call(
+        "it returns a megabyte: ended",
+        hostile("flood-result"),
+        &json!({ "bytes": 1 << 20 }),
+        Exit::Limit,
+        &["limit"],
+    )?;
+    console.call(
+        "it recurses without end: its own stack overflows, in its own memory",
+        hostile("deep-recursion"),
+        &nothing,
+        Exit::ToolError,
+        &["crashed"],
+    )?;
+    console.call(
+        "and the host lives: another tool answers as before",
+        RENDER,
+        &render_arguments(),
+        Exit::Ok,
+        &["<h1>Hello</h1>"],
+    )?;
+    Ok(())
+}
+
+fn change(console: &mut Console, demo: &DemoFolder) -> Result<()> {
+    console.chapter("Grants end, and bytes that changed are not what was approved");
+    let grants = console.step("the grants in force", &["grant", "list"], Exit::Ok, &[])?;
+    let id = grants.grant_of("markdown").context("the grant of markdown is listed")?;
+    console.step("an admin revokes one", &["grant", "revoke", &id], Exit::Ok, &["revoked"])?;
+    console.call("its agent is refused from now on", RENDER, &render_arguments(), Exit::Denied, &[])?;
+    console.step(
+        "other bytes come under a known name",
+        &["package", "add", text(&demo.changed_component()?)?, "--name", "notes", "--version", "9.9.9"],
+        Exit::Ok,
+        &["9.9.9"],
+    )?;
+    let answer = console.call(
+        "calls still run the bytes that were approved",
+        ("notes", "get", "writer"),
+        &json!({ "name": "shopping" }),
+        Exit::Ok,
+        &["a portcullis"],
+    )?;
+    let ran = answer.string("digest").context("an answer names the bytes that ran")?;
+    ensure!(!demo.changed_digest()?.ends_with(&ran), "bytes that nobody approved were run");
+    Ok(())
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
+}

@@ -1,0 +1,122 @@
+//! Builds the guests: the example tools, and what the tests drive.
+//!
+//! A guest is built once: a hash of its sources, kept beside it, says whether it still fits. Never
+//! part of a cargo build, because it needs a toolchain that a user of the host does not.
+
+mod cache;
+mod docs;
+mod python;
+mod toolchain;
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::folders::Folders;
+use crate::process;
+pub(crate) use cache::{files, hex};
+
+use cache::Sources;
+use toolchain::Way;
+
+/// The workspaces of Rust guests.
+const WORKSPACES: [&str; 2] = ["example-tools", "tests/guests"];
+/// The Python guest.
+const PYTHON: &str = "tests/guests/python";
+
+/// Builds what is not built, into `target/guests/NAME.wasm`.
+pub(crate) fn guests(folders: &Folders) -> Result<()> {
+    let mut way = toolchain::detect();
+    for workspace in WORKSPACES {
+        build_workspace(folders, workspace, &mut way)?;
+    }
+    build_python(folders)
+}
+
+/// The names of all guests, by the folder that holds their sources.
+pub(crate) fn names(folders: &Folders) -> Result<Vec<String>> {
+    let mut names = vec![name_of(PYTHON)];
+    for workspace in WORKSPACES {
+        names.extend(crates(&folders.root.join(workspace))?);
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The crates of a workspace are its folders with a manifest.
+fn crates(workspace: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(workspace).with_context(|| format!("reading {}", workspace.display()))? {
+        let entry = entry?;
+        if entry.path().join("Cargo.toml").is_file() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// What a set is made from: its own sources, the interfaces, and this builder.
+fn read_sources(folders: &Folders, source: &Path) -> Result<Sources> {
+    Sources::read(&[source, &folders.root.join("wit"), &folders.root.join("xtask/src/guests")])
+}
+
+fn name_of(folder: &str) -> String {
+    folder.rsplit('/').next().unwrap_or(folder).to_owned()
+}
+
+fn build_workspace(folders: &Folders, workspace: &str, way: &mut Option<Way>) -> Result<()> {
+    let source = folders.root.join(workspace);
+    let names = crates(&source)?;
+    let sources = read_sources(folders, &source)?;
+    if let Some(stamp) = cache::fitting(&folders.guests(), workspace, &sources, &names)
+        && way.as_ref().is_none_or(|way| way.describe() == stamp)
+    {
+        println!("{workspace}: {} guests as they were built before ({stamp})", names.len());
+        return Ok(());
+    }
+    if way.is_none() {
+        *way = Some(toolchain::install()?);
+    }
+    let way = way.as_ref().context("a toolchain was found or installed")?;
+    println!("{workspace}: building {} guests with {}", names.len(), way.describe());
+    let start = Instant::now();
+    let build = folders.guests().join("build");
+    process::run(&mut way.build(&source, &build)?, process::BUILD_TIME_MAX)?;
+    for name in &names {
+        let built = way.artifact(&build, name);
+        let wanted = folders.guests().join(format!("{name}.wasm"));
+        let mut component = fs::read(&built).with_context(|| format!("reading {}", built.display()))?;
+        // A guest without WIT of its own lists its tools itself, descriptions included.
+        if let Ok(wit) = fs::read_to_string(source.join(name).join("wit/world.wit")) {
+            component = docs::append(component, &docs::read(&wit));
+        }
+        fs::write(&wanted, component).with_context(|| format!("writing {}", wanted.display()))?;
+    }
+    cache::stamp(&folders.guests(), workspace, &sources, &way.describe())?;
+    println!("{workspace}: built in {:.1} s: {}", start.elapsed().as_secs_f64(), names.join(", "));
+    Ok(())
+}
+
+fn build_python(folders: &Folders) -> Result<()> {
+    let source = folders.root.join(PYTHON);
+    let names = [name_of(PYTHON)];
+    let sources = read_sources(folders, &source)?;
+    if let Some(stamp) = cache::fitting(&folders.guests(), PYTHON, &sources, &names) {
+        println!("{PYTHON}: as it was built before ({stamp})");
+        return Ok(());
+    }
+    let start = Instant::now();
+    let componentize = python::componentize(&folders.target.join("python"), &source)?;
+    println!("{PYTHON}: building with {}", componentize.describe());
+    let wanted = folders.guests().join(format!("{}.wasm", names[0]));
+    process::run(
+        &mut componentize.build(&folders.root.join("wit"), &source, &wanted),
+        process::INSTALL_TIME_MAX,
+    )?;
+    cache::stamp(&folders.guests(), PYTHON, &sources, componentize.describe())?;
+    println!("{PYTHON}: built in {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}

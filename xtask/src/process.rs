@@ -1,0 +1,159 @@
+//! Runs programs, each with a deadline, and none with settings that were meant for another.
+
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// For what compiles: a clean build of all dependencies takes a quarter of an hour on two cores.
+pub(crate) const BUILD_TIME_MAX: Duration = Duration::from_secs(60 * 60);
+/// For what downloads or installs.
+pub(crate) const INSTALL_TIME_MAX: Duration = Duration::from_secs(15 * 60);
+/// For what only looks.
+pub(crate) const LOOK_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// The most output of a program that is kept.
+const OUTPUT_BYTES_MAX: u64 = 64 << 20;
+
+/// Variables of a cargo run that must not reach a cargo for another target.
+const BUILD_VARIABLES: [&str; 8] = [
+    "CARGO_BUILD_",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_MANIFEST_",
+    "CARGO_PKG_",
+    "CARGO_PROFILE_",
+    "CARGO_TARGET_",
+    "RUSTC",
+    "RUSTFLAGS",
+];
+
+/// A command without the settings of the cargo that runs us.
+pub(crate) fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if BUILD_VARIABLES.iter().any(|prefix| name_text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// The cargo that runs us, or else the one in the path.
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Runs a command whose output goes where ours goes, and fails if it does.
+pub(crate) fn run(command: &mut Command, time_max: Duration) -> Result<()> {
+    let shown = show(command);
+    let mut child = command.stdin(Stdio::null()).spawn().with_context(|| format!("starting {shown}"))?;
+    let status = wait(&mut child, time_max).with_context(|| format!("running {shown}"))?;
+    if !status.success() {
+        bail!("{shown}: {status}");
+    }
+    Ok(())
+}
+
+/// Runs a command and gives what it wrote, whether or not it fails.
+pub(crate) fn capture(command: &mut Command, time_max: Duration) -> Result<Output> {
+    collect(command, Stdio::piped(), time_max)
+}
+
+/// Runs a command whose progress (stderr) goes where ours goes, and gives its stdout.
+pub(crate) fn read(command: &mut Command, time_max: Duration) -> Result<String> {
+    let output = collect(command, Stdio::inherit(), time_max)?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        bail!("{}: {}\n{text}", show(command), output.status);
+    }
+    Ok(text)
+}
+
+fn collect(command: &mut Command, stderr: Stdio, time_max: Duration) -> Result<Output> {
+    let shown = show(command);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .spawn()
+        .with_context(|| format!("starting {shown}"))?;
+    let stdout = child.stdout.take().map(read_all);
+    let stderr = child.stderr.take().map(read_all);
+    let status = wait(&mut child, time_max).with_context(|| format!("running {shown}"))?;
+    let text = |reader: Option<thread::JoinHandle<Vec<u8>>>| {
+        reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
+    };
+    Ok(Output { status, stdout: text(stdout), stderr: text(stderr) })
+}
+
+/// Runs a command and gives its trimmed stdout, or nothing if it can't be run or fails.
+pub(crate) fn ask(command: &mut Command) -> Option<String> {
+    let output = capture(command, LOOK_TIME_MAX).ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Says how long something took.
+pub(crate) fn timed<T>(what: &str, task: impl FnOnce() -> Result<T>) -> Result<T> {
+    println!("==> {what}");
+    let start = Instant::now();
+    let result = task()?;
+    println!("    {what}: {:.1} s", start.elapsed().as_secs_f64());
+    Ok(result)
+}
+
+fn read_all(pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // A pipe that breaks ends the text: what was read until then is all there is.
+        let _ = pipe.take(OUTPUT_BYTES_MAX).read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+fn wait(child: &mut Child, time_max: Duration) -> Result<ExitStatus> {
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if start.elapsed() > time_max {
+            child.kill()?;
+            child.wait()?;
+            bail!("not done after {} s, stopped", time_max.as_secs());
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+fn show(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    format!("`{}`", words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_does_not_end_is_stopped() {
+        let start = Instant::now();
+        let error = run(Command::new("sleep").arg("60"), Duration::from_millis(50)).expect_err("too slow");
+        assert!(format!("{error:#}").contains("stopped"), "{error:#}");
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn output_and_status_are_kept() {
+        let script = "echo out; echo err >&2; exit 3";
+        let output = capture(Command::new("sh").args(["-c", script]), LOOK_TIME_MAX).expect("runs");
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
+        assert_eq!(ask(Command::new("sh").args(["-c", script])), None);
+        assert_eq!(ask(Command::new("echo").arg("x")), Some("x".to_owned()));
+    }
+}
