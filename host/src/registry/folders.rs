@@ -139,14 +139,14 @@ mod tests {
     fn home() -> (tempfile::TempDir, FolderCheck) {
         let home = tempfile::tempdir().expect("temporary folder");
         let at = |name: &str| home.path().join(name);
-        for folder in ["data/packages", "data2", "work/reports", "work/deep/er"] {
+        for folder in ["data/packages", "data2", "home/reports", "home/deep/er"] {
             std::fs::create_dir_all(at(folder)).expect("folder");
         }
-        std::fs::File::create(at("work/file")).expect("file");
-        std::os::unix::fs::symlink(at("work/reports"), at("work/link")).expect("symlink");
-        std::os::unix::fs::symlink(at("data"), at("work/way-in")).expect("symlink");
-        std::os::unix::fs::symlink("loop", at("work/loop")).expect("symlink");
-        let check = FolderCheck::new(&at("work"), &[&at("data")]).expect("folders exist");
+        std::fs::File::create(at("home/file")).expect("file");
+        std::os::unix::fs::symlink(at("home/reports"), at("home/link")).expect("symlink");
+        std::os::unix::fs::symlink(at("data"), at("home/way-in")).expect("symlink");
+        std::os::unix::fs::symlink("loop", at("home/loop")).expect("symlink");
+        let check = FolderCheck::new(&at("home"), &[&at("data")]).expect("folders exist");
         (home, check)
     }
 
@@ -154,13 +154,13 @@ mod tests {
     fn folders_beside_the_forbidden_ones_may_be_granted() {
         let (home, check) = home();
         let home = home.path().canonicalize().expect("canonical");
-        let absolute = home.join("work/reports");
+        let absolute = home.join("home/reports");
         let cases = [
-            ("reports", "work/reports"),
-            ("./reports/", "work/reports"),
-            ("deep/../reports", "work/reports"),
-            (absolute.to_str().expect("UTF-8"), "work/reports"),
-            (".", "work"),
+            ("reports", "home/reports"),
+            ("./reports/", "home/reports"),
+            ("deep/../reports", "home/reports"),
+            (absolute.to_str().expect("UTF-8"), "home/reports"),
+            (".", "home"),
             ("../data2", "data2"),
         ];
         for (written, canonical) in cases {
@@ -172,7 +172,7 @@ mod tests {
     fn all_else_is_refused_by_its_name() {
         let (home, check) = home();
         let home = home.path().canonicalize().expect("canonical");
-        let (work, data) = (home.join("work"), home.join("data"));
+        let (work, data) = (home.join("home"), home.join("data"));
         let symlink = |name: &str| PathProblem::Symlink { path: work.join(name) };
         let cases = [
             ("", PathProblem::Malformed),
@@ -207,7 +207,7 @@ mod tests {
     fn a_folder_whose_name_is_not_text_is_refused() {
         use std::os::unix::ffi::OsStrExt as _;
         let (home, _) = home();
-        let base = home.path().join(std::ffi::OsStr::from_bytes(b"work/\xff"));
+        let base = home.path().join(std::ffi::OsStr::from_bytes(b"home/\xff"));
         std::fs::create_dir_all(base.join("reports")).expect("folder");
         let check = FolderCheck::new(&base, &[]).expect("folder exists");
         assert!(matches!(check.check("reports"), Err(PathProblem::NotText { .. })));
@@ -240,10 +240,10 @@ mod tests {
         };
         assert!(parse("reports").is_ok());
         insta::assert_snapshot!(parse("missing").expect_err("missing"), @r#"
-        6:13: grant[0].filesystem[0].host_path: "~/work/missing" does not exist
+        6:13: grant[0].filesystem[0].host_path: "~/home/missing" does not exist
         "#);
         insta::assert_snapshot!(parse("link").expect_err("symlink"), @r#"
-        6:13: grant[0].filesystem[0].host_path: "~/work/link" is a symlink
+        6:13: grant[0].filesystem[0].host_path: "~/home/link" is a symlink
         "#);
         insta::assert_snapshot!(parse("..").expect_err("contains the data folder"), @r#"
         6:13: grant[0].filesystem[0].host_path: "~" contains "~/data", which no tool may reach
@@ -252,7 +252,7 @@ mod tests {
         6:13: grant[0].filesystem[0].host_path: "~/data/packages" lies inside "~/data", which no tool may reach
         "#);
         insta::assert_snapshot!(parse("file").expect_err("not a folder"), @r#"
-        6:13: grant[0].filesystem[0].host_path: "~/work/file" is not a folder
+        6:13: grant[0].filesystem[0].host_path: "~/home/file" is not a folder
         "#);
     }
 }
