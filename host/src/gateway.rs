@@ -1,7 +1,11 @@
 //! The host as a whole, and the one path that every call takes.
 //!
 //! [`Host::call`] reads from top to bottom: resolve, authorize, admit, run, finish. What an admin does
-//! is planned, recorded, and only then put in force. Nothing here knows HTTP, MCP or a command line.
+//! is in `gateway/`, by what it is done to. Nothing here knows HTTP, MCP or a command line.
+
+mod errors;
+mod grants;
+mod packages;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,21 +16,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::audit::event::{CallContext, CallOutcome, Event};
-use crate::audit::query::{self, Filter, ReadError};
+use crate::audit::query::{self, Filter};
 use crate::audit::{Durability, Log, LogError, LogOptions};
-use crate::config::{DataFolder, DataFolderError, DataPaths};
-use crate::database::{Added, ChangeError, Database, DatabaseError, Package};
-use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Revision, Sequence, ToolName};
-use crate::limits::{LimitReached, Usage};
-use crate::package::PackageDescription;
-use crate::policy::parse::{Diagnostic, parse_grants};
-use crate::policy::{AuthorizationRequest, Denial, Grant, Policy, authorize};
-use crate::registry::{ApprovedPackage, FolderCheck, Registry, RegistryError};
-use crate::sandbox::{InvokeError, Origin, PackageError, PrepareError, Sandbox, SandboxError, ToolAnswer};
+use crate::config::{DataFolder, DataPaths};
+use crate::database::Database;
+use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId, Revision, Sequence, ToolName};
+use crate::limits::Usage;
+use crate::policy::{AuthorizationRequest, Denial, Policy, authorize};
+use crate::registry::{ApprovedPackage, Registry, RegistryError};
+use crate::sandbox::{InvokeError, Origin, Sandbox, ToolAnswer};
 use crate::text::clean;
 
-/// The tool name under which a component's `list-tools` runs at registration.
-const LIST_TOOLS: &str = "list-tools";
+pub use errors::{Blame, CallError, HostError};
+pub use grants::{GrantsChanged, GrantsSource};
+pub use packages::{AddProgress, AddedPackage, PackageDetails};
+
 /// How much of an error's text goes into the log.
 const MESSAGE_BYTES_MAX: usize = 1_000;
 
@@ -100,207 +104,6 @@ pub struct CallReport {
     /// What the tool wrote to stderr: untrusted, cleaned, cut.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stderr: String,
-}
-
-/// Whose fault an error is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Blame {
-    /// Whoever called.
-    Agent,
-    /// Whoever wrote the tool.
-    Tool,
-    /// Whoever set up grants and packages.
-    Admin,
-    /// The host, or its machine.
-    Host,
-}
-
-/// Why a call gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// There is no such package, or it has no such tool.
-    #[error("{0}")]
-    NotFound(String),
-    /// Not allowed. It is in the log.
-    #[error("{denial}")]
-    Denied {
-        /// The call's id.
-        call: CallId,
-        /// Why.
-        denial: Denial,
-    },
-    /// The host runs as many calls as it can.
-    #[error("the host is busy: {0}")]
-    Busy(LimitReached),
-    /// It ran, and gave no answer.
-    #[error("{error}")]
-    Failed {
-        /// Why.
-        error: InvokeError,
-        /// How it went.
-        report: Box<CallReport>,
-    },
-    /// The log can't be written, so nothing runs.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The host failed before the call could run.
-    #[error(transparent)]
-    Host(#[from] HostError),
-}
-
-impl CallError {
-    /// Whose fault it is.
-    pub fn blame(&self) -> Blame {
-        match self {
-            CallError::NotFound(_) => Blame::Agent,
-            CallError::Denied { .. } => Blame::Admin,
-            CallError::Failed { error, .. } => match error {
-                InvokeError::Arguments(_) => Blame::Agent,
-                InvokeError::LimitReached(_) | InvokeError::Tool { .. } | InvokeError::Crashed(_) => {
-                    Blame::Tool
-                }
-                InvokeError::Grant(_) => Blame::Admin,
-                InvokeError::Busy | InvokeError::Log(_) | InvokeError::Host(_) => Blame::Host,
-            },
-            CallError::Busy(_) | CallError::Log(_) | CallError::Host(_) => Blame::Host,
-        }
-    }
-}
-
-/// Why the host could not do what an admin asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum HostError {
-    /// The data folder.
-    #[error(transparent)]
-    Folder(#[from] DataFolderError),
-    /// The log.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The log, read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The database.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// The packages.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// The engine.
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
-    /// A component that can't be a package.
-    #[error(transparent)]
-    Package(#[from] PackageError),
-    /// A name or version that is missing or wrong.
-    #[error("{0}")]
-    Naming(String),
-    /// A grants file with errors.
-    #[error("the grants file {file} has {count} errors; nothing was changed", count = diagnostics.len())]
-    Grants {
-        /// Its name.
-        file: String,
-        /// Its errors.
-        diagnostics: Vec<Diagnostic>,
-    },
-    /// A change that can't be made.
-    #[error(transparent)]
-    Change(ChangeError),
-}
-
-impl HostError {
-    /// Whose fault it is.
-    pub fn blame(&self) -> Blame {
-        match self {
-            HostError::Package(_) => Blame::Tool,
-            HostError::Naming(_) | HostError::Grants { .. } => Blame::Admin,
-            HostError::Registry(
-                RegistryError::NotFound { .. }
-                | RegistryError::NoSuchDigest { .. }
-                | RegistryError::Ambiguous { .. }
-                | RegistryError::NothingPending { .. }
-                | RegistryError::VersionTooLong { .. },
-            ) => Blame::Admin,
-            HostError::Change(ChangeError::Database(_)) => Blame::Host,
-            HostError::Change(_) => Blame::Admin,
-            HostError::Folder(_)
-            | HostError::Log(_)
-            | HostError::Read(_)
-            | HostError::Database(_)
-            | HostError::Registry(_)
-            | HostError::Sandbox(_) => Blame::Host,
-        }
-    }
-}
-
-impl From<PrepareError> for HostError {
-    fn from(error: PrepareError) -> Self {
-        match error {
-            PrepareError::Package(error) => error.into(),
-            PrepareError::Sandbox(error) => error.into(),
-        }
-    }
-}
-
-/// How far a registration is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AddProgress {
-    /// Sizes and counts were looked at; compiling begins.
-    Compiling,
-    /// Its own list of tools is asked for.
-    ListingTools,
-    /// It is being written down.
-    Storing,
-}
-
-/// A component that was registered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AddedPackage {
-    /// Its name.
-    pub package: PackageName,
-    /// Its version.
-    pub version: semver::Version,
-    /// Its bytes.
-    pub digest: PackageDigest,
-    /// Whether it was there before.
-    pub added: Added,
-    /// What it is and asks for.
-    pub description: PackageDescription,
-}
-
-/// A package with what is known of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PackageDetails {
-    /// One of the components under its name.
-    #[serde(flatten)]
-    pub package: Package,
-    /// What it is and asks for.
-    pub description: PackageDescription,
-}
-
-/// A grants file as an admin gave it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct GrantsSource {
-    /// Its name, for messages.
-    pub file: String,
-    /// The folder that relative paths begin at.
-    pub folder: std::path::PathBuf,
-    /// Its text.
-    pub text: String,
-}
-
-/// What a change of grants did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GrantsChanged {
-    /// The revision now in force.
-    pub revision: Revision,
-    /// Grants that are new in it.
-    pub granted: Vec<GrantId>,
-    /// Grants that ended with it.
-    pub revoked: Vec<GrantId>,
-    /// Whether anything changed at all.
-    pub changed: bool,
 }
 
 impl Host {
@@ -455,207 +258,6 @@ impl Host {
         Ok(ready)
     }
 
-    /// Registers a component. It has no power, and does not run, until it is approved and granted.
-    ///
-    /// # Errors
-    /// [`HostError::Package`] if it can't be a package, which is recorded; [`HostError::Naming`] if no
-    /// name was given and the component has none.
-    pub async fn add_package(
-        &self,
-        by: &PrincipalId,
-        bytes: Bytes,
-        name: Option<PackageName>,
-        version: Option<semver::Version>,
-        progress: impl Fn(AddProgress) + Send,
-    ) -> Result<AddedPackage, HostError> {
-        let digest = PackageDigest::of(&bytes);
-        let described = self.describe(by, &bytes, name, version, &progress).await;
-        let (package, version, description) = match described {
-            Ok(described) => described,
-            Err(error) => {
-                if let HostError::Package(refusal) = &error {
-                    let reason = clean(&refusal.to_string(), MESSAGE_BYTES_MAX);
-                    self.log.append(Event::PackageRefused { digest, reason, by: by.clone() }).await?;
-                }
-                return Err(error);
-            }
-        };
-        progress(AddProgress::Storing);
-        self.log
-            .append(Event::PackageAdded {
-                package: package.clone(),
-                version: version.to_string(),
-                digest,
-                bytes: bytes.len() as u64,
-                by: by.clone(),
-            })
-            .await?;
-        let added =
-            self.registry.add(&package, &version, digest, bytes.into(), &description, self.now()).await?;
-        Ok(AddedPackage { package, version, digest, added, description })
-    }
-
-    async fn describe(
-        &self,
-        by: &PrincipalId,
-        bytes: &Bytes,
-        name: Option<PackageName>,
-        version: Option<semver::Version>,
-        progress: &(impl Fn(AddProgress) + Send),
-    ) -> Result<(PackageName, semver::Version, PackageDescription), HostError> {
-        Sandbox::measure(bytes)?;
-        progress(AddProgress::Compiling);
-        let candidate = self.sandbox.compile(bytes.clone()).await?;
-        let (package, version) = named(name, version, candidate.wit_package.clone())?;
-        if !candidate.lists_tools {
-            return Ok((package, version, Sandbox::typed_description(candidate)));
-        }
-        progress(AddProgress::ListingTools);
-        let context = Arc::new(CallContext {
-            call: CallId::generate(),
-            principal: by.clone(),
-            package: package.clone(),
-            digest: PackageDigest::of(bytes),
-            tool: LIST_TOOLS.parse().expect("the constant is a valid name"),
-            revision: self.in_force().policy.revision,
-        });
-        let recorder = self.log.begin_call(context, Vec::new(), 0).await?;
-        let (described, invoked) = self.sandbox.describe(candidate, recorder).await;
-        invoked.recorder.finish(outcome(&invoked.result), invoked.usage, self.durability).await?;
-        Ok((package, version, described?))
-    }
-
-    /// All packages, by name.
-    ///
-    /// # Errors
-    /// If the database can't be read.
-    pub async fn packages(&self) -> Result<Vec<Package>, HostError> {
-        Ok(self.registry.list().await?)
-    }
-
-    /// The components under a name, with what is known of them.
-    ///
-    /// # Errors
-    /// If there is no such package.
-    pub async fn package(&self, name: &PackageName) -> Result<Vec<PackageDetails>, HostError> {
-        let mut details = Vec::new();
-        for package in self.registry.get(name).await? {
-            let description = self.registry.description(name, package.digest).await?;
-            details.push(PackageDetails { package, description });
-        }
-        Ok(details)
-    }
-
-    /// Approves bytes under a name: those named, or the only ones that wait for it.
-    ///
-    /// # Errors
-    /// If there are none, or several and none was named.
-    pub async fn approve(
-        &self,
-        by: &PrincipalId,
-        name: &PackageName,
-        digest: Option<PackageDigest>,
-    ) -> Result<PackageDigest, HostError> {
-        let digest = self.registry.choose(name, digest).await?;
-        // What can't be read any more is not approved, nor recorded as such.
-        self.registry.bytes(digest).await?;
-        self.log.append(Event::PackageApproved { package: name.clone(), digest, by: by.clone() }).await?;
-        self.registry.approve(name, Some(digest), self.now()).await?;
-        self.refresh().await?;
-        Ok(digest)
-    }
-
-    /// Removes a package with all its bytes and grants.
-    ///
-    /// # Errors
-    /// If there is no such package.
-    pub async fn remove_package(&self, by: &PrincipalId, name: &PackageName) -> Result<(), HostError> {
-        let removal = self.registry.prepare_removal(name, by, self.now()).await?;
-        if let Some(change) = removal.change() {
-            let (revision, granted, revoked) =
-                (change.revision(), change.granted(), change.revoked().to_vec());
-            self.log.append(Event::GrantsChanged { revision, granted, revoked, by: by.clone() }).await?;
-        }
-        let digest = removal.approved();
-        self.log.append(Event::PackageRemoved { package: name.clone(), digest, by: by.clone() }).await?;
-        let digests: Vec<PackageDigest> =
-            self.registry.get(name).await?.into_iter().map(|package| package.digest).collect();
-        removal.commit().await?;
-        self.refresh().await?;
-        let kept: Vec<PackageDigest> =
-            self.registry.list().await?.iter().map(|package| package.digest).collect();
-        for digest in digests.into_iter().filter(|digest| !kept.contains(digest)) {
-            self.sandbox.forget(digest);
-        }
-        Ok(())
-    }
-
-    /// Puts a grants file in force: it replaces all grants of each package that it names.
-    ///
-    /// # Errors
-    /// [`HostError::Grants`] with every error of the file; nothing is changed then.
-    pub async fn apply_grants(
-        &self,
-        by: &PrincipalId,
-        source: &GrantsSource,
-    ) -> Result<GrantsChanged, HostError> {
-        let wrong = |diagnostics| HostError::Grants { file: source.file.clone(), diagnostics };
-        let folders = FolderCheck::new(&source.folder, &[self.folder.paths().root()])
-            .map_err(|error| HostError::Naming(format!("folder {}: {error}", source.folder.display())))?;
-        let file = parse_grants(&source.text, &folders).map_err(wrong)?;
-        let change = match self.database.prepare_apply(&file, by, self.now()).await {
-            Ok(change) => change,
-            Err(ChangeError::File(diagnostics)) => return Err(wrong(diagnostics)),
-            Err(error) => return Err(HostError::Change(error)),
-        };
-        let Some(change) = change else {
-            let revision = self.in_force().policy.revision;
-            return Ok(GrantsChanged { revision, granted: Vec::new(), revoked: Vec::new(), changed: false });
-        };
-        self.put_in_force(by, change).await
-    }
-
-    /// Ends a grant.
-    ///
-    /// # Errors
-    /// If there is no such grant.
-    pub async fn revoke(&self, by: &PrincipalId, grant: GrantId) -> Result<GrantsChanged, HostError> {
-        let change = self.database.prepare_revoke(grant, by, self.now()).await.map_err(HostError::Change)?;
-        self.put_in_force(by, change).await
-    }
-
-    /// The record first, then the change. If the log may have it, the change is not abandoned: the next
-    /// start settles it by what the log holds.
-    async fn put_in_force(
-        &self,
-        by: &PrincipalId,
-        change: crate::database::GrantsChange,
-    ) -> Result<GrantsChanged, HostError> {
-        let (revision, granted, revoked) = (change.revision(), change.granted(), change.revoked().to_vec());
-        let event = Event::GrantsChanged {
-            revision,
-            granted: granted.clone(),
-            revoked: revoked.clone(),
-            by: by.clone(),
-        };
-        self.log.append(event).await?;
-        change.commit().await?;
-        self.refresh().await?;
-        Ok(GrantsChanged { revision, granted, revoked, changed: true })
-    }
-
-    /// The grants in force, of one package or of all.
-    pub fn grants(&self, package: Option<&PackageName>) -> Vec<Grant> {
-        let in_force = self.in_force();
-        let of_package = |grant: &&Grant| package.is_none_or(|package| grant.package == *package);
-        in_force.policy.grants.iter().filter(of_package).cloned().collect()
-    }
-
-    /// All that is granted now.
-    pub fn policy(&self) -> Policy {
-        self.in_force().policy.clone()
-    }
-
     /// Where the log's segments are, for those who read it.
     pub fn audit_folder(&self) -> std::path::PathBuf {
         self.folder.paths().audit()
@@ -742,29 +344,4 @@ fn outcome(result: &Result<ToolAnswer, InvokeError>) -> CallOutcome {
             error @ (InvokeError::Busy | InvokeError::Grant(_) | InvokeError::Log(_) | InvokeError::Host(_)),
         ) => CallOutcome::HostFault { message: message(error) },
     }
-}
-
-/// What the package is called: as said, or else as its WIT package is.
-fn named(
-    name: Option<PackageName>,
-    version: Option<semver::Version>,
-    wit: Option<(String, Option<String>)>,
-) -> Result<(PackageName, semver::Version), HostError> {
-    let (wit_name, wit_version) = wit.map_or((None, None), |(name, version)| (Some(name), version));
-    let name = match (name, wit_name) {
-        (Some(name), _) => name,
-        (None, Some(name)) => {
-            name.parse().map_err(|error| HostError::Naming(format!("{error}; give another with --name")))?
-        }
-        (None, None) => {
-            return Err(HostError::Naming(
-                "the component does not say what it is called; give it a name with --name".into(),
-            ));
-        }
-    };
-    let version = match (version, wit_version.and_then(|version| version.parse().ok())) {
-        (Some(version), _) | (None, Some(version)) => version,
-        (None, None) => semver::Version::new(0, 0, 0),
-    };
-    Ok((name, version))
 }

@@ -1,0 +1,155 @@
+//! Why the host did not do what was asked, and whose fault it was.
+
+use serde::{Deserialize, Serialize};
+
+use super::CallReport;
+use crate::audit::LogError;
+use crate::audit::query::ReadError;
+use crate::config::DataFolderError;
+use crate::database::{ChangeError, DatabaseError};
+use crate::ids::CallId;
+use crate::limits::LimitReached;
+use crate::policy::Denial;
+use crate::policy::parse::Diagnostic;
+use crate::registry::RegistryError;
+use crate::sandbox::{InvokeError, PackageError, PrepareError, SandboxError};
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Blame {
+    /// Whoever called.
+    Agent,
+    /// Whoever wrote the tool.
+    Tool,
+    /// Whoever set up grants and packages.
+    Admin,
+    /// The host, or its machine.
+    Host,
+}
+
+/// Why a call gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// There is no such package, or it has no such tool.
+    #[error("{0}")]
+    NotFound(String),
+    /// Not allowed. It is in the log.
+    #[error("{denial}")]
+    Denied {
+        /// The call's id.
+        call: CallId,
+        /// Why.
+        denial: Denial,
+    },
+    /// The host runs as many calls as it can.
+    #[error("the host is busy: {0}")]
+    Busy(LimitReached),
+    /// It ran, and gave no answer.
+    #[error("{error}")]
+    Failed {
+        /// Why.
+        error: InvokeError,
+        /// How it went.
+        report: Box<CallReport>,
+    },
+    /// The log can't be written, so nothing runs.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The host failed before the call could run.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+impl CallError {
+    /// Whose fault it is.
+    pub fn blame(&self) -> Blame {
+        match self {
+            CallError::NotFound(_) => Blame::Agent,
+            CallError::Denied { .. } => Blame::Admin,
+            CallError::Failed { error, .. } => match error {
+                InvokeError::Arguments(_) => Blame::Agent,
+                InvokeError::LimitReached(_) | InvokeError::Tool { .. } | InvokeError::Crashed(_) => {
+                    Blame::Tool
+                }
+                InvokeError::Grant(_) => Blame::Admin,
+                InvokeError::Busy | InvokeError::Log(_) | InvokeError::Host(_) => Blame::Host,
+            },
+            CallError::Busy(_) | CallError::Log(_) | CallError::Host(_) => Blame::Host,
+        }
+    }
+}
+
+/// Why the host could not do what an admin asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] DataFolderError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The log, read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The packages.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The engine.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// A component that can't be a package.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// A name or version that is missing or wrong.
+    #[error("{0}")]
+    Naming(String),
+    /// A grants file with errors.
+    #[error("the grants file {file} has {count} errors; nothing was changed", count = diagnostics.len())]
+    Grants {
+        /// Its name.
+        file: String,
+        /// Its errors.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// A change that can't be made.
+    #[error(transparent)]
+    Change(ChangeError),
+}
+
+impl HostError {
+    /// Whose fault it is.
+    pub fn blame(&self) -> Blame {
+        match self {
+            HostError::Package(_) => Blame::Tool,
+            HostError::Naming(_) | HostError::Grants { .. } => Blame::Admin,
+            HostError::Registry(
+                RegistryError::NotFound { .. }
+                | RegistryError::NoSuchDigest { .. }
+                | RegistryError::Ambiguous { .. }
+                | RegistryError::NothingPending { .. }
+                | RegistryError::VersionTooLong { .. },
+            ) => Blame::Admin,
+            HostError::Change(ChangeError::Database(_)) => Blame::Host,
+            HostError::Change(_) => Blame::Admin,
+            HostError::Folder(_)
+            | HostError::Log(_)
+            | HostError::Read(_)
+            | HostError::Database(_)
+            | HostError::Registry(_)
+            | HostError::Sandbox(_) => Blame::Host,
+        }
+    }
+}
+
+impl From<PrepareError> for HostError {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Package(error) => error.into(),
+            PrepareError::Sandbox(error) => error.into(),
+        }
+    }
+}
