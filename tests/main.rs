@@ -1,7 +1,7 @@
 //! The promises of `docs/architecture.md`, each tested at the boundary that a user sees: the library
 //! for what a guest may do, the built binary for what survives a crash. One file for each promise.
 //!
-//! Numbers such as "case 34" are those of the threat list in `docs/threats.md`.
+//! Numbers such as "case 34" are those of the threat list in `docs/threat-model.md`.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test picks the few records that it is about")]
 #![expect(clippy::print_stdout, reason = "a test that can't be done on a machine says so")]

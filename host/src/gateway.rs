@@ -3,6 +3,7 @@
 //! [`Host::call`] reads from top to bottom: resolve, authorize, admit, run, finish. What an admin does
 //! is in `gateway/`, by what it is done to. Nothing here knows HTTP, MCP or a command line.
 
+mod embedding;
 mod errors;
 mod grants;
 mod packages;
@@ -27,6 +28,7 @@ use crate::registry::{ApprovedPackage, Registry, RegistryError};
 use crate::sandbox::{InvokeError, Origin, Sandbox, ToolAnswer};
 use crate::text::clean;
 
+pub use embedding::RequestError;
 pub use errors::{Blame, CallError, HostError};
 pub use grants::{GrantsChanged, GrantsSource};
 pub use packages::{AddProgress, AddedPackage, PackageDetails};

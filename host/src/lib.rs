@@ -11,55 +11,68 @@
 //! | module | its one job |
 //! | --- | --- |
 //! | `cli` | the command line: arguments to requests, answers to text, errors to exit codes |
-//! | [`api`] | protocols: requests to calls of the host, its errors to problem documents |
-//! | [`gateway`] | the host as a whole, and the one path of every call |
-//! | [`sandbox`] | the engine, compiling, the gate, one fresh sandbox for each call |
+//! | `api` | protocols: requests to calls of the host, its errors to problem documents |
+//! | `gateway` ([`Host`]) | the host as a whole, and the one path of every call |
+//! | `sandbox` | the engine, compiling, the gate, one fresh sandbox for each call |
 //! | `registry` | package name to digest, description and bytes; which folders may be granted |
 //! | [`audit`] | the log: events, one writer, recovery, reading |
-//! | [`authn`] | who is asking |
+//! | `authn` | who is asking |
 //! | `database` | the one place that speaks SQL: packages, grants, revisions |
 //! | [`policy`] | grants files, and the one decision; pure |
-//! | [`config`] | the data folder: where things are, and who owns it |
-//! | [`package`], [`arguments`], [`limits`], [`ids`], [`text`] | plain data, checked when it is made |
+//! | `config` | the data folder: where things are, and who owns it |
+//! | [`package`], [`arguments`], [`limits`], [`ids`], `text` | plain data, checked when it is made |
 //!
 //! # To embed it
 //!
-//! Take a data folder, open a host over it, call a tool:
+//! Register, approve, grant, call:
 //!
-//! ```no_run
-//! use portcullis::config::{DataFolder, Ownership};
-//! use portcullis::gateway::{CallRequest, Host, HostOptions};
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let data = tempfile::tempdir()?;
+//! # let data = data.path().join("data");
+//! # let component = wat::parse_str(
+//! #     r#"(component
+//! #         (core module $m (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))
+//! #         (core instance $i (instantiate $m))
+//! #         (func (export "add") (param "a" u32) (param "b" u32) (result u32) (canon lift (core func $i "add"))))"#,
+//! # )?;
+//! use portcullis::ids::PackageName;
+//! use portcullis::{CallRequest, GrantsSource, Host, HostOptions, local_admin};
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let Ownership::Ours(folder) = DataFolder::take("data".as_ref())? else {
-//!     return Err("another process owns the folder".into());
-//! };
-//! let host = Host::open(folder, HostOptions::default()).await?;
-//! let arguments = br##"{"markdown": "# Hello"}"##;
-//! let answer = host
-//!     .call(CallRequest {
-//!         principal: "writer".parse()?,
-//!         package: "markdown".parse()?,
-//!         tool: "render".parse()?,
-//!         arguments: portcullis::arguments::parse_arguments(arguments)?,
-//!         argument_bytes: arguments.len() as u64,
-//!     })
-//!     .await?;
-//! println!("{:?}", answer.answer.structured);
+//! let (admin, adder): (_, PackageName) = (local_admin(), "adder".parse()?);
+//! let host = Host::at(data, HostOptions::default()).await?;
+//! host.add_package(&admin, component.into(), Some(adder.clone()), None, |_| {}).await?;
+//! host.approve(&admin, &adder, None).await?;
+//! let grants = "[[grant]]\npackage = 'adder'\nagents = ['researcher']";
+//! host.apply_grants(&admin, &GrantsSource::new(grants, ".")).await?;
+//! let request = CallRequest::new("researcher", "adder", "add", r#"{"a": 1, "b": 2}"#)?;
+//! assert_eq!(host.call(request).await?.answer.structured, Some(3.into()));
+//! let denied = CallRequest::new("somebody", "adder", "add", r#"{"a": 1, "b": 2}"#)?;
+//! assert!(host.call(denied).await.is_err(), "nobody granted it");
 //! host.close().await?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # What is public
+//!
+//! What this page lists, and nothing else: `docs/api.txt` holds each item, and a change of it is a
+//! deliberate one. Modules that are hidden here serve the binary, and change without notice.
 
+#[doc(hidden)]
 pub mod api;
 pub mod arguments;
 pub mod audit;
+#[doc(hidden)]
 pub mod authn;
 #[doc(hidden)]
 pub mod cli;
+#[doc(hidden)]
 pub mod config;
 #[doc(hidden)]
 pub mod database;
+#[doc(hidden)]
 pub mod gateway;
 pub mod ids;
 pub mod limits;
@@ -67,5 +80,17 @@ pub mod package;
 pub mod policy;
 #[doc(hidden)]
 pub mod registry;
+#[doc(hidden)]
 pub mod sandbox;
+#[doc(hidden)]
 pub mod text;
+
+pub use authn::local_admin;
+pub use config::{DataFolder, DataFolderError, DataPaths, Ownership};
+pub use database::{Added, ChangeError, DatabaseError, Package, PackageState};
+pub use gateway::{
+    AddProgress, AddedPackage, Blame, CallAnswer, CallError, CallReport, CallRequest, GrantsChanged,
+    GrantsSource, Host, HostError, HostOptions, PackageDetails, RequestError,
+};
+pub use registry::RegistryError;
+pub use sandbox::{Content, InvokeError, PackageError, SandboxError, ToolAnswer};

@@ -29,7 +29,7 @@ const CHORES: [(&str, &str, &str); 5] = [
     ("test", "", "build the guests, then run all tests; the last line is the test runner's own"),
     ("guests", "", "build the example tools and the tests' guests into target/guests"),
     ("bench", "[NAME] [--json]", "run the benchmarks, or those whose name contains NAME"),
-    ("tidy", "[--update-wit]", "check the rules of the repository that no compiler checks"),
+    ("tidy", "[--update-wit|--update-api]", "check the rules of the repository that no compiler checks"),
 ];
 
 fn main() -> ExitCode {
@@ -56,6 +56,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["bench", options @ ..] => bench::bench(&Folders::find()?, &bench::Options::parse(options)?),
         ["tidy"] => tidy::tidy(&Folders::find()?),
         ["tidy", "--update-wit"] => tidy::update_wit(&Folders::find()?),
+        ["tidy", "--update-api"] => tidy::update_api(&Folders::find()?),
         [chore, options @ ..] if CHORES.iter().any(|(name, ..)| name == chore) => {
             bail!("`{chore}` does not take `{}`\n\n{}", options.join(" "), help())
         }
@@ -64,6 +65,6 @@ fn dispatch(arguments: &[String]) -> Result<()> {
 }
 
 fn help() -> String {
-    let lines = CHORES.map(|(name, options, what)| format!("  {:<22} {what}", format!("{name} {options}")));
+    let lines = CHORES.map(|(name, options, what)| format!("  {:<34} {what}", format!("{name} {options}")));
     format!("cargo xtask CHORE\n\n{}", lines.join("\n"))
 }

@@ -252,6 +252,7 @@ impl From<HostError> for Problem {
             }
             HostError::Package(_)
             | HostError::Folder(_)
+            | HostError::Owned { .. }
             | HostError::Log(_)
             | HostError::Read(_)
             | HostError::Database(_)
@@ -272,7 +273,9 @@ fn kind_of(error: &HostError) -> ErrorKind {
         HostError::Change(error) => kind_of_change(error),
         HostError::Registry(error) => kind_of_registry(error),
         HostError::Database(error) => kind_of_database(error),
-        HostError::Folder(_) | HostError::Read(_) | HostError::Sandbox(_) => ErrorKind::HostFault,
+        HostError::Folder(_) | HostError::Owned { .. } | HostError::Read(_) | HostError::Sandbox(_) => {
+            ErrorKind::HostFault
+        },
     }
 }
 

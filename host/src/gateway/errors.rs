@@ -86,6 +86,14 @@ pub enum HostError {
     /// The data folder.
     #[error(transparent)]
     Folder(#[from] DataFolderError),
+    /// Another process owns the data folder. Its own commands, and the command line, can talk to it.
+    #[error("data folder {}: owned by another process{}", path.display(), process(.pid))]
+    Owned {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// The owner, if it has said so.
+        pid: Option<u32>,
+    },
     /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -120,6 +128,10 @@ pub enum HostError {
     Change(ChangeError),
 }
 
+fn process(pid: &Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" ({pid})"))
+}
+
 impl HostError {
     /// Whose fault it is.
     pub fn blame(&self) -> Blame {
@@ -136,6 +148,7 @@ impl HostError {
             HostError::Change(ChangeError::Database(_)) => Blame::Host,
             HostError::Change(_) => Blame::Admin,
             HostError::Folder(_)
+            | HostError::Owned { .. }
             | HostError::Log(_)
             | HostError::Read(_)
             | HostError::Database(_)

@@ -1,10 +1,12 @@
 //! The rules of the repository that no compiler checks. Each says why it is there when it fails.
 //!
-//! Reads what git tracks, or would track. Changes nothing, but for `--update-wit`.
+//! Reads what git tracks, or would track. Changes nothing, but for `--update-wit` and `--update-api`.
 
+mod api;
 mod layers;
 mod source;
 mod text;
+mod threats;
 mod wit;
 
 use std::fs;
@@ -32,7 +34,9 @@ pub(crate) fn tidy(folders: &Folders) -> Result<()> {
     broken.extend(layers::check(&files));
     broken.extend(untested_guests(&files, &guest_names(folders, &files)?));
     broken.extend(text::check(&files));
+    broken.extend(threats::check(&files));
     broken.extend(wit::check(&folders.root)?);
+    broken.extend(api::check(folders)?);
     if broken.is_empty() {
         println!("tidy: {} files keep the rules", files.len());
         return Ok(());
@@ -43,6 +47,11 @@ pub(crate) fn tidy(folders: &Folders) -> Result<()> {
 /// Accepts the pinned WIT as it is.
 pub(crate) fn update_wit(folders: &Folders) -> Result<()> {
     wit::update(&folders.root)
+}
+
+/// Accepts the library's public items as they are.
+pub(crate) fn update_api(folders: &Folders) -> Result<()> {
+    api::update(folders)
 }
 
 /// What git tracks or would track, as far as it is text.
