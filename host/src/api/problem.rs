@@ -275,7 +275,7 @@ fn kind_of(error: &HostError) -> ErrorKind {
         HostError::Database(error) => kind_of_database(error),
         HostError::Folder(_) | HostError::Owned { .. } | HostError::Read(_) | HostError::Sandbox(_) => {
             ErrorKind::HostFault
-        },
+        }
     }
 }
 

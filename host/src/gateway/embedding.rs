@@ -29,9 +29,7 @@ impl Host {
     pub async fn at(path: impl AsRef<Path>, options: HostOptions) -> Result<Self, HostError> {
         match DataFolder::take(path.as_ref())? {
             Ownership::Ours(folder) => Self::open(folder, options).await,
-            Ownership::Others { paths, pid } => {
-                Err(HostError::Owned { path: paths.root().to_owned(), pid })
-            }
+            Ownership::Others { paths, pid } => Err(HostError::Owned { path: paths.root().to_owned(), pid }),
         }
     }
 }

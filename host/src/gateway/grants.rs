@@ -71,11 +71,7 @@ impl Host {
 
     /// The record first, then the change. If the log may have it, the change is not abandoned: the next
     /// start settles it by what the log holds.
-    async fn put_in_force(
-        &self,
-        by: &PrincipalId,
-        change: GrantsChange,
-    ) -> Result<GrantsChanged, HostError> {
+    async fn put_in_force(&self, by: &PrincipalId, change: GrantsChange) -> Result<GrantsChanged, HostError> {
         let (revision, granted, revoked) = (change.revision(), change.granted(), change.revoked().to_vec());
         let event = Event::GrantsChanged {
             revision,
