@@ -66,7 +66,8 @@ fn items(json: &Path) -> Result<String> {
 }
 
 fn differences(listed: &str, actual: &str) -> Vec<String> {
-    let (listed, actual): (BTreeSet<&str>, BTreeSet<&str>) = (listed.lines().collect(), actual.lines().collect());
+    let (listed, actual): (BTreeSet<&str>, BTreeSet<&str>) =
+        (listed.lines().collect(), actual.lines().collect());
     let gone = listed.difference(&actual).map(|item| {
         format!(
             "{LIST}: `{item}` is gone or changed, which breaks those who use it. If that is meant: raise the \
@@ -87,7 +88,9 @@ mod tests {
     fn what_is_gone_and_what_is_new_is_named() {
         let broken = differences("pub fn a()\npub fn b(u8)\n", "pub fn a()\npub fn b(u16)\n");
         assert_eq!(broken.len(), 2, "{broken:?}");
-        assert!(broken[0].contains("`pub fn b(u8)` is gone") && broken[1].contains("`pub fn b(u16)` is public"));
+        assert!(
+            broken[0].contains("`pub fn b(u8)` is gone") && broken[1].contains("`pub fn b(u16)` is public")
+        );
         assert!(differences("a\nb\n", "b\na\n").is_empty());
     }
 }

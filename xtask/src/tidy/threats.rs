@@ -53,7 +53,8 @@ fn missing<'a>(
     let found: Vec<&File> = files
         .iter()
         .filter(|file| {
-            let whole = |path: &str| file.path == path || (path.ends_with('/') && file.path.starts_with(path));
+            let whole =
+                |path: &str| file.path == path || (path.ends_with('/') && file.path.starts_with(path));
             whole(path) || whole(&in_tests)
         })
         .collect();

@@ -8,7 +8,8 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, IoError};
 
 use super::operations::{self, Failure, OpenRequest};
 use super::recorded::{
-    Target, code_name, follows, metadata_of, named_place, nothing, place, readable, two_places, writable,
+    Opening, Target, Timed, code_name, follows, metadata_of, named_place, nothing, place, readable,
+    two_places, writable,
 };
 use super::{Descriptor, Entries, FileError, FileHandle, FileResult, FolderHandle, Mount};
 use crate::audit::event::{Decision, HostCallOutcome};
@@ -257,10 +258,11 @@ impl types::HostDescriptor for CallState {
     ) -> FileResult<()> {
         let descriptor = self.descriptor(&fd).map_err(FileError::trap)?;
         let (target, place) = (Target::below(&descriptor, &path), place(&descriptor, &path));
-        self.effect(file::SET_TIMES_AT, target, 0, place, move |(folder, path)| {
-            operations::set_times_at(&folder, &path, follows(flags), accessed, modified)
-        })
-        .await
+        let place = place.map(|(folder, path)| Timed(folder, path, follows(flags)));
+        let work = move |Timed(folder, path, follow)| {
+            operations::set_times_at(&folder, &path, follow, accessed, modified)
+        };
+        self.effect(file::SET_TIMES_AT, target, 0, place, work).await
     }
 
     async fn link_at(
@@ -298,7 +300,8 @@ impl types::HostDescriptor for CallState {
         let request = OpenRequest { follow: follows(path_flags), open_flags, flags };
         let place = self.may_open(&mount, request).and_then(|()| place(&descriptor, &path));
         let opened = if request.is_effect() {
-            let work = move |(folder, path)| operations::open(&folder, &path, request);
+            let place = place.map(|(folder, path)| Opening(folder, path, request));
+            let work = |Opening(folder, path, request)| operations::open(&folder, &path, request);
             self.effect(file::OPEN_AT, target, 0, place, work).await?
         } else {
             let work = move || {

@@ -158,7 +158,7 @@ pub(super) fn open(folder: &FolderHandle, path: &GuestPath, request: OpenRequest
         return Err(Failure::Code(ErrorCode::Invalid));
     }
     let mut account = folder.mount.lock();
-    let before = stat_before_open(folder, path, request)?;
+    let before = look_for_regular(folder, path, request.follow)?;
     if let Some(before) = &before
         && must_be_folder
         && !before.is_dir()
@@ -198,24 +198,35 @@ pub(super) fn open(folder: &FolderHandle, path: &GuestPath, request: OpenRequest
     Ok(Opened::File(file))
 }
 
-/// What is there now, as far as it can be known without opening it. Devices and the like are not
-/// opened at all, since opening some of them does something.
-fn stat_before_open(
+/// What is there now, as far as it can be known without opening it: `None` if nothing is. Devices and
+/// the like are refused here already, since opening some of them does something.
+pub(super) fn look_for_regular(
     folder: &FolderHandle,
     path: &GuestPath,
-    request: OpenRequest,
+    follow: bool,
 ) -> Result<Option<Metadata>, Failure> {
-    let found = match request.follow {
-        true => folder.dir.metadata(path.as_path()),
-        false => folder.dir.symlink_metadata(path.as_path()),
-    };
-    match found {
+    match found(folder, path, follow) {
         Ok(metadata) if metadata.is_file() || metadata.is_dir() || metadata.is_symlink() => {
             Ok(Some(metadata))
         }
         Ok(_) => Err(Failure::NotRegular),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Looks where a name lies, and says so if that is out of the granted folder. The name itself may be a
+/// symlink: who removes or moves it does not follow it.
+pub(super) fn look(folder: &FolderHandle, path: &GuestPath) -> Result<(), Failure> {
+    folder.dir.symlink_metadata(path.as_path())?;
+    Ok(())
+}
+
+/// As in POSIX, what a slash follows is a folder and not a symlink to one.
+fn found(folder: &FolderHandle, path: &GuestPath, follow: bool) -> io::Result<Metadata> {
+    match follow || path.must_be_folder {
+        true => folder.dir.metadata(path.as_path()),
+        false => folder.dir.symlink_metadata(path.as_path()),
     }
 }
 

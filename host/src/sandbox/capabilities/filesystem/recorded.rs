@@ -8,7 +8,7 @@ use cap_std::fs::Metadata;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{StreamError, StreamResult};
 
-use super::operations::{self, Failure, Opened};
+use super::operations::{self, Failure, OpenRequest, Opened};
 use super::path::GuestPath;
 use super::{Descriptor, FileError, FileHandle, FileResult, FileStream, FolderHandle, HeldFile, Mount};
 use crate::audit::event::{Decision, HostCallOutcome};
@@ -35,6 +35,57 @@ impl Target {
             Err(_) => format!("{} {path:?}", descriptor.path()),
         };
         Self { subject: Arc::from(subject), mount: Arc::clone(descriptor.mount()) }
+    }
+}
+
+/// What an effect is about, as far as a look can tell that the grant forbids it.
+pub(super) trait Look: Send + 'static {
+    /// Whether there is anything to look at: a handle was judged when it was opened.
+    const HAS_PATHS: bool = true;
+
+    /// # Errors
+    /// [`Failure::Outside`] and [`Failure::NotRegular`] refuse the effect; others don't.
+    fn look(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl Look for FileHandle {
+    const HAS_PATHS: bool = false;
+}
+
+impl Look for Descriptor {
+    const HAS_PATHS: bool = false;
+}
+
+impl Look for (FolderHandle, GuestPath) {
+    fn look(&self) -> Result<(), Failure> {
+        operations::look(&self.0, &self.1)
+    }
+}
+
+impl Look for (FolderHandle, GuestPath, FolderHandle, GuestPath) {
+    fn look(&self) -> Result<(), Failure> {
+        operations::look(&self.0, &self.1)?;
+        operations::look(&self.2, &self.3)
+    }
+}
+
+/// A file or folder whose times are to be set, and whether a symlink in its place is followed.
+pub(super) struct Timed(pub(super) FolderHandle, pub(super) GuestPath, pub(super) bool);
+
+impl Look for Timed {
+    fn look(&self) -> Result<(), Failure> {
+        operations::look_for_regular(&self.0, &self.1, self.2).map(drop)
+    }
+}
+
+/// A path that is to be made or emptied by opening it.
+pub(super) struct Opening(pub(super) FolderHandle, pub(super) GuestPath, pub(super) OpenRequest);
+
+impl Look for Opening {
+    fn look(&self) -> Result<(), Failure> {
+        operations::look_for_regular(&self.0, &self.1, self.2.follow).map(drop)
     }
 }
 
@@ -131,8 +182,9 @@ impl CallState {
     }
 
     /// A function that changes the disk: refused without a writable grant, else recorded, performed
-    /// and recorded again. `check` may still refuse it before anything is recorded as an attempt.
-    pub(super) async fn effect<T: Send + 'static, Checked: Send + 'static>(
+    /// and recorded again. `check`, and a look at the disk, may still refuse it before anything is
+    /// recorded as an attempt.
+    pub(super) async fn effect<T: Send + 'static, Checked: Look>(
         &mut self,
         function: &'static HostFunction,
         target: Target,
@@ -148,6 +200,10 @@ impl CallState {
         if target.mount.access == Access::Read {
             return Err(self.record_failure(entered, Failure::ReadOnly, &target.mount));
         }
+        let checked = match self.look(checked).await.map_err(FileError::trap)? {
+            Ok(checked) => checked,
+            Err(failure) => return Err(self.record_failure(entered, failure, &target.mount)),
+        };
         let attempted =
             self.gate.attempt(entered, target.mount.rule(), bytes_out).await.map_err(FileError::trap)?;
         match self.on_disk(move || work(checked)).await {
@@ -164,6 +220,19 @@ impl CallState {
                 Err(FileError::trap(error))
             }
         }
+    }
+
+    /// Looks at what an effect is about. Only what the grant forbids is refused here: any other error is
+    /// the effect's own, and who swaps a path after this look meets the same rule in the effect.
+    async fn look<Checked: Look>(&mut self, checked: Checked) -> wasmtime::Result<Result<Checked, Failure>> {
+        if !Checked::HAS_PATHS {
+            return Ok(Ok(checked));
+        }
+        let work = move || match checked.look() {
+            Err(failure @ (Failure::Outside | Failure::NotRegular)) => Err(failure),
+            Ok(()) | Err(_) => Ok(checked),
+        };
+        self.on_disk(work).await
     }
 
     /// A function that only looks at the handle.
