@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis::audit::event::{CallOutcome, Event};
 use portcullis::gateway::CallError;
-use portcullis::limits::{Limit, LimitReached};
+use portcullis::limits::{Limit, LimitReached, Usage};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -65,7 +65,52 @@ async fn a_dropped_call_ends_and_is_recorded_as_cancelled() {
     assert_eq!(world.value("polite", "answer", json!({})).await, 42);
 }
 
-/// The same for a task that is aborted.
+/// What a call used until it was cut off is in its last record: what it did to the host, and, to a step
+/// of a million, what it computed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cancelled_call_used_is_recorded() {
+    let world = world("fuel = 1_000_000_000_000, wall_time = \"10m\"").await;
+    for (package, tool, host_calls, fuel_min) in
+        [("clock", "sleep-for-ever", 2, 2), ("spin", "run", 0, 1_000_000), ("start", "run", 0, 1_000_000)]
+    {
+        let call = world.call(package, tool, json!({}));
+        timeout(Duration::from_millis(300), call).await.expect_err("it never ends by itself");
+        let usage = last_usage(&world, package).await;
+        assert_eq!(usage.host_calls, host_calls, "{package}: {usage:?}");
+        assert!(usage.fuel >= fuel_min, "{package}: {usage:?}");
+        assert!(usage.wall_time_us >= 100_000, "{package}: {usage:?}");
+    }
+}
+
+/// The same where the deadline cuts it off.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_late_call_computed_is_recorded() {
+    let world = world("fuel = 1_000_000_000_000, wall_time = \"300ms\"").await;
+    for package in ["spin", "start"] {
+        let error = world.call(package, "run", json!({})).await.expect_err("it never ends by itself");
+        let CallError::Failed { report, .. } = error else { panic!("{error:?}") };
+        assert!(report.usage.fuel >= 1_000_000, "{package}: {:?}", report.usage);
+    }
+}
+
+/// What the last call of a package used, once that is in the log.
+async fn last_usage(world: &World, package: &str) -> Usage {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let ended = world.all_records().into_iter().rev().find_map(|record| match record.event {
+            Event::CallFinished { context, end } if context.package.as_str() == package => Some(end),
+            _ => None,
+        });
+        if let Some(end) = ended {
+            assert_eq!(end.outcome, CallOutcome::Cancelled);
+            return end.usage;
+        }
+        assert!(Instant::now() < deadline, "the call of {package} has no end");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A task that is aborted ends its call too.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_aborted_task_ends_its_call() {
     let world = world("fuel = 1_000_000_000_000, wall_time = \"10m\"").await;

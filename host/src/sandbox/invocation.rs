@@ -149,6 +149,10 @@ pub(super) struct Resources<'a> {
     pub(super) disk_workers: &'a Arc<Semaphore>,
 }
 
+/// How much fuel is used between two counts of it. The guest's own count is in a register until it calls
+/// out, and is lost where the guest is cut off by its deadline or its caller.
+const FUEL_STEP: u64 = 1_000_000;
+
 /// Runs one authorized call to its end. Dropping the future ends it, and its record says cancelled.
 pub(super) async fn invoke(
     loaded: &Loaded,
@@ -208,31 +212,60 @@ async fn run(
         http: Http::default(),
         started,
     };
-    let mut store = match new_store(loaded, state, limits) {
-        Ok(store) => store,
+    let mut running = match new_store(loaded, state, limits) {
+        Ok(store) => Running { store: Some(store), started },
         Err((state, error)) => {
             return finish(*state, None, started, Err(InvokeError::Host(error.to_string())));
         }
     };
+    let store = running.store();
     let work = async {
-        let instance = match loaded.pre.instantiate_async(&mut store).await {
+        let instance = match loaded.pre.instantiate_async(&mut *store).await {
             Ok(instance) => instance,
-            Err(error) => return Err(instantiation_failure(&store, error)),
+            Err(error) => return Err(instantiation_failure(store, error)),
         };
-        body(&mut store, instance).await
+        body(store, instance).await
     };
     let result = match tokio::time::timeout(limits.wall_time, work).await {
         Ok(result) => result,
         Err(_) => {
-            let settled = store.data().filesystem.settled();
+            let settled = running.store().data().filesystem.settled();
             // What is under way on a disk can't be stopped; it is given a moment to end before the
             // call's last record says that it is over.
             let _ = tokio::time::timeout(SETTLE_TIME_MAX, settled.acquire()).await;
             Err(wall_time_reached(limits, started).into())
         }
     };
+    let store = running.take();
     let fuel_left = store.get_fuel().ok();
     finish(store.into_data(), fuel_left, started, result)
+}
+
+/// The store of a call that runs. Dropped with the call's future, it hands what was used to the gate,
+/// whose last record says that the call was cancelled.
+struct Running {
+    /// `None` once it was taken for the ordinary end.
+    store: Option<Store<CallState>>,
+    started: Instant,
+}
+
+impl Running {
+    fn store(&mut self) -> &mut Store<CallState> {
+        self.store.as_mut().expect("it is taken once, at the end")
+    }
+
+    fn take(mut self) -> Store<CallState> {
+        self.store.take().expect("it is taken once, at the end")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(store) = &mut self.store {
+            let fuel_left = store.get_fuel().ok();
+            measure(store.data_mut(), fuel_left, self.started);
+        }
+    }
 }
 
 impl Invoked {
@@ -269,7 +302,8 @@ fn new_store(
         // their turn, the timer of this call's deadline among them.
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     });
-    match store.set_fuel(limits.fuel) {
+    let fuelled = store.fuel_async_yield_interval(Some(FUEL_STEP)).and_then(|()| store.set_fuel(limits.fuel));
+    match fuelled {
         Ok(()) => Ok(store),
         Err(error) => Err((Box::new(store.into_data()), error)),
     }
@@ -301,14 +335,9 @@ fn finish(
     started: Instant,
     result: Result<ToolAnswer, InvokeError>,
 ) -> Invoked {
-    let fuel_max = state.gate.limits().fuel;
+    measure(&mut state, fuel_left, started);
     let captured = state.stdio.take();
     let usage = state.gate.usage();
-    usage.fuel = fuel_left.map_or(0, |left| fuel_max - left);
-    usage.wall_time_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    usage.memory_peak = state.memory.memory_peak();
-    usage.table_elements_peak = state.memory.table_elements_peak();
-    usage.stdio = captured.written;
     if let Ok(answer) = &result {
         usage.output = answer_bytes(answer);
     }
@@ -321,6 +350,18 @@ fn finish(
         text
     };
     Invoked { result, usage, stdout: text(&captured.stdout), stderr: text(&captured.stderr), recorder }
+}
+
+/// Tells the gate what the engine, the clock and the limiter counted.
+fn measure(state: &mut CallState, fuel_left: Option<u64>, started: Instant) {
+    let fuel_max = state.gate.limits().fuel;
+    let stdio = state.stdio.written();
+    let usage = state.gate.usage();
+    usage.fuel = fuel_left.map_or(0, |left| fuel_max.saturating_sub(left));
+    usage.wall_time_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    usage.memory_peak = state.memory.memory_peak();
+    usage.table_elements_peak = state.memory.table_elements_peak();
+    usage.stdio = stdio;
 }
 
 fn answer_bytes(answer: &ToolAnswer) -> u64 {

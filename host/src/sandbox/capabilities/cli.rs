@@ -72,6 +72,11 @@ impl Stdio {
         Self(Arc::new(Mutex::new(Captured { bytes_max, ..Captured::default() })))
     }
 
+    /// Bytes written so far, those beyond the bound included.
+    pub(crate) fn written(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).written
+    }
+
     /// Takes what was captured.
     pub(crate) fn take(&self) -> Captured {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
