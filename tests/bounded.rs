@@ -1,9 +1,12 @@
 //! Bounded: each limit has a name, a default and an effect, and no guest goes beyond.
 
 mod cancelled;
+mod deep;
 mod handles;
 mod hostile;
 mod memory;
+mod neighbours;
+mod text;
 
 use std::time::Duration;
 

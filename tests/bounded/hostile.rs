@@ -16,7 +16,10 @@ async fn broken_values_are_crashes_of_the_tool() {
         ("invalid-utf8", json!({}), "utf-8"),
         ("lone-surrogate", json!({}), "surrogate"),
         ("text-outside", json!({}), "out of bounds"),
+        ("text-past-the-end", json!({}), "out of bounds"),
+        ("too-many-numbers", json!({}), ""),
         ("area-outside", json!({}), "out of bounds"),
+        ("area-across-the-end", json!({}), "out of bounds"),
         ("area-misaligned", json!({}), "aligned"),
         ("wrong-char", json!({}), ""),
         ("wrong-case", json!({}), ""),
@@ -30,6 +33,9 @@ async fn broken_values_are_crashes_of_the_tool() {
         assert!(told.to_lowercase().contains(reason), "{tool}: {told}");
     }
     assert_eq!(world.value("abi", "texts", json!({"count": 1, "length": 1})).await, json!(["x"]));
+    // The last bytes there are, and a realloc that gives the same place twice: the guest harms itself only.
+    assert_eq!(world.value("abi", "area-at-the-end", json!({})).await, "");
+    assert_eq!(world.value("abi", "overlap", json!({"one": "some", "other": "text"})).await, true);
 }
 
 /// Case 7: loops where nobody looks are bounded as all else is.

@@ -169,3 +169,43 @@ async fn case_44_times_far_away_are_told_as_the_disk_keeps_them() {
         ran.answers[0]
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_44_odd_times_are_in_nobodys_way() {
+    use std::os::unix::fs::MetadataExt as _;
+    let files = Files::new(&[("papers", READ_WRITE)]).await;
+    for (name, seconds) in [
+        ("first", i64::MIN),
+        ("long-ago", -62_135_596_800),
+        ("before", -1),
+        ("after-2554", 18_446_744_074),
+        ("far", 253_402_300_800),
+        ("last", i64::MAX),
+    ] {
+        files.file(&format!("papers/{name}"), "x");
+        set_times(&files, &format!("papers/{name}"), seconds, 999_999_999);
+        let kept = files.path(&format!("papers/{name}")).metadata().expect("metadata");
+        let told = match kept.mtime() {
+            0.. => format!("modified={}.{:09}", kept.mtime(), kept.mtime_nsec()),
+            _ => "modified=-".to_owned(),
+        };
+        let opened = json!({"op": "open", "at": "/papers", "path": name, "as": "f"});
+        let ran = files
+            .run(json!([
+                at("stat-at", name),
+                opened,
+                {"op": "stat", "at": "f"},
+                {"op": "metadata-hash", "at": "f"},
+                at("metadata-hash-at", name),
+                {"op": "read", "at": "f", "length": 9},
+                {"op": "close", "at": "f"},
+            ]))
+            .await;
+        assert!(ran.answers.iter().all(|answer| answer.starts_with("ok")), "{name}: {:?}", ran.answers);
+        for stat in [&ran.answers[0], &ran.answers[2]] {
+            assert!(stat.ends_with(&told), "{name}: {stat}, kept as {told}");
+        }
+    }
+    let ran = files.run(json!([{"op": "read-directory", "at": "/papers"}])).await;
+    assert!(ran.answers[0].starts_with("ok: 6: "), "{:?}", ran.answers);
+}

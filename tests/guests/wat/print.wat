@@ -27,6 +27,14 @@
     (import "host" "stdout" (func $stdout (result i32)))
     (import "host" "write" (func $write (param i32 i32 i32 i32)))
     (func (export "write") (param i32) (call $write (call $stdout) (i32.const 64) (local.get 0) (i32.const 8)))
+    ;; Fifty thousand bytes at once, so many times: one line without end.
+    (func (export "flood") (param $times i32)
+      (local $out i32)
+      (local.set $out (call $stdout))
+      (loop $again
+        (call $write (local.get $out) (i32.const 64) (i32.const 50000) (i32.const 8))
+        (local.set $times (i32.sub (local.get $times) (i32.const 1)))
+        (br_if $again (i32.gt_s (local.get $times) (i32.const 0)))))
     (func (export "write-and-spin")
       (call $write (call $stdout) (i32.const 64) (i32.const 1) (i32.const 8))
       (loop $again (br $again))))
@@ -34,4 +42,5 @@
     (export "stdout" (func $stdout))
     (export "write" (func $write))))))
   (func (export "write") (param "bytes" u32) (canon lift (core func $i "write")))
+  (func (export "flood") (param "times" u32) (canon lift (core func $i "flood")))
   (func (export "write-and-spin") (canon lift (core func $i "write-and-spin"))))
