@@ -7,11 +7,17 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 
 use super::{Files, READ_WRITE, at, open_with, tree, two};
+use crate::harness::soak::Plan;
 
-/// Rounds until both ways have been seen; each tries all operations.
-const ROUNDS_MAX: usize = 40;
-/// Tries of a round.
-const TRIES: usize = 100;
+/// Steps of one call, so many times.
+const REPEATS: usize = 100;
+/// Steps that walk through the swapped folder, each time.
+const WALKS: u64 = 9;
+/// How often an ordinary run walks at most, and a soak.
+const SHARE: u64 = 36_000;
+const SOAK_MAX: u64 = 1_000_000;
+/// In an ordinary run, so many of both are enough.
+const ENOUGH: u64 = 500;
 
 /// Swaps two names until it is told to stop.
 struct Swapper {
@@ -45,7 +51,7 @@ impl Drop for Swapper {
 }
 
 fn steps() -> Vec<Value> {
-    (0..TRIES)
+    (0..REPEATS)
         .flat_map(|number| {
             [
                 json!({"op": "open", "at": "/papers", "path": "inner/file", "as": "f"}),
@@ -74,25 +80,32 @@ async fn case_38_a_swapped_folder_leads_nowhere() {
     }
     files.symlink("../outside", "papers/other");
     let before = tree(&files.path("outside"));
-    let (mut inside, mut refused) = (0, 0);
+    let (mut inside, mut refused, mut walked) = (0, 0, 0);
+    let mut plan = Plan::new(SHARE, SOAK_MAX);
     let swapper = Swapper::start(&files);
-    for _ in 0..ROUNDS_MAX {
-        let ran = files.run(steps().into()).await;
-        for answers in ran.answers.chunks(steps().len() / TRIES) {
+    let steps: Value = steps().into();
+    while plan.goes_on(walked) && (plan.is_long() || inside <= ENOUGH || refused <= ENOUGH) {
+        let answer = files.call(&steps).await.unwrap_or_else(|error| panic!("{error:?}"));
+        let answers = answer.answer.structured.expect("a list of answers");
+        let answers: Vec<String> = serde_json::from_value(answers).expect("a list of text");
+        for answers in answers.chunks(answers.len() / REPEATS) {
             match answers[1].as_str() {
                 "ok: 6 bytes: inside" => inside += 1,
                 // The open before it did not work.
                 "bad step: no handle \"f\"" => refused += 1,
                 other => panic!("{other}: {answers:?}"),
             }
+            walked += WALKS;
         }
-        if inside > 500 && refused > 500 {
-            break;
-        }
+        plan.progress(|| format!("{walked} walks, {inside} reads, {refused} refusals"));
     }
-    assert!(swapper.swaps.load(Ordering::Relaxed) > 100);
+    let swaps = swapper.swaps.load(Ordering::Relaxed);
+    assert!(swaps > 100);
     drop(swapper);
     assert_eq!(before, tree(&files.path("outside")), "after {inside} reads and {refused} refusals");
     assert!(inside > 0 && refused > 0, "{inside} reads, {refused} refusals: there was no race");
     assert!(!std::fs::read_to_string(files.path("papers/stolen")).is_ok_and(|text| text.contains("OUTSIDE")));
+    plan.report(&json!({
+        "walks": walked, "seconds": plan.elapsed().as_secs(), "swaps": swaps, "reads": inside, "refusals": refused,
+    }));
 }

@@ -1,10 +1,17 @@
 //! A host in a temporary folder, with guests and grants: what every test starts from.
 
+pub(crate) mod arguments;
+pub(crate) mod generator;
+pub(crate) mod log;
 pub(crate) mod process;
+pub(crate) mod random;
+pub(crate) mod soak;
+pub(crate) mod worker;
 
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use portcullis::audit::Durability;
 use portcullis::audit::event::{Event, Record};
 use portcullis::audit::query::{self, Filter};
 use portcullis::authn::local_admin;
@@ -34,6 +41,15 @@ impl World {
     pub(crate) async fn new() -> Self {
         let temporary = tempfile::tempdir().expect("a temporary folder");
         let host = open(&temporary.path().join("data")).await.expect("a fresh folder opens");
+        Self { host, temporary }
+    }
+
+    /// The same, whose answers do not wait for the disk: for those who make very many.
+    pub(crate) async fn relaxed() -> Self {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let options = HostOptions { durability: Durability::Relaxed };
+        let data = temporary.path().join("data");
+        let host = open_with(&data, options).await.expect("a fresh folder opens");
         Self { host, temporary }
     }
 
@@ -141,8 +157,12 @@ pub(crate) fn read_log(folder: &Path) -> Vec<Record> {
 
 /// Opens a host over a data folder that nobody owns.
 pub(crate) async fn open(data: &Path) -> Result<Host, HostError> {
+    open_with(data, HostOptions::default()).await
+}
+
+async fn open_with(data: &Path, options: HostOptions) -> Result<Host, HostError> {
     match DataFolder::take(data)? {
-        Ownership::Ours(folder) => Host::open(folder, HostOptions::default()).await,
+        Ownership::Ours(folder) => Host::open(folder, options).await,
         Ownership::Others { pid, .. } => panic!("owned by {pid:?}"),
     }
 }
@@ -197,6 +217,28 @@ pub(crate) fn end(records: &[Record]) -> &portcullis::audit::event::CallEnd {
 pub(crate) fn wat(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/wat").join(name).with_extension("wat");
     wat::parse_file(&path).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The names of all hostile guests written by hand.
+pub(crate) fn wat_guests() -> Vec<String> {
+    names(&Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/wat"), "wat")
+}
+
+/// The names of all guests that `cargo xtask guests` built.
+pub(crate) fn built_guests() -> Vec<String> {
+    names(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guests"), "wasm")
+}
+
+/// The files of a folder with an extension, without it, in order.
+fn names(folder: &Path, extension: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let named = paths.filter(|path| path.extension().is_some_and(|found| found == extension));
+    let mut names: Vec<String> = named
+        .map(|path| path.file_stem().and_then(|stem| stem.to_str()).expect("a name of ours").to_owned())
+        .collect();
+    names.sort();
+    names
 }
 
 /// A guest that `cargo xtask guests` built.

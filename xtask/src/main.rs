@@ -14,6 +14,7 @@ mod demo;
 mod folders;
 mod guests;
 mod process;
+mod soak;
 mod test;
 mod tidy;
 
@@ -24,11 +25,16 @@ use anyhow::{Result, bail};
 use folders::Folders;
 
 /// Each chore with its options and what it does. `tidy` holds the documentation to this list.
-const CHORES: [(&str, &str, &str); 5] = [
+const CHORES: [(&str, &str, &str); 6] = [
     ("demo", "", "build everything, and walk through the whole path with real files in target/demo"),
     ("test", "", "build the guests, then run all tests; the last line is the test runner's own"),
     ("guests", "", "build the example tools and the tests' guests into target/guests"),
     ("bench", "[NAME] [--json]", "run the benchmarks, or those whose name contains NAME"),
+    (
+        "soak",
+        "[NAME] [--minutes N] [--seed S] [--json]",
+        "run what can go on for hours: components, calls, kills, race; 10 minutes each unless said",
+    ),
     ("tidy", "[--update-wit|--update-api]", "check the rules of the repository that no compiler checks"),
 ];
 
@@ -54,6 +60,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["test"] => test::test(&Folders::find()?),
         ["guests"] => guests::guests(&Folders::find()?),
         ["bench", options @ ..] => bench::bench(&Folders::find()?, &bench::Options::parse(options)?),
+        ["soak", options @ ..] => soak::soak(&Folders::find()?, &soak::Options::parse(options)?),
         ["tidy"] => tidy::tidy(&Folders::find()?),
         ["tidy", "--update-wit"] => tidy::update_wit(&Folders::find()?),
         ["tidy", "--update-api"] => tidy::update_api(&Folders::find()?),

@@ -14,12 +14,12 @@ use crate::guests::guests;
 use crate::process::{self, BUILD_TIME_MAX, timed};
 
 /// The package whose tests run last, so that the last line of all output is its summary.
-const LAST: &str = "portcullis-tests";
+pub(crate) const LAST: &str = "portcullis-tests";
 
 /// A built test program.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct TestProgram {
-    package: String,
+pub(crate) struct TestProgram {
+    pub(crate) package: String,
     /// Of a library's or program's own tests this is false, so that they come before the others.
     test_target: bool,
     target: String,
@@ -60,7 +60,7 @@ pub(crate) fn test(folders: &Folders) -> Result<()> {
 }
 
 fn test_guests(folders: &Folders) -> Result<()> {
-    for workspace in ["example-tools", "tests/guests"] {
+    for workspace in ["example-tools", "tests/guests", "tests/generator"] {
         let mut command = process::clean("cargo");
         command
             .args(["test", "--workspace", "--locked", "--quiet"])
@@ -72,7 +72,7 @@ fn test_guests(folders: &Folders) -> Result<()> {
 }
 
 /// Builds all tests and says where they are.
-fn build(folders: &Folders) -> Result<Vec<TestProgram>> {
+pub(crate) fn build(folders: &Folders) -> Result<Vec<TestProgram>> {
     let mut command = process::cargo();
     command
         .args(["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"])
@@ -114,10 +114,17 @@ fn test_program(line: &str) -> Result<Option<TestProgram>> {
     }))
 }
 
+impl TestProgram {
+    /// Runs it as cargo would.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env("CARGO_MANIFEST_DIR", &self.folder).current_dir(&self.folder);
+        command
+    }
+}
+
 fn run(program: &TestProgram) -> Result<()> {
-    let mut command = Command::new(&program.program);
-    command.env("CARGO_MANIFEST_DIR", &program.folder).current_dir(&program.folder);
-    process::run(&mut command, BUILD_TIME_MAX)
+    process::run(&mut program.command(), BUILD_TIME_MAX)
 }
 
 #[cfg(test)]

@@ -26,13 +26,27 @@ const WORKSPACES: [&str; 2] = ["example-tools", "tests/guests"];
 /// The Python guest.
 const PYTHON: &str = "tests/guests/python";
 
+/// The program that makes guests at random: it runs on this machine.
+const GENERATOR: &str = "tests/generator";
+
 /// Builds what is not built, into `target/guests/NAME.wasm`.
 pub(crate) fn guests(folders: &Folders) -> Result<()> {
     let mut way = toolchain::detect();
     for workspace in WORKSPACES {
         build_workspace(folders, workspace, &mut way)?;
     }
-    build_python(folders)
+    build_python(folders)?;
+    build_generator(folders)
+}
+
+/// Into `target/guests/host`, where guests' own logic is tested as well.
+fn build_generator(folders: &Folders) -> Result<()> {
+    let mut command = process::clean("cargo");
+    command
+        .args(["build", "--locked", "--quiet"])
+        .env("CARGO_TARGET_DIR", folders.guests().join("host"))
+        .current_dir(folders.root.join(GENERATOR));
+    process::run(&mut command, process::BUILD_TIME_MAX)
 }
 
 /// The names of all guests, by the folder that holds their sources.
