@@ -9,9 +9,11 @@
 mod bad_input;
 mod bounded;
 mod command_line;
+mod completeness;
 mod evidence;
 mod files;
 mod harness;
+mod languages;
 mod mutated;
 mod one_door;
 mod ready;

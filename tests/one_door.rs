@@ -1,93 +1,25 @@
 //! One door: each host call that wasmtime sees has exactly one record, in the same order.
 //!
-//! The bindings that wasmtime generates open a tracing span for each call of an import: a count that
-//! does not come from the gate. Drops of handles have neither span nor record.
+//! Two counts that do not come from the gate: the tracing spans of wasmtime's bindings, one a call of an
+//! import ([`spans`]), which must fit the records exactly; and the hook of the engine itself, which sees
+//! drops of handles and some work of its libraries too, so that no call may have more records than it
+//! counted. Drops have neither span nor record.
 
-use std::cell::RefCell;
-use std::fmt::Debug;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
-use portcullis::audit::event::{Event, Record};
+use portcullis::gateway::CallError;
 use serde_json::json;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
-use crate::harness::{AGENT, World, guest};
-
-/// The name of the spans that wasmtime's bindings open.
-const SPAN: &str = "wit-bindgen import";
-
-thread_local! {
-    /// Interface and function of each host call that this thread made, in order, once it collects them.
-    static SPANS: RefCell<Option<Vec<(String, String)>>> = const { RefCell::new(None) };
-}
-
-/// Collects them. It is the subscriber of the whole process: one that is set for a thread races with
-/// other threads' first use of the same spans.
-struct Spans;
-
-#[derive(Default)]
-struct Names {
-    module: String,
-    function: String,
-}
-
-impl Visit for Names {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "module" => self.module = value.into(),
-            "function" => self.function = value.into(),
-            _ => {}
-        }
-    }
-
-    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
-}
-
-impl<S: tracing::Subscriber> Layer<S> for Spans {
-    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
-        if attributes.metadata().name() != SPAN {
-            return;
-        }
-        let mut names = Names::default();
-        attributes.record(&mut names);
-        SPANS.with_borrow_mut(|spans| {
-            if let Some(spans) = spans {
-                spans.push((names.module, names.function));
-            }
-        });
-    }
-}
-
-/// An interface as spans name it: without its package.
-fn short(interface: &str) -> String {
-    interface.rsplit('/').next().unwrap_or(interface).to_owned()
-}
-
-/// Interface and function of each record of a host call, in order.
-fn recorded(records: &[Record]) -> Vec<(String, String)> {
-    let named = |record: &Record| match &record.event {
-        Event::HostCall { host_call, .. } => {
-            Some((short(&host_call.interface), host_call.function.to_string()))
-        }
-        Event::EffectAttempted { attempt, .. } => {
-            Some((short(&attempt.interface), attempt.function.to_string()))
-        }
-        _ => None,
-    };
-    records.iter().filter_map(named).collect()
-}
+use crate::harness::{AGENT, World, guest, spans};
 
 /// All is done on one thread, so that the spans of other tests are not counted.
 #[tokio::test(flavor = "current_thread")]
 async fn each_host_call_has_one_record() {
-    let subscriber = tracing_subscriber::registry().with(Spans);
-    tracing::subscriber::set_global_default(subscriber).expect("this test alone sets it");
-    SPANS.set(Some(Vec::new()));
-
+    spans::collect();
     let world = World::new().await;
     std::fs::write(world.folder("papers").join("a.txt"), "hello world").expect("a file");
-    for package in ["files", "std-probe", "markdown", "python"] {
+    for package in ["files", "std-probe", "markdown", "python", "javascript", "c"] {
         world.add(package, guest(package)).await;
         world
             .grant(&format!(
@@ -138,13 +70,37 @@ async fn each_host_call_has_one_record() {
         ("python", "read-file", json!({"path": "/papers/a.txt"})),
         ("python", "list-folder", json!({"path": "/papers"})),
         ("python", "say", json!({"text": "hello"})),
+        ("javascript", "now", json!({})),
+        ("javascript", "random", json!({"count": 8})),
+        ("javascript", "say", json!({"out": "to stdout", "err": "to stderr"})),
+        ("javascript", "fetch", json!({"url": "https://example.test/a?b"})),
+        ("javascript", "read-file", json!({"path": "/papers/a.txt"})),
+        ("javascript", "read-file", json!({"path": "/etc/passwd"})),
+        ("javascript", "sleep", json!({"milliseconds": 5})),
+        ("javascript", "throw", json!({"message": "on purpose"})),
+        ("c", "count-file", json!({"path": "/papers/a.txt"})),
+        ("c", "count-file", json!({"path": "/etc/passwd"})),
+        ("c", "write-file", json!({"path": "/papers/c.txt", "text": "from C"})),
+        ("c", "now", json!({})),
+        ("c", "random", json!({})),
+        ("c", "say", json!({"out": "to stdout", "err": "to stderr"})),
+        ("c", "sleep", json!({"milliseconds": 5})),
+        ("c", "wild-read", json!({})),
     ];
+    let seen = world.host.count_host_calls();
     for (package, tool, arguments) in calls {
+        let before = seen.load(Ordering::Relaxed);
         // Some end with an error, on purpose. None may be refused before it ran.
-        match world.call(package, tool, arguments).await {
-            Ok(_) | Err(portcullis::gateway::CallError::Failed { .. }) => {}
+        let report = match world.call(package, tool, arguments).await {
+            Ok(answer) => answer.report,
+            Err(CallError::Failed { report, .. }) => *report,
             Err(error) => panic!("{package} {tool}: {error}"),
-        }
+        };
+        let by_the_engine = seen.load(Ordering::Relaxed) - before;
+        let by_the_gate = report.usage.host_calls;
+        assert!(by_the_engine >= by_the_gate, "{package} {tool}: {by_the_engine} seen, {by_the_gate} let in");
+        let records = spans::recorded(&world.records(report.call)).len() as u64;
+        assert_eq!(by_the_gate, records, "{package} {tool}");
     }
     // A call that its host-call budget ends has a record of the one that was too many.
     let few = format!(
@@ -154,8 +110,8 @@ async fn each_host_call_has_one_record() {
     let ended = world.call("std-probe", "read-clock", json!({"times": 100})).await;
     assert!(ended.is_err(), "{ended:?}");
 
-    let records = recorded(&world.all_records());
-    let traced = SPANS.take().expect("it was set above");
+    let records = spans::recorded(&world.all_records());
+    let traced = spans::take();
     let first = traced.iter().zip(&records).position(|(traced, recorded)| traced != recorded);
     let around = |list: &[(String, String)]| {
         let at = first.unwrap_or(list.len().min(records.len()));
@@ -169,6 +125,6 @@ async fn each_host_call_has_one_record() {
         around(&traced),
         around(&records)
     );
-    let kinds: std::collections::BTreeSet<_> = records.iter().collect();
+    let kinds: BTreeSet<_> = records.iter().collect();
     assert!(kinds.len() >= 45, "many functions were called: {kinds:#?}");
 }

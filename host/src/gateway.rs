@@ -204,6 +204,12 @@ impl Host {
         self.sandbox.epoch_ticks()
     }
 
+    /// Has the engine itself count host calls from now on. For tests.
+    #[doc(hidden)]
+    pub fn count_host_calls(&self) -> Arc<std::sync::atomic::AtomicU64> {
+        self.sandbox.count_host_calls()
+    }
+
     /// The package's approved bytes; `None` if it is known and not approved.
     async fn resolve(
         &self,

@@ -6,6 +6,7 @@ pub(crate) mod log;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod soak;
+pub(crate) mod spans;
 pub(crate) mod worker;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! One call in a fresh sandbox: make the store, instantiate, call, turn what came of it into an outcome.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -147,6 +148,8 @@ pub(crate) enum Entry {
 pub(super) struct Resources<'a> {
     pub(super) quotas: &'a Quotas,
     pub(super) disk_workers: &'a Arc<Semaphore>,
+    /// Counts the host calls that the engine sees, if a test asked for that.
+    pub(super) host_calls_seen: Option<&'a Arc<AtomicU64>>,
 }
 
 /// How much fuel is used between two counts of it. The guest's own count is in a register until it calls
@@ -212,7 +215,7 @@ async fn run(
         http: Http::default(),
         started,
     };
-    let mut running = match new_store(loaded, state, limits) {
+    let mut running = match new_store(loaded, state, limits, resources.host_calls_seen) {
         Ok(store) => Running { store: Some(store), started },
         Err((state, error)) => {
             return finish(*state, None, started, Err(InvokeError::Host(error.to_string())));
@@ -287,10 +290,11 @@ fn new_store(
     loaded: &Loaded,
     state: CallState,
     limits: &CallLimits,
+    seen: Option<&Arc<AtomicU64>>,
 ) -> Result<Store<CallState>, (Box<CallState>, wasmtime::Error)> {
     let mut store = Store::new(loaded.pre.engine(), state);
     store.limiter(|state| &mut state.memory);
-    bound_copies(&mut store, limits);
+    bound_copies(&mut store, limits, seen);
     // The gate counts what the guest is given. Some of it is two entries in the table, a lent handle
     // counts twice for the engine, and handles of the guest's own resources are the engine's alone.
     let handles_max = usize::try_from(limits.resources.saturating_mul(2)).unwrap_or(usize::MAX);
@@ -310,18 +314,25 @@ fn new_store(
 }
 
 /// Bounds what is copied out of the guest: by [`Limit::CopiedBytes`] in host calls, where a byte costs
-/// one unit, and by what the output may cost where a result is converted dynamically.
-fn bound_copies(store: &mut Store<CallState>, limits: &CallLimits) {
+/// one unit, and by what the output may cost where a result is converted dynamically. A store has one
+/// hook, so a test's count of the host calls that the engine sees is made here as well.
+fn bound_copies(store: &mut Store<CallState>, limits: &CallLimits, seen: Option<&Arc<AtomicU64>>) {
     let units = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let in_host_calls = units(limits.copied_bytes);
     let in_result = in_host_calls.max(units(limits.output.saturating_mul(DYNAMIC_COST_OF_A_BYTE)));
     store.set_hostcall_fuel(in_result);
-    if in_result == in_host_calls {
+    if in_result == in_host_calls && seen.is_none() {
         return;
     }
+    let seen = seen.cloned();
     store.call_hook(move |mut store, hook| {
         store.set_hostcall_fuel(match hook {
-            CallHook::CallingHost => in_host_calls,
+            CallHook::CallingHost => {
+                if let Some(seen) = &seen {
+                    seen.fetch_add(1, Ordering::Relaxed);
+                }
+                in_host_calls
+            }
             CallHook::CallingWasm | CallHook::ReturningFromWasm | CallHook::ReturningFromHost => in_result,
         });
         Ok(())

@@ -17,7 +17,8 @@ mod listed;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore};
@@ -73,6 +74,8 @@ pub struct Sandbox {
     running: Arc<Semaphore>,
     quotas: Quotas,
     disk_workers: Arc<Semaphore>,
+    /// Set by a test that compares the engine's count of host calls with the log.
+    host_calls_seen: OnceLock<Arc<AtomicU64>>,
 }
 
 impl std::fmt::Debug for Sandbox {
@@ -145,6 +148,7 @@ impl Sandbox {
             running: Arc::new(Semaphore::new(calls)),
             quotas: Quotas::default(),
             disk_workers: Arc::new(Semaphore::new(DISK_WORKERS_MAX)),
+            host_calls_seen: OnceLock::new(),
         })
     }
 
@@ -326,8 +330,19 @@ impl Sandbox {
         self.ticker.ticks()
     }
 
+    /// Has the engine count the host calls of all calls that begin from now on, by a hook that is not
+    /// there otherwise. For tests: it sees each way out of a guest, the gate's and any other.
+    #[doc(hidden)]
+    pub fn count_host_calls(&self) -> Arc<AtomicU64> {
+        Arc::clone(self.host_calls_seen.get_or_init(Arc::default))
+    }
+
     fn resources(&self) -> Resources<'_> {
-        Resources { quotas: &self.quotas, disk_workers: &self.disk_workers }
+        Resources {
+            quotas: &self.quotas,
+            disk_workers: &self.disk_workers,
+            host_calls_seen: self.host_calls_seen.get(),
+        }
     }
 
     fn ready(&self) -> std::sync::MutexGuard<'_, HashMap<PackageDigest, ReadyCell>> {

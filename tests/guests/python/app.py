@@ -55,10 +55,26 @@ def say(text):
     return [Content_Text(text)]
 
 
+def spin():
+    """Computes for ever."""
+    while True:
+        pass
+
+
+def allocate(megabytes):
+    """Takes so many megabytes of memory, and says how many bytes that were."""
+    try:
+        return [Content_Text(str(len(bytearray(int(megabytes) << 20))))]
+    except MemoryError as error:
+        raise ValueError("no memory") from error
+
+
 TOOLS = {
     "read-file": (read_file, schema(path="The file, such as /data/a.txt.")),
     "list-folder": (list_folder, schema(path="The folder, such as /data.")),
     "say": (say, schema(text="The text.")),
+    "spin": (spin, schema()),
+    "allocate": (allocate, schema(megabytes="How many, in decimal digits.")),
 }
 
 

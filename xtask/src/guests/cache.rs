@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-/// Folders that hold what a build made, not what it is made from.
-const NOT_SOURCES: [&str; 3] = ["target", "__pycache__", "python"];
+/// Folders that hold what a build made, or a guest that is a set of its own.
+const NOT_SOURCES: [&str; 5] = ["target", "__pycache__", "python", "javascript", "c"];
 
 /// The hash of some sources.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,8 +3,10 @@
 //! A guest is built once: a hash of its sources, kept beside it, says whether it still fits. Never
 //! part of a cargo build, because it needs a toolchain that a user of the host does not.
 
+mod c;
 mod cache;
 mod docs;
+mod javascript;
 mod python;
 mod toolchain;
 
@@ -23,8 +25,10 @@ use toolchain::Way;
 
 /// The workspaces of Rust guests.
 const WORKSPACES: [&str; 2] = ["example-tools", "tests/guests"];
-/// The Python guest.
+/// The guests in other languages: each is a folder, and a set of its own.
 const PYTHON: &str = "tests/guests/python";
+const JAVASCRIPT: &str = "tests/guests/javascript";
+const C: &str = "tests/guests/c";
 
 /// The program that makes guests at random: it runs on this machine.
 const GENERATOR: &str = "tests/generator";
@@ -35,7 +39,9 @@ pub(crate) fn guests(folders: &Folders) -> Result<()> {
     for workspace in WORKSPACES {
         build_workspace(folders, workspace, &mut way)?;
     }
-    build_python(folders)?;
+    build_set(folders, PYTHON, build_python)?;
+    build_set(folders, JAVASCRIPT, build_javascript)?;
+    build_set(folders, C, build_c)?;
     build_generator(folders)
 }
 
@@ -51,7 +57,7 @@ fn build_generator(folders: &Folders) -> Result<()> {
 
 /// The names of all guests, by the folder that holds their sources.
 pub(crate) fn names(folders: &Folders) -> Result<Vec<String>> {
-    let mut names = vec![name_of(PYTHON)];
+    let mut names = vec![name_of(PYTHON), name_of(JAVASCRIPT), name_of(C)];
     for workspace in WORKSPACES {
         names.extend(crates(&folders.root.join(workspace))?);
     }
@@ -114,23 +120,51 @@ fn build_workspace(folders: &Folders, workspace: &str, way: &mut Option<Way>) ->
     Ok(())
 }
 
-fn build_python(folders: &Folders) -> Result<()> {
-    let source = folders.root.join(PYTHON);
-    let names = [name_of(PYTHON)];
+/// Builds the guest of one folder into the file that it is given, unless it still fits. `build` says
+/// what it was built with.
+fn build_set(
+    folders: &Folders,
+    set: &str,
+    build: fn(&Folders, &Path, &Path) -> Result<String>,
+) -> Result<()> {
+    let source = folders.root.join(set);
+    let names = [name_of(set)];
     let sources = read_sources(folders, &source)?;
-    if let Some(stamp) = cache::fitting(&folders.guests(), PYTHON, &sources, &names) {
-        println!("{PYTHON}: as it was built before ({stamp})");
+    if let Some(stamp) = cache::fitting(&folders.guests(), set, &sources, &names) {
+        println!("{set}: as it was built before ({stamp})");
         return Ok(());
     }
+    println!("{set}: building");
     let start = Instant::now();
-    let componentize = python::componentize(&folders.target.join("python"), &source)?;
-    println!("{PYTHON}: building with {}", componentize.describe());
     let wanted = folders.guests().join(format!("{}.wasm", names[0]));
-    process::run(
-        &mut componentize.build(&folders.root.join("wit"), &source, &wanted),
-        process::INSTALL_TIME_MAX,
-    )?;
-    cache::stamp(&folders.guests(), PYTHON, &sources, componentize.describe())?;
-    println!("{PYTHON}: built in {:.1} s", start.elapsed().as_secs_f64());
+    let built_with = build(folders, &source, &wanted)?;
+    if let Ok(wit) = fs::read_to_string(source.join("wit/world.wit")) {
+        let component = fs::read(&wanted).with_context(|| format!("reading {}", wanted.display()))?;
+        fs::write(&wanted, docs::append(component, &docs::read(&wit)))?;
+    }
+    cache::stamp(&folders.guests(), set, &sources, &built_with)?;
+    println!("{set}: built with {built_with} in {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+fn build_python(folders: &Folders, source: &Path, wanted: &Path) -> Result<String> {
+    let componentize = python::componentize(&folders.target.join("python"), source)?;
+    let mut command = componentize.build(&folders.root.join("wit"), source, wanted);
+    process::run(&mut command, process::INSTALL_TIME_MAX)?;
+    Ok(componentize.describe())
+}
+
+fn build_javascript(folders: &Folders, source: &Path, wanted: &Path) -> Result<String> {
+    let componentize = javascript::componentize(&folders.target.join("javascript"), source)?;
+    let mut command = componentize.build(&folders.root.join("wit"), source, wanted)?;
+    process::run(&mut command, process::INSTALL_TIME_MAX)?;
+    Ok(componentize.describe())
+}
+
+fn build_c(folders: &Folders, source: &Path, wanted: &Path) -> Result<String> {
+    let compiler = c::compiler()?;
+    for mut command in compiler.build(source, &folders.guests().join("build"), wanted)? {
+        process::run(&mut command, process::INSTALL_TIME_MAX)?;
+    }
+    Ok(compiler.describe())
 }

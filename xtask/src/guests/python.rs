@@ -63,8 +63,8 @@ fn install(environment: &Path, requirements: &Path) -> Result<()> {
 
 impl Componentize {
     /// One line for people.
-    pub(crate) fn describe(&self) -> &str {
-        &self.version
+    pub(crate) fn describe(&self) -> String {
+        self.version.clone()
     }
 
     /// The command that builds the guest.

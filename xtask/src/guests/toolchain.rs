@@ -18,7 +18,7 @@ const TARGET: &str = "wasm32-wasip2";
 const DEBIAN_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "wasi-libc"];
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
-const DEBIAN_WASI_LIBC: &str = "/usr/lib/wasm32-wasi";
+pub(super) const DEBIAN_WASI_LIBC: &str = "/usr/lib/wasm32-wasi";
 /// What links: both come with every rustup toolchain, for its own host.
 const LINKERS: [&str; 2] = ["rust-lld", "wasm-component-ld"];
 
@@ -52,22 +52,30 @@ pub(crate) fn install() -> Result<Way> {
          2. on Debian 12: apt-get install -y --no-install-recommends {}",
         DEBIAN_PACKAGES.join(" ")
     );
-    let root = process::ask(Command::new("id").arg("-u")).is_some_and(|id| id == "0");
-    if !root || process::ask(Command::new("apt-get").arg("--version")).is_none() {
+    if !apt_works() {
         bail!("{ways}");
     }
-    println!("{TARGET} is not installed: installing Debian's {}", DEBIAN_PACKAGES.join(", "));
-    apt_get(&["update", "-qq"]).context(ways.clone())?;
-    let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
-    install.extend(DEBIAN_PACKAGES);
-    apt_get(&install).context(ways.clone())?;
+    println!("{TARGET} is not installed");
+    apt_install(&DEBIAN_PACKAGES).context(ways.clone())?;
     debian().context(format!("the packages are installed, but of no use.\n{ways}"))
 }
 
-fn apt_get(arguments: &[&str]) -> Result<()> {
-    let mut command = Command::new("apt-get");
-    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-    process::run(&mut command, process::INSTALL_TIME_MAX)
+/// Whether packages can be installed: this is a Debian, and we may.
+pub(super) fn apt_works() -> bool {
+    let root = process::ask(Command::new("id").arg("-u")).is_some_and(|id| id == "0");
+    root && process::ask(Command::new("apt-get").arg("--version")).is_some()
+}
+
+/// Installs Debian's packages, and names them first.
+pub(super) fn apt_install(packages: &[&str]) -> Result<()> {
+    println!("installing Debian's {}", packages.join(", "));
+    let apt_get = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        process::run(&mut command, process::INSTALL_TIME_MAX)
+    };
+    apt_get(&["update", "-qq"])?;
+    apt_get(&[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat())
 }
 
 fn installed() -> Option<Way> {
@@ -89,7 +97,7 @@ fn debian() -> Option<Way> {
 }
 
 /// The folder of linkers of the toolchain in the path.
-fn linkers() -> Option<PathBuf> {
+pub(super) fn linkers() -> Option<PathBuf> {
     let sysroot = process::ask(process::clean("rustc").args(["--print", "sysroot"]))?;
     let version = process::ask(process::clean("rustc").args(["--version", "--verbose"]))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "))?;
@@ -138,7 +146,7 @@ impl Way {
 }
 
 /// A folder with the linkers under each name that they are called by.
-fn link_names(linkers: &Path, build: &Path) -> Result<PathBuf> {
+pub(super) fn link_names(linkers: &Path, build: &Path) -> Result<PathBuf> {
     let folder = build.join("bin");
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     for (name, linker) in [("rust-lld", LINKERS[0]), ("wasm-ld", LINKERS[0]), (LINKERS[1], LINKERS[1])] {

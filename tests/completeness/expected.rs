@@ -1,0 +1,131 @@
+//! What is to come of each function, by what was granted. Only what is special is listed: any other
+//! function is allowed, leaves one record and answers.
+
+use super::served::Signature;
+
+/// What the agent was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Granted {
+    /// A folder, to read and write.
+    ReadWrite,
+    /// A folder, to read.
+    Read,
+    /// No folder.
+    Nothing,
+}
+
+/// What is to come of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// One record: allowed. The guest gets a value.
+    Allowed,
+    /// An attempt before it and an outcome after it: allowed. The guest gets a value.
+    Effect,
+    /// One record: allowed. The guest gets this error, which has nothing to do with what is granted.
+    Answers(&'static str),
+    /// One record: denied. The guest gets this error of the interface.
+    Denied(&'static str),
+    /// One record: denied. The function has no way to say so.
+    DeniedSilently,
+    /// No record: what gives the handle was refused, or had none.
+    NoHandle,
+    /// One record, and the guest ends.
+    Ends,
+}
+
+/// Functions that change what lies in a granted folder.
+const EFFECTS: &[&str] = &[
+    "wasi:filesystem/types#[method]descriptor.create-directory-at",
+    "wasi:filesystem/types#[method]descriptor.link-at",
+    "wasi:filesystem/types#[method]descriptor.open-at create",
+    "wasi:filesystem/types#[method]descriptor.remove-directory-at",
+    "wasi:filesystem/types#[method]descriptor.rename-at",
+    "wasi:filesystem/types#[method]descriptor.set-size",
+    "wasi:filesystem/types#[method]descriptor.set-times",
+    "wasi:filesystem/types#[method]descriptor.set-times-at",
+    "wasi:filesystem/types#[method]descriptor.unlink-file-at",
+    "wasi:filesystem/types#[method]descriptor.write",
+];
+
+/// Functions that change nothing yet, and need a folder that may be written.
+const TO_WRITE: &[&str] = &[
+    "wasi:filesystem/types#[method]descriptor.append-via-stream",
+    "wasi:filesystem/types#[method]descriptor.write-via-stream",
+];
+
+/// On a stream over a file, these are effects; without a writable folder there is no such stream.
+const STREAM_EFFECTS: &[&str] = &[
+    "wasi:io/streams#[method]output-stream.blocking-splice file",
+    "wasi:io/streams#[method]output-stream.blocking-write-and-flush file",
+    "wasi:io/streams#[method]output-stream.blocking-write-zeroes-and-flush file",
+    "wasi:io/streams#[method]output-stream.splice file",
+    "wasi:io/streams#[method]output-stream.write file",
+    "wasi:io/streams#[method]output-stream.write-zeroes file",
+];
+
+/// Functions that no grant allows today, with the error of their interface.
+const REFUSED: &[(&str, &str)] = &[
+    ("wasi:config/store#get", "upstream"),
+    ("wasi:config/store#get-all", "upstream"),
+    ("wasi:http/outgoing-handler#handle", "HTTP-request-denied"),
+    ("wasi:keyvalue/store#open", "access-denied"),
+    ("wasi:sockets/ip-name-lookup#resolve-addresses", "access-denied"),
+    ("wasi:sockets/tcp-create-socket#create-tcp-socket", "access-denied"),
+    ("wasi:sockets/udp-create-socket#create-udp-socket", "access-denied"),
+];
+
+/// Functions that no grant allows today and that can't say so.
+const REFUSED_SILENTLY: &[&str] = &["wasi:logging/logging#log"];
+
+/// Stdin is at its end from the beginning.
+const AT_THE_END: &[&str] = &[
+    "wasi:io/streams#[method]input-stream.blocking-read",
+    "wasi:io/streams#[method]input-stream.blocking-skip",
+    "wasi:io/streams#[method]input-stream.read",
+    "wasi:io/streams#[method]input-stream.skip",
+    "wasi:io/streams#[method]output-stream.blocking-splice",
+    "wasi:io/streams#[method]output-stream.splice",
+];
+
+/// Functions that end the guest.
+const ENDS: &[&str] = &["wasi:cli/exit#exit", "wasi:cli/exit#exit-with-code"];
+
+/// Resources that only a granted folder gives.
+const OF_FOLDERS: [&str; 2] =
+    ["wasi:filesystem/types.descriptor", "wasi:filesystem/types.directory-entry-stream"];
+
+/// What is to come of a driver's function, whose signature is given.
+pub(super) fn expected(driver: &str, signature: &Signature, granted: Granted) -> Expected {
+    let over_a_file = driver.ends_with(" file");
+    let needs_folder = over_a_file || OF_FOLDERS.iter().any(|resource| signature.takes.contains(*resource));
+    let writes_a_file =
+        over_a_file && (driver.contains("output-stream") || driver.contains("filesystem-error-code"));
+    let is_in = |list: &[&str]| list.contains(&driver);
+    let refused = REFUSED.iter().find(|(name, _)| *name == driver);
+    match granted {
+        Granted::Nothing if needs_folder => Expected::NoHandle,
+        Granted::Read if writes_a_file => Expected::NoHandle,
+        Granted::Read if is_in(EFFECTS) || is_in(TO_WRITE) => Expected::Denied("not-permitted"),
+        Granted::ReadWrite | Granted::Read | Granted::Nothing => match refused {
+            Some((_, error)) => Expected::Denied(error),
+            // Guests make no symlinks, whatever was granted.
+            None if driver == "wasi:filesystem/types#[method]descriptor.symlink-at" => {
+                Expected::Denied("not-permitted")
+            }
+            None if is_in(REFUSED_SILENTLY) => Expected::DeniedSilently,
+            None if is_in(EFFECTS) || is_in(STREAM_EFFECTS) => Expected::Effect,
+            None if is_in(AT_THE_END) => Expected::Answers("closed"),
+            None if is_in(ENDS) => Expected::Ends,
+            None => Expected::Allowed,
+        },
+    }
+}
+
+/// Every driver that is named above.
+pub(super) fn named() -> impl Iterator<Item = &'static str> {
+    [EFFECTS, TO_WRITE, STREAM_EFFECTS, REFUSED_SILENTLY, AT_THE_END, ENDS]
+        .into_iter()
+        .flatten()
+        .copied()
+        .chain(REFUSED.iter().map(|(name, _)| *name))
+}

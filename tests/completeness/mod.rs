@@ -1,0 +1,236 @@
+//! Every function that the host serves: a guest can't reach it, and `docs/completeness.md` says why; or
+//! it is called here, with a folder to write, with one to read, and with none, and each time the guest
+//! gets what it should, and the log has exactly the records that it should.
+//!
+//! The list of functions comes from `wit/`. One that is new fails here until the guest `every-function`
+//! has a driver for it.
+
+mod expected;
+mod served;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use portcullis::audit::event::{Decision, Event, HostCallOutcome, Record};
+use portcullis::gateway::{CallAnswer, CallError};
+use portcullis::sandbox::InvokeError;
+use serde_json::{Value, json};
+
+use self::expected::{Expected, Granted, expected, named};
+use self::served::{Name, Served};
+use crate::harness::{AGENT, World, guest, spans};
+
+/// The function that a driver is about: what stands before the space, if there is one.
+fn function(driver: &str) -> &str {
+    driver.split(' ').next().unwrap_or(driver)
+}
+
+/// The functions that are refused whatever is granted, and so give no handle.
+fn refused(served: &Served) -> BTreeSet<Name> {
+    let is_refused = |(name, signature): (&Name, _)| {
+        let answer = expected(name, signature, Granted::ReadWrite);
+        matches!(answer, Expected::Denied(_)).then(|| name.clone())
+    };
+    served.functions.iter().filter_map(is_refused).collect()
+}
+
+/// The part of `docs/completeness.md` that is derived from `wit/`.
+fn unreached(served: &Served) -> String {
+    let refused = refused(served);
+    let (reached, held) = served.reachable(&refused);
+    let mut resources: Vec<(&String, Vec<&Name>)> = Vec::new();
+    for (name, signature) in served.functions.iter().filter(|(name, _)| !reached.contains(*name)) {
+        let missing = signature.takes.difference(&held).next().expect("a handle is missing");
+        match resources.iter_mut().find(|(resource, _)| *resource == missing) {
+            Some((_, functions)) => functions.push(name),
+            None => resources.push((missing, vec![name])),
+        }
+    }
+    let mut text = format!(
+        "{} functions are served; a guest can reach {} of them.\n",
+        served.functions.len(),
+        reached.len()
+    );
+    resources.sort();
+    for (resource, functions) in resources {
+        let givers = served.givers(resource).into_iter().map(|giver| {
+            let why = if refused.contains(giver) { "is refused" } else { "can't be reached itself" };
+            format!("`{giver}`, which {why}")
+        });
+        let givers: Vec<String> = givers.collect();
+        let why = if givers.is_empty() { "nothing".to_owned() } else { givers.join(", and by ") };
+        write!(text, "\n**`{resource}`** is given by {why}:\n").expect("text grows");
+        let short = |name: &&Name| format!("`{}`", name.split('#').next_back().unwrap_or(name));
+        writeln!(text, "{}", functions.iter().map(short).collect::<Vec<_>>().join(", ")).expect("text grows");
+    }
+    text
+}
+
+#[test]
+fn what_can_not_be_reached_is_written_down() {
+    let text = unreached(&Served::read());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/completeness.md");
+    let document = std::fs::read_to_string(&path).expect("docs/completeness.md");
+    let written = document.split("<!-- derived from wit/ -->\n").nth(1).unwrap_or_default();
+    assert!(written.trim() == text.trim(), "docs/completeness.md must end, below its mark, with:\n\n{text}");
+}
+
+/// A granted folder as each driver finds it.
+fn furnish(folder: &Path) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("an entry");
+        if entry.file_type().expect("a kind").is_dir() {
+            std::fs::remove_dir(entry.path()).expect("it is empty");
+        } else {
+            std::fs::remove_file(entry.path()).expect("removed");
+        }
+    }
+    std::fs::write(folder.join("file"), "some text in a file").expect("written");
+    std::fs::write(folder.join("removable"), "").expect("written");
+    std::fs::create_dir(folder.join("empty")).expect("made");
+    std::os::unix::fs::symlink("file", folder.join("link")).expect("linked");
+}
+
+/// The records of one function: decisions and outcomes of what had no effect, and of what had.
+#[derive(Debug, Default, PartialEq)]
+struct Recorded {
+    calls: Vec<(Decision, HostCallOutcome)>,
+    attempts: Vec<Decision>,
+    outcomes: Vec<HostCallOutcome>,
+}
+
+fn recorded(records: &[Record], function: &str) -> Recorded {
+    let mut recorded = Recorded::default();
+    let mut sequences = Vec::new();
+    for record in records {
+        match &record.event {
+            Event::HostCall { host_call, .. }
+                if format!("{}#{}", host_call.interface, host_call.function) == function =>
+            {
+                recorded.calls.push((host_call.decision.clone(), host_call.result.outcome.clone()));
+            }
+            Event::EffectAttempted { attempt, .. }
+                if format!("{}#{}", attempt.interface, attempt.function) == function =>
+            {
+                recorded.attempts.push(attempt.decision.clone());
+                sequences.push(record.seq);
+            }
+            Event::EffectFinished { attempt, result, .. } if sequences.contains(attempt) => {
+                recorded.outcomes.push(result.outcome.clone());
+            }
+            _ => {}
+        }
+    }
+    recorded
+}
+
+/// What a driver answered: the tag and the text.
+fn said(answer: &Value) -> (&str, &str) {
+    (answer["tag"].as_str().expect("a tag"), answer["value"].as_str().expect("a text"))
+}
+
+/// Why what came of a driver is not what was expected of it.
+fn mistake(
+    expected: Expected,
+    result: &Result<CallAnswer, CallError>,
+    recorded: &Recorded,
+) -> Option<&'static str> {
+    let answer = match result {
+        Ok(answer) => Some(said(answer.answer.structured.as_ref().expect("a value"))),
+        Err(_) => None,
+    };
+    let as_expected = match expected {
+        Expected::Allowed | Expected::Effect | Expected::DeniedSilently => matches!(answer, Some(("ok", _))),
+        Expected::Answers(error) | Expected::Denied(error) => answer == Some(("error", error)),
+        Expected::NoHandle => matches!(answer, Some(("no-handle", _))),
+        Expected::Ends => {
+            matches!(result, Err(CallError::Failed { error: InvokeError::Tool { .. }, .. }))
+        }
+    };
+    if !as_expected {
+        return Some("the guest got something else");
+    }
+    let Recorded { calls, attempts, outcomes } = recorded;
+    let well_recorded = match (expected, calls.as_slice(), attempts.as_slice(), outcomes.as_slice()) {
+        (Expected::Allowed, [(Decision::Allowed(_), HostCallOutcome::Ok)], [], []) => true,
+        (Expected::Answers(_), [(Decision::Allowed(_), HostCallOutcome::Error(_))], [], []) => true,
+        (Expected::Denied(error), [(Decision::Denied(_), HostCallOutcome::Error(recorded))], [], []) => {
+            *recorded == error
+        }
+        (Expected::DeniedSilently, [(Decision::Denied(_), HostCallOutcome::Error(_))], [], []) => true,
+        (Expected::Ends, [(Decision::Allowed(_), HostCallOutcome::Trapped(_))], [], []) => true,
+        (Expected::Effect, [], [Decision::Allowed(_)], [HostCallOutcome::Ok]) => true,
+        (Expected::NoHandle, [], [], []) => true,
+        _ => false,
+    };
+    (!well_recorded).then_some("the records are others")
+}
+
+/// Three packages of the same bytes, each with what it is granted.
+const PACKAGES: [(&str, Granted, &str); 3] = [
+    ("read-write", Granted::ReadWrite, "access = \"read-write\"\nquota = \"1MiB\"\n"),
+    ("read", Granted::Read, "access = \"read\"\n"),
+    ("nothing", Granted::Nothing, ""),
+];
+
+/// All is done on one thread, so that wasmtime's own count of host calls can be compared as well.
+#[tokio::test(flavor = "current_thread")]
+async fn every_function_is_decided_and_recorded_granted_and_not() {
+    let served = Served::read();
+    let world = World::new().await;
+    let folder = world.folder("papers");
+    let mut grants = String::new();
+    for (package, _, access) in PACKAGES {
+        world.add(package, guest("every-function")).await;
+        write!(grants, "[[grant]]\npackage = \"{package}\"\nagents = [\"{AGENT}\"]\n").expect("text grows");
+        if !access.is_empty() {
+            write!(
+                grants,
+                "[[grant.filesystem]]\nhost_path = \"papers\"\nguest_path = \"/papers\"\n{access}"
+            )
+            .expect("text grows");
+        }
+    }
+    world.grant(&grants).await;
+    let drivers = world.value("nothing", "all", json!({})).await;
+    let drivers: Vec<&str> = drivers.as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+
+    let driven: BTreeSet<Name> = drivers.iter().map(|driver| function(driver).to_owned()).collect();
+    let (reachable, _) = served.reachable(&refused(&served));
+    let (missing, useless): (Vec<_>, Vec<_>) =
+        (reachable.difference(&driven).collect(), driven.difference(&reachable).collect());
+    assert!(missing.is_empty() && useless.is_empty(), "without a driver: {missing:?}; useless: {useless:?}");
+    let misnamed: Vec<_> = named().filter(|name| !drivers.contains(name)).collect();
+    assert!(misnamed.is_empty(), "the table names what has no driver: {misnamed:?}");
+
+    let mut mistakes = Vec::new();
+    spans::collect();
+    for driver in &drivers {
+        let signature = &served.functions[function(driver)];
+        for (package, granted, _) in PACKAGES {
+            furnish(&folder);
+            spans::take();
+            let result = world.call(package, "call", json!({ "function": driver })).await;
+            let traced = spans::take();
+            let call = match &result {
+                Ok(answer) => answer.report.call,
+                Err(CallError::Failed { report, .. }) => report.call,
+                Err(error) => panic!("{driver}: {error}"),
+            };
+            let records = world.records(call);
+            let recorded = recorded(&records, function(driver));
+            let expected = expected(driver, signature, granted);
+            let mistake = match traced == spans::recorded(&records) {
+                true => mistake(expected, &result, &recorded),
+                false => Some("the engine saw other host calls than the log has"),
+            };
+            if let Some(mistake) = mistake {
+                mistakes.push(format!(
+                    "{driver}, {granted:?}: {mistake}. Expected {expected:?}: {result:?} {recorded:?}"
+                ));
+            }
+        }
+    }
+    assert!(mistakes.is_empty(), "{} mistakes:\n{}", mistakes.len(), mistakes.join("\n"));
+}
