@@ -6,6 +6,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test picks the few records that it is about")]
 #![expect(clippy::print_stdout, reason = "a test that can't be done on a machine says so")]
 
+mod admin;
 mod bad_input;
 mod bounded;
 mod command_line;

@@ -7,8 +7,13 @@ mod embedding;
 mod errors;
 mod grants;
 mod packages;
+mod running;
+mod standing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -19,22 +24,29 @@ use serde_json::Value;
 use crate::audit::event::{CallContext, CallOutcome, Event};
 use crate::audit::query::{self, Filter};
 use crate::audit::{Durability, Log, LogError, LogOptions};
+use crate::authn::local_admin;
 use crate::config::{DataFolder, DataPaths};
-use crate::database::Database;
+use crate::database::{Database, GrantsChange};
 use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId, Revision, Sequence, ToolName};
 use crate::limits::Usage;
-use crate::policy::{AuthorizationRequest, Denial, Policy, authorize};
+use crate::policy::{AuthorizationRequest, Denial, Freeze, Policy, authorize};
 use crate::registry::{ApprovedPackage, Registry, RegistryError};
 use crate::sandbox::{InvokeError, Origin, Sandbox, ToolAnswer};
 use crate::text::clean;
+use running::{Running, Subject};
 
 pub use embedding::RequestError;
 pub use errors::{Blame, CallError, HostError};
 pub use grants::{GrantsChanged, GrantsSource};
 pub use packages::{AddProgress, AddedPackage, PackageDetails};
+pub use running::RunningCall;
+pub use standing::{FreezeChanged, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged, Taken};
 
 /// How much of an error's text goes into the log.
 const MESSAGE_BYTES_MAX: usize = 1_000;
+
+/// Why the host freezes itself.
+const IN_DOUBT: &str = "a change is in the log and could not be put in force; restart the host";
 
 /// A host over one data folder.
 #[derive(Debug)]
@@ -46,6 +58,11 @@ pub struct Host {
     log: Log,
     /// What is in force, in memory: this process owns the folder, so nobody else changes it.
     in_force: RwLock<Arc<InForce>>,
+    /// Held while that is read anew, so that what was read first is not kept last.
+    refreshing: tokio::sync::Mutex<()>,
+    /// A change is in the log and could not be put in force: nothing runs before the next start.
+    in_doubt: AtomicBool,
+    running: Running,
     durability: Durability,
 }
 
@@ -126,7 +143,18 @@ impl Host {
         let artifacts = paths.artifacts();
         let sandbox = blocking(move || Sandbox::new(artifacts, key)).await?;
         let durability = options.durability;
-        let host = Self { folder, registry, database, sandbox, log, in_force: RwLock::default(), durability };
+        let host = Self {
+            folder,
+            registry,
+            database,
+            sandbox,
+            log,
+            in_force: RwLock::default(),
+            refreshing: tokio::sync::Mutex::default(),
+            in_doubt: AtomicBool::new(false),
+            running: Running::default(),
+            durability,
+        };
         host.refresh().await?;
         Ok(host)
     }
@@ -144,7 +172,8 @@ impl Host {
     /// The one call path.
     ///
     /// Dropping the future cancels the call: the guest stops within two epoch ticks, and the log says
-    /// that it was cancelled.
+    /// that it was cancelled. So does a change of what is in force that would deny it, or give it less; then
+    /// the log says that it was stopped, and why.
     ///
     /// # Errors
     /// [`CallError`]; each says whose fault it is.
@@ -183,9 +212,13 @@ impl Host {
             tool: request.tool,
             revision: authorized.revision(),
         });
+        let authorized = Arc::new(authorized);
+        let subject = Subject { context: Arc::clone(&context), authorized: Some(Arc::clone(&authorized)) };
+        let stopped = self.stopped(subject, in_force);
         let recorder =
             self.log.begin_call(context, authorized.grants().to_vec(), request.argument_bytes).await?;
-        let invoked = self.sandbox.invoke(&ready, &authorized, &request.arguments, recorder, place).await;
+        let arguments = &request.arguments;
+        let invoked = self.sandbox.invoke(&ready, &authorized, arguments, recorder, place, stopped).await;
         let outcome = outcome(&invoked.result);
         let record = invoked.recorder.finish(outcome, invoked.usage.clone(), self.durability).await?;
         let digest = authorized.digest();
@@ -285,15 +318,52 @@ impl Host {
         Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn refresh(&self) -> Result<(), HostError> {
+    /// Reads what is in force, and ends the running calls that it does not allow; answers which.
+    async fn refresh(&self) -> Result<Vec<CallId>, HostError> {
+        let _refreshing = self.refreshing.lock().await;
+        match self.read_in_force().await {
+            Ok(in_force) => Ok(self.replace(in_force)),
+            Err(error) => {
+                self.doubt();
+                Err(error)
+            }
+        }
+    }
+
+    async fn read_in_force(&self) -> Result<InForce, HostError> {
         let mut in_force = InForce { policy: self.database.policy().await?, approved: BTreeMap::new() };
         for package in self.registry.list().await? {
             if let Some(approved) = self.registry.approved(&package.name).await? {
                 in_force.approved.insert(package.name, Arc::new(approved));
             }
         }
+        Ok(in_force)
+    }
+
+    /// Puts in force what the log has already.
+    async fn commit(&self, change: GrantsChange) -> Result<Vec<CallId>, HostError> {
+        if let Err(error) = change.commit().await {
+            self.doubt();
+            return Err(error.into());
+        }
+        self.refresh().await
+    }
+
+    /// What is in force is not what the log says, or can't be read: nothing runs until the next start, which
+    /// settles it.
+    fn doubt(&self) {
+        self.in_doubt.store(true, Ordering::Release);
+        let last = self.in_force();
+        self.replace(InForce { policy: last.policy.clone(), approved: last.approved.clone() });
+    }
+
+    fn replace(&self, mut in_force: InForce) -> Vec<CallId> {
+        if self.in_doubt.load(Ordering::Acquire) {
+            let because = IN_DOUBT.parse().expect("the constant is a valid remark");
+            in_force.policy.frozen = Some(Freeze { because, by: local_admin(), since: self.now() });
+        }
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
-        Ok(())
+        self.stop_what_is_not_allowed()
     }
 
     /// The later of the clock and the log's last record: a clock that was set back revives no grant.
@@ -344,6 +414,7 @@ fn outcome(result: &Result<ToolAnswer, InvokeError>) -> CallOutcome {
     match result {
         Ok(_) => CallOutcome::Ok,
         Err(InvokeError::LimitReached(reached)) => CallOutcome::LimitReached(*reached),
+        Err(InvokeError::Stopped(stop)) => CallOutcome::Stopped { stop: stop.clone() },
         Err(error @ InvokeError::Arguments(_)) => CallOutcome::BadInput { message: message(error) },
         Err(error @ (InvokeError::Tool { .. } | InvokeError::Crashed(_))) => {
             CallOutcome::ToolError { message: message(error) }

@@ -129,6 +129,17 @@ checked_name!(
     |text| is_name(text, 64, true, b"._-")
 );
 
+checked_name!(
+    /// A few words of an admin: why something was done, or what somebody is for. Shown to admins and
+    /// written to the log; agents are not shown it.
+    ///
+    /// 1 to 500 bytes on one line, not only spaces, without control characters.
+    Remark,
+    "remark",
+    "write 1 to 500 bytes on one line, without control characters",
+    |text| text.len() <= 500 && !text.trim().is_empty() && !text.chars().any(char::is_control)
+);
+
 /// The SHA-256 of a component's bytes; written `sha256:` and 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -241,7 +252,8 @@ impl fmt::Display for Sequence {
     }
 }
 
-/// The number of a state of all grants. Each change makes the next; 0 is "no grants yet".
+/// The number of a state of all that is in force: grants, quarantines, principals, a freeze. Each change
+/// makes the next; 0 is "nothing yet".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Revision(pub u64);
@@ -289,6 +301,12 @@ mod tests {
         assert!("read.file".parse::<ToolName>().is_err());
         assert!("group:a".parse::<PrincipalId>().is_err());
         assert!("ann@example.org".parse::<PrincipalId>().is_ok());
+        for good in ["x", "CVE-2026-1: reads too much", "prüfen", &"x".repeat(500)] {
+            assert!(good.parse::<Remark>().is_ok(), "{good}");
+        }
+        for bad in ["", "  ", "two\nlines", "\u{1b}[31m", "nul\0", &"x".repeat(501)] {
+            assert!(bad.parse::<Remark>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

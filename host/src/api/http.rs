@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State};
+use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
@@ -24,7 +25,7 @@ use super::messages::{
     GrantsQuery, Health, Removed,
 };
 use super::problem::{ErrorKind, Problem};
-use super::{packages, tail};
+use super::{admin, packages, tail};
 use crate::arguments::{ARGUMENT_BYTES_MAX, parse_arguments};
 use crate::authn::local_admin;
 use crate::database::{Package, PackageState};
@@ -64,10 +65,12 @@ pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
         .route("/v1/calls", post(call))
         .route("/v1/audit", get(audit))
         .route("/v1/health", get(health))
+        .merge(admin::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         // Each handler reads its body within a bound of its own.
         .layer(DefaultBodyLimit::disable())
+        .layer(map_response_with_state(api.clone(), admin::tell_frozen))
         .with_state(api)
 }
 
@@ -156,12 +159,13 @@ async fn list_grants(
 }
 
 fn effect(grant: &Grant, packages: &[Package], now: Timestamp) -> GrantEffect {
-    let bound = packages.iter().any(|package| {
+    let bound = packages.iter().find(|package| {
         (&package.name, package.digest, package.state)
             == (&grant.package, grant.digest, PackageState::Approved)
     });
-    if !bound {
-        GrantEffect::OtherBytes
+    let Some(package) = bound else { return GrantEffect::OtherBytes };
+    if package.quarantine.is_some() {
+        GrantEffect::Quarantined
     } else if grant.terms.expires.is_some_and(|expires| expires <= now) {
         GrantEffect::Expired
     } else {
@@ -225,7 +229,7 @@ async fn no_method(request: Request) -> Problem {
 
 /// Makes a change in a task of its own, so that a client that goes away does not leave it half made: its
 /// record would be in the log, and nobody would put it in force before the next start.
-async fn to_its_end<T: Send + 'static>(
+pub(super) async fn to_its_end<T: Send + 'static>(
     change: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
     match tokio::spawn(change).await {
@@ -238,7 +242,7 @@ async fn to_its_end<T: Send + 'static>(
 }
 
 /// An extractor whose refusal is a problem document.
-struct Checked<E>(E);
+pub(super) struct Checked<E>(pub(super) E);
 
 impl<E: FromRequestParts<Api>> FromRequestParts<Api> for Checked<E>
 where
@@ -294,7 +298,7 @@ async fn body(request: Request, bytes_max: usize) -> Result<Bytes, BodyError> {
     }
 }
 
-async fn json_body(request: Request) -> Result<Bytes, Problem> {
+pub(super) async fn json_body(request: Request) -> Result<Bytes, Problem> {
     body(request, JSON_BYTES_MAX).await.map_err(|error| {
         error.into_problem(|bytes| {
             let detail = format!("the body has {bytes} bytes or more, at most {JSON_BYTES_MAX} are read");
@@ -303,7 +307,7 @@ async fn json_body(request: Request) -> Result<Bytes, Problem> {
     })
 }
 
-fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Box<Problem>> {
+pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Box<Problem>> {
     serde_json::from_slice(bytes)
         .map_err(|error| Problem::bad_input(format!("the body is not what it should be: {error}")).into())
 }

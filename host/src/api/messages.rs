@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use crate::gateway::AddedPackage;
-use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Revision, ToolName};
+use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, ToolName};
 use crate::package::PackageDescription;
-use crate::policy::Grant;
+use crate::policy::{Grant, Role};
 
 /// Query of `POST /v1/packages`; the body is the component's bytes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -72,6 +72,48 @@ pub struct Approved {
     pub grants_without_effect: Vec<GrantId>,
 }
 
+/// Body of `POST /v1/packages/{name}/quarantine`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuarantineRequest {
+    /// The bytes, under whatever name. Default: all of the package.
+    #[serde(default)]
+    pub digest: Option<PackageDigest>,
+    /// Why.
+    pub because: Remark,
+}
+
+/// Body of `POST /v1/packages/{name}/release`; may be left out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseRequest {
+    /// The bytes. Default: the package as a whole.
+    #[serde(default)]
+    pub digest: Option<PackageDigest>,
+}
+
+/// Body of `PUT /v1/freeze`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FreezeRequest {
+    /// Why.
+    pub because: Remark,
+}
+
+/// Body of `PUT /v1/principals/{name}`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrincipalRequest {
+    /// What it is for.
+    pub role: Role,
+    /// What is noted about it.
+    #[serde(default)]
+    pub note: Option<Remark>,
+}
+
+/// The header of each answer while the host is frozen: the freeze, as JSON.
+pub const FROZEN_HEADER: &str = "portcullis-frozen";
+
 /// What was removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
@@ -116,6 +158,8 @@ pub enum GrantEffect {
     OtherBytes,
     /// Its time is over.
     Expired,
+    /// Its package, or the bytes that it is bound to, may not run.
+    Quarantined,
 }
 
 /// Query of `POST /v1/calls`; the body is the arguments, a JSON object.

@@ -3,6 +3,7 @@
 //! Decides nothing: who may do what is decided below. It bounds what comes in, and ends a call whose
 //! client went away.
 
+mod admin;
 pub mod http;
 pub mod messages;
 mod packages;

@@ -11,7 +11,7 @@ use crate::database::{ChangeError, DatabaseError};
 use crate::gateway::{Blame, CallError, CallReport, HostError};
 use crate::ids::CallId;
 use crate::limits::LimitReached;
-use crate::policy::{Denial, Diagnostic};
+use crate::policy::{Denial, Diagnostic, Stop};
 use crate::registry::RegistryError;
 use crate::sandbox::{InvokeError, PackageError};
 
@@ -45,6 +45,9 @@ pub enum ErrorKind {
     /// The call is not allowed.
     #[serde(rename = "urn:portcullis:error:denied")]
     Denied,
+    /// What is in force changed while the call ran, so that it was ended. What it did until then is done.
+    #[serde(rename = "urn:portcullis:error:stopped")]
+    Stopped,
     /// A limit ended the call.
     #[serde(rename = "urn:portcullis:error:limit-reached")]
     LimitReached,
@@ -67,7 +70,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds.
-    pub const ALL: [ErrorKind; 15] = [
+    pub const ALL: [ErrorKind; 16] = [
         ErrorKind::BadInput,
         ErrorKind::NotFound,
         ErrorKind::MethodNotAllowed,
@@ -77,6 +80,7 @@ impl ErrorKind {
         ErrorKind::InvalidPackage,
         ErrorKind::InvalidGrants,
         ErrorKind::Denied,
+        ErrorKind::Stopped,
         ErrorKind::LimitReached,
         ErrorKind::ToolError,
         ErrorKind::Busy,
@@ -97,7 +101,7 @@ impl ErrorKind {
             ErrorKind::InvalidPackage | ErrorKind::InvalidGrants | ErrorKind::LimitReached => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            ErrorKind::Denied => StatusCode::FORBIDDEN,
+            ErrorKind::Denied | ErrorKind::Stopped => StatusCode::FORBIDDEN,
             ErrorKind::ToolError => StatusCode::BAD_GATEWAY,
             ErrorKind::Busy | ErrorKind::LogUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::GrantUnusable | ErrorKind::HostFault => StatusCode::INTERNAL_SERVER_ERROR,
@@ -116,6 +120,7 @@ impl ErrorKind {
             ErrorKind::InvalidPackage => "The file can't be a package",
             ErrorKind::InvalidGrants => "The grants file has errors",
             ErrorKind::Denied => "The call is not allowed",
+            ErrorKind::Stopped => "The call was stopped",
             ErrorKind::LimitReached => "A limit ended the call",
             ErrorKind::ToolError => "The tool failed",
             ErrorKind::Busy => "The host is busy",
@@ -149,6 +154,9 @@ pub struct Problem {
     /// What is missing for the call to be allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denial: Option<Denial>,
+    /// Why a running call was ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stop>,
     /// What the tool said of its failure, as data: untrusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
@@ -178,6 +186,7 @@ impl Problem {
             call: None,
             limit: None,
             denial: None,
+            stop: None,
             data: None,
             diagnostics: Vec::new(),
             report: None,
@@ -218,8 +227,9 @@ impl From<CallError> for Problem {
             CallError::Busy(reached) => Self { limit: Some(reached), ..new(ErrorKind::Busy) },
             CallError::Failed { error, report } => {
                 let call = Some(report.call);
+                let stop = if let InvokeError::Stopped(stop) = &error { Some(stop.clone()) } else { None };
                 let (kind, limit, data) = failed(error);
-                Self { call, limit, data, report: Some(report), ..new(kind) }
+                Self { call, limit, stop, data, report: Some(report), ..new(kind) }
             }
             CallError::Log(_) => new(ErrorKind::LogUnavailable),
             CallError::Host(error) => error.into(),
@@ -233,6 +243,7 @@ fn failed(error: InvokeError) -> (ErrorKind, Option<LimitReached>, Option<Value>
         InvokeError::LimitReached(reached) => (ErrorKind::LimitReached, Some(reached), None),
         InvokeError::Tool { data, .. } => (ErrorKind::ToolError, None, data),
         InvokeError::Crashed(_) => (ErrorKind::ToolError, None, None),
+        InvokeError::Stopped(_) => (ErrorKind::Stopped, None, None),
         InvokeError::Busy => (ErrorKind::Busy, None, None),
         InvokeError::Grant(_) => (ErrorKind::GrantUnusable, None, None),
         InvokeError::Log(_) => (ErrorKind::LogUnavailable, None, None),
@@ -250,6 +261,7 @@ impl From<HostError> for Problem {
             HostError::Grants { diagnostics, .. } | HostError::Change(ChangeError::File(diagnostics)) => {
                 Self { diagnostics, ..problem }
             }
+            HostError::Denied(denial) => Self { denial: Some(denial), ..problem },
             HostError::Package(_)
             | HostError::Folder(_)
             | HostError::Owned { .. }
@@ -268,6 +280,7 @@ fn kind_of(error: &HostError) -> ErrorKind {
     match error {
         HostError::Log(_) => ErrorKind::LogUnavailable,
         HostError::Package(_) => ErrorKind::InvalidPackage,
+        HostError::Denied(_) => ErrorKind::Denied,
         HostError::Naming(_) => ErrorKind::BadInput,
         HostError::Grants { .. } => ErrorKind::InvalidGrants,
         HostError::Change(error) => kind_of_change(error),
@@ -282,7 +295,9 @@ fn kind_of(error: &HostError) -> ErrorKind {
 fn kind_of_registry(error: &RegistryError) -> ErrorKind {
     match error {
         RegistryError::NotFound { .. } | RegistryError::NoSuchDigest { .. } => ErrorKind::NotFound,
-        RegistryError::Ambiguous { .. } | RegistryError::NothingPending { .. } => ErrorKind::Conflict,
+        RegistryError::Ambiguous { .. }
+        | RegistryError::NothingPending { .. }
+        | RegistryError::Quarantined(_) => ErrorKind::Conflict,
         RegistryError::TooLarge { .. } => ErrorKind::InvalidPackage,
         RegistryError::VersionTooLong { .. } | RegistryError::WrongDigest { .. } => ErrorKind::BadInput,
         RegistryError::Missing { .. } | RegistryError::Altered { .. } | RegistryError::File { .. } => {
@@ -296,7 +311,8 @@ fn kind_of_registry(error: &RegistryError) -> ErrorKind {
 fn kind_of_change(error: &ChangeError) -> ErrorKind {
     match error {
         ChangeError::File(_) => ErrorKind::InvalidGrants,
-        ChangeError::NoSuchGrant(_) => ErrorKind::NotFound,
+        ChangeError::NoSuchGrant(_) | ChangeError::NoSuchPrincipal { .. } => ErrorKind::NotFound,
+        ChangeError::OtherQuarantine { .. } => ErrorKind::Conflict,
         ChangeError::Database(error) => kind_of_database(error),
     }
 }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Revision, Sequence, ToolName};
+use crate::ids::{
+    CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, Sequence, ToolName,
+};
 use crate::limits::{LimitReached, Usage};
-use crate::policy::Denial;
+use crate::policy::{Denial, Role, Stop};
 
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +108,71 @@ pub enum Event {
         /// Who did it.
         by: PrincipalId,
     },
+    /// An admin stopped everything: no call begins, and those that run end.
+    HostFrozen {
+        /// The new revision.
+        revision: Revision,
+        /// Why.
+        because: Remark,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// An admin let calls begin again.
+    HostThawed {
+        /// The new revision.
+        revision: Revision,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// An admin forbade a package, or some bytes.
+    PackageQuarantined {
+        /// The new revision.
+        revision: Revision,
+        /// The package.
+        package: PackageName,
+        /// The bytes; absent: all of the package.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<PackageDigest>,
+        /// Why.
+        because: Remark,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// An admin lifted a quarantine.
+    PackageReleased {
+        /// The new revision.
+        revision: Revision,
+        /// The package.
+        package: PackageName,
+        /// The bytes; absent: all of the package.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<PackageDigest>,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// An admin added a principal, or changed its role or note.
+    PrincipalAdded {
+        /// The new revision.
+        revision: Revision,
+        /// It. Not called `principal`, which in records of calls is whoever calls.
+        name: PrincipalId,
+        /// What it is for.
+        role: Role,
+        /// What was noted about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<Remark>,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// An admin removed a principal.
+    PrincipalRemoved {
+        /// The new revision.
+        revision: Revision,
+        /// It.
+        name: PrincipalId,
+        /// Who did it.
+        by: PrincipalId,
+    },
     /// A call was refused before it began.
     CallDenied {
         /// Its id.
@@ -189,7 +256,13 @@ impl Event {
             | Event::PackageApproved { .. }
             | Event::PackageRemoved { .. }
             | Event::ArtifactRefused { .. }
-            | Event::GrantsChanged { .. } => None,
+            | Event::GrantsChanged { .. }
+            | Event::HostFrozen { .. }
+            | Event::HostThawed { .. }
+            | Event::PackageQuarantined { .. }
+            | Event::PackageReleased { .. }
+            | Event::PrincipalAdded { .. }
+            | Event::PrincipalRemoved { .. } => None,
         }
     }
 }
@@ -320,6 +393,11 @@ pub enum CallOutcome {
     LimitReached(LimitReached),
     /// Its caller went away, or the host was told to stop.
     Cancelled,
+    /// What is in force changed, so that it would be denied now, or given less.
+    Stopped {
+        /// Why.
+        stop: Stop,
+    },
     /// The host ended before the call did. Written at the next start.
     Interrupted,
     /// The host failed.
@@ -335,10 +413,17 @@ pub(super) fn is_zero(number: &u64) -> bool {
 }
 
 impl Event {
-    /// The revision of the grants that it speaks of.
+    /// The revision of what is in force that it speaks of.
     pub fn revision(&self) -> Option<Revision> {
         match self {
-            Event::GrantsChanged { revision, .. } | Event::CallDenied { revision, .. } => Some(*revision),
+            Event::GrantsChanged { revision, .. }
+            | Event::HostFrozen { revision, .. }
+            | Event::HostThawed { revision, .. }
+            | Event::PackageQuarantined { revision, .. }
+            | Event::PackageReleased { revision, .. }
+            | Event::PrincipalAdded { revision, .. }
+            | Event::PrincipalRemoved { revision, .. }
+            | Event::CallDenied { revision, .. } => Some(*revision),
             Event::CallAdmitted { context, .. }
             | Event::HostCall { context, .. }
             | Event::EffectAttempted { context, .. }

@@ -15,6 +15,7 @@ use super::event::{
     is_zero,
 };
 use crate::ids::{GrantId, Sequence};
+use crate::policy::{Loss, Stop};
 
 /// The most bytes of a line, its newline included. A longer one is not written, and not valid.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
@@ -232,6 +233,7 @@ pub(super) fn bound(entry: &mut CallEntry) {
             CallOutcome::BadInput { message }
             | CallOutcome::ToolError { message }
             | CallOutcome::HostFault { message } => cut_text(message),
+            CallOutcome::Stopped { stop } => cut_stop(stop),
             CallOutcome::Ok
             | CallOutcome::LimitReached(_)
             | CallOutcome::Cancelled
@@ -274,6 +276,18 @@ fn cut_outcome(outcome: &mut HostCallOutcome) {
     match outcome {
         HostCallOutcome::Ok | HostCallOutcome::Unknown => {}
         HostCallOutcome::Error(text) | HostCallOutcome::Trapped(text) => cut_name(text),
+    }
+}
+
+fn cut_stop(stop: &mut Stop) {
+    match stop {
+        Stop::Denied { .. } => {}
+        Stop::Narrowed { lost, .. } => match lost {
+            Loss::Folder { guest_path } | Loss::Write { guest_path } | Loss::Quota { guest_path, .. } => {
+                cut_text(guest_path);
+            }
+            Loss::Call | Loss::Limit { .. } => {}
+        },
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, ToolName};
+use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName};
+use crate::policy::Role;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -19,10 +21,11 @@ Exit codes:
   0    done
   1    the host or its machine failed
   2    bad input: arguments, a file, a component, a grants file, an unknown package, tool or grant
-  3    denied
+  3    denied, or a running call was stopped because it would be denied now
   4    a limit ended the call
   5    the tool failed, or said that it did
   6    busy: try again
+  7    `grant diff` found differences
   130  interrupted; the call was cancelled, and the log says so
 
 The data folder is that of --data-dir, else $PORTCULLIS_DATA_DIR, else $XDG_DATA_HOME/portcullis,
@@ -55,8 +58,24 @@ pub(super) enum Command {
     /// Say which agents may call which tools, with which powers
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// Add and remove agents, admins and auditors
+    #[command(subcommand)]
+    Principal(PrincipalCommand),
     /// Call a tool
     Call(CallArguments),
+    /// Stop everything: running calls end, no call begins, until `thaw`
+    ///
+    /// Survives restarts. Reading and granting go on.
+    #[command(after_help = "Example:\n  portcullis freeze --reason \"looking into what notes wrote\"")]
+    Freeze {
+        /// Why, in a line: shown to admins and written to the log
+        #[arg(long, value_name = "TEXT")]
+        reason: Remark,
+    },
+    /// Let calls begin again after `freeze`
+    Thaw,
+    /// Show whether the host is frozen, what is quarantined, and what runs now
+    Status,
     /// Read the audit log
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -90,7 +109,29 @@ pub(super) enum PackageCommand {
         #[arg(long, value_name = "sha256:HEX")]
         digest: Option<PackageDigest>,
     },
-    /// Remove a package with all its components and grants
+    /// Forbid a package, or some bytes: no call, no approval, and running calls end, until `release`
+    ///
+    /// It outlives restarts and the removal of the package. Bytes are forbidden under whatever name.
+    #[command(after_help = "Example:\n  portcullis package quarantine notes --reason \"CVE-2026-1\"")]
+    Quarantine {
+        /// The package
+        name: PackageName,
+        /// Only these bytes. Default: all of the package, and what is added to it later
+        #[arg(value_name = "sha256:HEX")]
+        digest: Option<PackageDigest>,
+        /// Why, in a line: shown to admins and written to the log
+        #[arg(long, value_name = "TEXT")]
+        reason: Remark,
+    },
+    /// Lift a quarantine: what was approved before may run again
+    Release {
+        /// The package
+        name: PackageName,
+        /// The bytes that were named in the quarantine, if any were
+        #[arg(value_name = "sha256:HEX")]
+        digest: Option<PackageDigest>,
+    },
+    /// Remove a package with all its components and grants; running calls of it end
     Remove {
         /// The package
         name: PackageName,
@@ -117,6 +158,15 @@ pub(super) enum GrantCommand {
         /// The file, or - for stdin. Relative host paths begin at its folder (- : at the current one)
         file: PathBuf,
     },
+    /// Show what applying a grants file would change, without changing anything
+    ///
+    /// Which grants begin and end, and what each agent may do more and less. Exits with 7 if the file differs
+    /// from what is in force, with 0 if there is nothing to do.
+    #[command(after_help = "Example:\n  portcullis grant diff grants.toml")]
+    Diff {
+        /// The file, or - for stdin. Relative host paths begin at its folder (- : at the current one)
+        file: PathBuf,
+    },
     /// List the grants in force
     List,
     /// Show the grants of a package in full
@@ -124,12 +174,43 @@ pub(super) enum GrantCommand {
         /// The package
         package: PackageName,
     },
-    /// End a grant
+    /// End a grant; running calls that need it end
     #[command(after_help = "Example:\n  portcullis grant revoke 7")]
     Revoke {
         /// Its number, as `grant list` shows it
         id: GrantId,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PrincipalCommand {
+    /// Make a principal known, or change its role and note
+    ///
+    /// An agent need not be added: a grant that names it is what lets it call. One that is added is not
+    /// pointed out as new when a grants file names it, and one that was removed may call again.
+    #[command(after_help = "Example:\n  portcullis principal add researcher --note \"team A\"")]
+    Add {
+        /// Its name, as grants and `--as` write it
+        name: PrincipalId,
+        /// What it is for. Only agents call tools
+        #[arg(long, default_value = Role::Agent.name(), value_parser = role())]
+        role: Role,
+        /// A line about it, for admins
+        #[arg(long, value_name = "TEXT")]
+        note: Option<Remark>,
+    },
+    /// List principals that were added or removed, or that a grant names
+    List,
+    /// Bar a principal: it may call nothing, whatever grants say, and its running calls end
+    Remove {
+        /// Its name
+        name: PrincipalId,
+    },
+}
+
+fn role() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(Role::ALL.map(Role::name))
+        .map(|name| name.parse().expect("only names of roles are let through"))
 }
 
 #[derive(Debug, Args)]
@@ -197,11 +278,15 @@ mod tests {
         Usage: portcullis [OPTIONS] <COMMAND>
 
         Commands:
-          package  Register components, review them, approve them
-          grant    Say which agents may call which tools, with which powers
-          call     Call a tool
-          audit    Read the audit log
-          help     Print this message or the help of the given subcommand(s)
+          package    Register components, review them, approve them
+          grant      Say which agents may call which tools, with which powers
+          principal  Add and remove agents, admins and auditors
+          call       Call a tool
+          freeze     Stop everything: running calls end, no call begins, until `thaw`
+          thaw       Let calls begin again after `freeze`
+          status     Show whether the host is frozen, what is quarantined, and what runs now
+          audit      Read the audit log
+          help       Print this message or the help of the given subcommand(s)
 
         Options:
               --data-dir <DIR>
@@ -228,10 +313,12 @@ mod tests {
           0    done
           1    the host or its machine failed
           2    bad input: arguments, a file, a component, a grants file, an unknown package, tool or grant
-          3    denied
+          3    denied, or a running call was stopped because it would be denied now
           4    a limit ended the call
           5    the tool failed, or said that it did
           6    busy: try again
+          7    `grant diff` found differences
+  7    `grant diff` found differences
           130  interrupted; the call was cancelled, and the log says so
 
         The data folder is that of --data-dir, else $PORTCULLIS_DATA_DIR, else $XDG_DATA_HOME/portcullis,
@@ -243,6 +330,24 @@ mod tests {
         "##);
     }
 
+    /// The help of one command, such as `package quarantine`.
+    fn help_of(path: &[&str]) -> String {
+        let mut command = Arguments::command().term_width(100);
+        command.build();
+        let found = path.iter().fold(&mut command, |command, name| {
+            command.find_subcommand_mut(name).expect("a command of ours")
+        });
+        found.render_long_help().to_string()
+    }
+
+    #[test]
+    fn the_help_of_what_stops_things_says_what_it_stops() {
+        insta::assert_snapshot!(help_of(&["freeze"]), @"");
+        insta::assert_snapshot!(help_of(&["package", "quarantine"]), @"");
+        insta::assert_snapshot!(help_of(&["grant", "diff"]), @"");
+        insta::assert_snapshot!(help_of(&["principal", "add"]), @"");
+    }
+
     #[test]
     fn names_that_can_not_be_are_refused_before_anything_is_done() {
         for words in [
@@ -251,6 +356,13 @@ mod tests {
             &["call", "p", "../t", "--as", "a"],
             &["package", "approve", "p", "--digest", "sha256:12"],
             &["grant", "revoke", "seven"],
+            &["freeze"],
+            &["freeze", "--reason", " "],
+            &["freeze", "--reason", "two\nlines"],
+            &["package", "quarantine", "p"],
+            &["package", "quarantine", "p", "sha256:12", "--reason", "r"],
+            &["principal", "add", "group:a"],
+            &["principal", "add", "a", "--role", "owner"],
             &["audit", "tail", "--call", "7"],
             &["audit", "tail", "--last", "3", "--call", "01890a5d-ac96-774b-bcce-b302099a8057"],
         ] {

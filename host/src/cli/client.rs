@@ -16,7 +16,9 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::failure::Failure;
+use crate::api::messages::FROZEN_HEADER;
 use crate::api::{Body, Problem, Router};
+use crate::policy::Freeze;
 
 /// The longest wait for an answer to begin: longer than a call, or a change that waits for the disk.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(15 * 60);
@@ -46,10 +48,22 @@ struct Answer {
 impl Client {
     /// Sends a request whose answer is one document.
     pub(super) async fn document<T: DeserializeOwned>(self, request: Request<Body>) -> Result<T, Failure> {
+        Ok(self.document_and_freeze(request).await?.0)
+    }
+
+    /// The same, with why the host is frozen, if it is.
+    pub(super) async fn document_and_freeze<T: DeserializeOwned>(
+        self,
+        request: Request<Body>,
+    ) -> Result<(T, Option<Freeze>), Failure> {
         let Answer { response, connection } = self.send(request).await?;
+        let frozen =
+            response.headers().get(FROZEN_HEADER).map(|json| serde_json::from_slice(json.as_bytes()));
+        let frozen = frozen.transpose().map_err(|error| unreadable(&error))?;
         let bytes = collect(response.into_body()).await?;
         drop(connection);
-        serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))
+        let document = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+        Ok((document, frozen))
     }
 
     /// Sends a request whose answer is lines, as they come.

@@ -15,7 +15,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::Progress;
-use super::{input, records, show};
+use super::{admin, input, records, show};
 use crate::api::messages::{AddLine, ApproveRequest, Approved, GrantList, Removed, TailError};
 use crate::api::{Body, Problem};
 use crate::audit::event::Record;
@@ -35,7 +35,11 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
     match command {
         Command::Package(command) => package(client, command, output).await,
         Command::Grant(command) => grant(client, command, output).await,
+        Command::Principal(command) => admin::principal(client, command, output).await,
         Command::Call(arguments) => call(client, arguments, output).await,
+        Command::Freeze { reason } => admin::freeze(client, reason, output).await,
+        Command::Thaw => admin::thaw(client, output).await,
+        Command::Status => admin::status(client, output).await,
         Command::Audit(AuditCommand::Tail(arguments)) => tail(client, arguments, output).await,
     }
 }
@@ -44,8 +48,11 @@ async fn package(client: Client, command: PackageCommand, output: &Output) -> Re
     match command {
         PackageCommand::Add(arguments) => add(client, arguments, output).await,
         PackageCommand::List => {
-            let packages: Vec<Package> = client.document(get("/v1/packages")?).await?;
-            output.answer(&packages, |packages| show::packages(packages))
+            let (packages, frozen) = client.document_and_freeze(get("/v1/packages")?).await?;
+            let packages: Vec<Package> = packages;
+            output.answer(&packages, |packages| show::packages(packages))?;
+            admin::note_freeze(frozen.as_ref(), output);
+            Ok(())
         }
         PackageCommand::Inspect { name } => {
             let details: Vec<PackageDetails> = client.document(get(&format!("/v1/packages/{name}"))?).await?;
@@ -57,6 +64,10 @@ async fn package(client: Client, command: PackageCommand, output: &Output) -> Re
             let approved: Approved = client.document(request).await?;
             output.answer(&approved, show::approved)
         }
+        PackageCommand::Quarantine { name, digest, reason } => {
+            admin::quarantine(client, name, digest, reason, output).await
+        }
+        PackageCommand::Release { name, digest } => admin::release(client, name, digest, output).await,
         PackageCommand::Remove { name } => {
             let request = send(Method::DELETE, &format!("/v1/packages/{name}"), Bytes::new())?;
             let removed: Removed = client.document(request).await?;
@@ -98,6 +109,7 @@ async fn add(client: Client, arguments: AddArguments, output: &Output) -> Result
 async fn grant(client: Client, command: GrantCommand, output: &Output) -> Result<(), Failure> {
     match command {
         GrantCommand::Apply { file } => apply(client, file, output).await,
+        GrantCommand::Diff { file } => admin::diff(client, file, output).await,
         GrantCommand::List => {
             let grants: GrantList = client.document(get("/v1/grants")?).await?;
             output.answer(&grants, show::grants)
@@ -121,6 +133,9 @@ async fn apply(client: Client, file: PathBuf, output: &Output) -> Result<(), Fai
     let request = send(Method::PUT, "/v1/grants", json(&source)?)?;
     let changed: Result<GrantsChanged, Failure> = client.document(request).await;
     let changed = changed.map_err(|failure| failure.about(source.file, source.text))?;
+    if let Some(diff) = &changed.diff {
+        admin::note_warnings(diff, output);
+    }
     output.answer(&changed, show::changed)
 }
 
@@ -215,11 +230,11 @@ impl Query {
     }
 }
 
-fn get(target: &str) -> Result<Request<Body>, Failure> {
+pub(super) fn get(target: &str) -> Result<Request<Body>, Failure> {
     send(Method::GET, target, Bytes::new())
 }
 
-fn send(method: Method, target: &str, body: Bytes) -> Result<Request<Body>, Failure> {
+pub(super) fn send(method: Method, target: &str, body: Bytes) -> Result<Request<Body>, Failure> {
     Request::builder()
         .method(method)
         .uri(target)
@@ -228,7 +243,7 @@ fn send(method: Method, target: &str, body: Bytes) -> Result<Request<Body>, Fail
         .map_err(|error| Failure::host(format!("the request can't be made: {error}")))
 }
 
-fn json(value: &impl Serialize) -> Result<Bytes, Failure> {
+pub(super) fn json(value: &impl Serialize) -> Result<Bytes, Failure> {
     let bytes = serde_json::to_vec(value)
         .map_err(|error| Failure::host(format!("the request can't be written: {error}")))?;
     Ok(bytes.into())

@@ -13,7 +13,7 @@ pub(super) enum Exit {
     HostFault = 1,
     /// What was given can't be used.
     BadInput = 2,
-    /// Not allowed.
+    /// Not allowed, or not any more.
     Denied = 3,
     /// A limit ended the call.
     LimitReached = 4,
@@ -21,6 +21,8 @@ pub(super) enum Exit {
     ToolError = 5,
     /// Try again.
     Busy = 6,
+    /// `grant diff` found differences.
+    Differs = 7,
     /// A signal ended it: 128 and the number of SIGINT, as shells have it.
     Interrupted = 130,
 }
@@ -42,7 +44,7 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::Conflict
             | ErrorKind::InvalidPackage
             | ErrorKind::InvalidGrants => Exit::BadInput,
-            ErrorKind::Denied => Exit::Denied,
+            ErrorKind::Denied | ErrorKind::Stopped => Exit::Denied,
             ErrorKind::LimitReached => Exit::LimitReached,
             ErrorKind::ToolError => Exit::ToolError,
             ErrorKind::Busy => Exit::Busy,
@@ -69,6 +71,7 @@ mod tests {
         InvalidPackage 2
         InvalidGrants 2
         Denied 3
+        Stopped 3
         LimitReached 4
         ToolError 5
         Busy 6

@@ -14,7 +14,7 @@ use super::show;
 use crate::api::{ErrorKind, Problem};
 use crate::config::DataFolderError;
 use crate::gateway::{Blame, HostError};
-use crate::policy::{Denial, Diagnostic};
+use crate::policy::{Denial, Diagnostic, Stop};
 use crate::text::{clean, clean_line};
 
 /// How much of a message is shown.
@@ -27,6 +27,8 @@ pub(super) enum Failure {
     Problem(Box<Problem>, Option<GrantsText>),
     /// Whoever reads stdout has closed it: nothing went wrong here.
     ReaderGone,
+    /// The answer is that things differ, and was given.
+    Differs,
 }
 
 /// A grants file, to point into.
@@ -51,7 +53,7 @@ impl Failure {
     pub(super) fn about(self, file: String, text: String) -> Self {
         match self {
             Failure::Problem(problem, None) => Failure::Problem(problem, Some(GrantsText { file, text })),
-            other @ (Failure::Problem(_, Some(_)) | Failure::ReaderGone) => other,
+            other @ (Failure::Problem(_, Some(_)) | Failure::ReaderGone | Failure::Differs) => other,
         }
     }
 
@@ -59,6 +61,7 @@ impl Failure {
     pub(super) fn report(self, output: &Output) -> Exit {
         match self {
             Failure::ReaderGone => Exit::Ok,
+            Failure::Differs => Exit::Differs,
             Failure::Problem(problem, grants) => {
                 if output.json {
                     let json = serde_json::to_string(&problem);
@@ -155,6 +158,13 @@ fn next_step(problem: &Problem) -> Option<String> {
         }
         ErrorKind::InvalidGrants => "mend the file and apply it again".to_owned(),
         ErrorKind::Denied => denied(problem.denial.as_ref()?),
+        ErrorKind::Stopped => match problem.stop.as_ref()? {
+            Stop::Denied { denial, .. } => denied(denial),
+            Stop::Narrowed { .. } => {
+                "call it again: it then gets what is granted now; `portcullis grant list` shows that"
+                    .to_owned()
+            }
+        },
         ErrorKind::LimitReached => {
             let limit = problem.limit?.limit;
             if !limit.row().grantable {
@@ -178,6 +188,23 @@ fn next_step(problem: &Problem) -> Option<String> {
 
 fn denied(denial: &Denial) -> String {
     match denial {
+        Denial::Frozen { because } => {
+            format!(
+                "an admin can let calls begin again with `portcullis thaw`; it was frozen because: {because}"
+            )
+        }
+        Denial::Quarantined { package, digest, because } => {
+            let digest = digest.map(|digest| format!(" {digest}")).unwrap_or_default();
+            format!(
+                "an admin can lift it with `portcullis package release {package}{digest}`; it was quarantined because: {because}"
+            )
+        }
+        Denial::PrincipalRemoved { principal } => {
+            format!("an admin can let it call again with `portcullis principal add {principal}`")
+        }
+        Denial::NotAnAgent { .. } => {
+            "call in the name of an agent; `portcullis principal list` shows all".to_owned()
+        }
         Denial::NotApproved { package } => {
             format!("an admin reviews it with `portcullis package inspect {package}` and approves it")
         }

@@ -3,6 +3,7 @@
 //! Each command is one request to the API, sent to the process that owns the data folder: this one, or
 //! another. The only module that reads the environment. Decides nothing about who may do what.
 
+mod admin;
 mod arguments;
 mod client;
 mod commands;
@@ -106,6 +107,13 @@ async fn without_host(arguments: Arguments, failure: Failure, output: &Output) -
                 None => exit,
             }
         }
-        Command::Audit(_) | Command::Package(_) | Command::Grant(_) | Command::Call(_) => exit,
+        Command::Audit(_)
+        | Command::Package(_)
+        | Command::Grant(_)
+        | Command::Principal(_)
+        | Command::Call(_)
+        | Command::Freeze { .. }
+        | Command::Thaw
+        | Command::Status => exit,
     }
 }

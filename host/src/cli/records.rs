@@ -53,6 +53,26 @@ fn event(event: &Event) -> (&'static str, String) {
             "grants_changed",
             format!("revision {revision}: granted {}, revoked {}, by {by}", list(granted), list(revoked)),
         ),
+        Event::HostFrozen { revision, because, by } => {
+            ("host_frozen", format!("revision {revision}, by {by}: {}", text(because.as_str())))
+        }
+        Event::HostThawed { revision, by } => ("host_thawed", format!("revision {revision}, by {by}")),
+        Event::PackageQuarantined { revision, package, digest, because, by } => {
+            let digest = digest.map(|digest| format!(" {digest}")).unwrap_or_default();
+            let what = format!("{package}{digest}, revision {revision}, by {by}: {}", text(because.as_str()));
+            ("package_quarantined", what)
+        }
+        Event::PackageReleased { revision, package, digest, by } => {
+            let digest = digest.map(|digest| format!(" {digest}")).unwrap_or_default();
+            ("package_released", format!("{package}{digest}, revision {revision}, by {by}"))
+        }
+        Event::PrincipalAdded { revision, name, role, note, by } => {
+            let note = note.as_ref().map(|note| format!(": {}", text(note.as_str()))).unwrap_or_default();
+            ("principal_added", format!("{name} as {role}, revision {revision}, by {by}{note}"))
+        }
+        Event::PrincipalRemoved { revision, name, by } => {
+            ("principal_removed", format!("{name}, revision {revision}, by {by}"))
+        }
         Event::CallDenied { call, principal, package, tool, denial, .. } => {
             ("call_denied", format!("{call} {package} {tool} as {principal}: {}", text(&denial.to_string())))
         }
@@ -115,6 +135,7 @@ fn ended(end: &CallEnd) -> String {
         CallOutcome::BadInput { message } => format!("bad input: {}", text(message)),
         CallOutcome::LimitReached(reached) => reached.to_string(),
         CallOutcome::Cancelled => "cancelled".to_owned(),
+        CallOutcome::Stopped { stop } => format!("stopped: {}", text(&stop.to_string())),
         CallOutcome::Interrupted => "interrupted".to_owned(),
         CallOutcome::HostFault { message } => format!("host fault: {}", text(message)),
     };

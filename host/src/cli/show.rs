@@ -1,5 +1,8 @@
 //! Answers as text for people. Text of tools and their authors is cleaned first, and said to be theirs.
 
+pub(super) mod diff;
+pub(super) mod standing;
+
 use std::fmt::Write as _;
 
 use comfy_table::{Cell, ContentArrangement, Table, presets};
@@ -31,7 +34,7 @@ pub(super) fn packages(packages: &[Package]) -> String {
         table.add_row([
             package.name.to_string(),
             package.version.to_string(),
-            state(package.state).to_owned(),
+            standing::state(package),
             grouped(package.bytes),
             short(package.digest),
             moment(package.added_at),
@@ -64,7 +67,10 @@ pub(super) fn details(details: &[PackageDetails]) -> String {
         if index > 0 {
             text.push('\n');
         }
-        push(&mut text, format_args!("{} {} — {}", package.name, package.version, state(package.state)));
+        push(&mut text, format_args!("{} {} — {}", package.name, package.version, standing::state(package)));
+        if let Some(quarantine) = &package.quarantine {
+            push(&mut text, format_args!("quarantine    {}", standing::quarantine(quarantine)));
+        }
         push(&mut text, format_args!("digest        {}", package.digest));
         push(&mut text, format_args!("added         {}", moment(package.added_at)));
         if let Some(approved_at) = package.approved_at {
@@ -205,7 +211,7 @@ fn folder(rule: &FilesystemRule) -> String {
 }
 
 pub(super) fn changed(changed: &GrantsChanged) -> String {
-    let GrantsChanged { revision, granted, revoked, changed } = changed;
+    let GrantsChanged { revision, granted, revoked, changed, stopped, diff } = changed;
     if !changed {
         return format!("nothing changed; revision {revision} stays in force");
     }
@@ -216,6 +222,10 @@ pub(super) fn changed(changed: &GrantsChanged) -> String {
         }
     }
     push(&mut text, format_args!("revision  {revision}"));
+    standing::stopped(&mut text, stopped);
+    if let Some(diff) = diff {
+        text.push_str(&diff::agents(diff));
+    }
     text
 }
 
@@ -346,6 +356,7 @@ fn effect(effect: GrantEffect) -> &'static str {
         GrantEffect::InForce => "in force",
         GrantEffect::OtherBytes => "none: made for other bytes",
         GrantEffect::Expired => "none: expired",
+        GrantEffect::Quarantined => "none: quarantined",
     }
 }
 

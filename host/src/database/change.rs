@@ -1,4 +1,4 @@
-//! Changes of grants in three steps: planned here, recorded in the log by the caller, put in force here.
+//! Changes of what is in force in three steps: planned here, recorded in the log by the caller, put in force here.
 //!
 //! The plan is on disk before the log has its record, so whatever moment the host dies at,
 //! [`Database::settle`] can tell by the log whether the change was made.
@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
+use super::standing::{Step, write_step};
 use super::{ChangeGuard, Database, DatabaseError, from_json, to_integer, to_json};
-use crate::ids::{GrantId, GroupName, PackageName, PrincipalId, Revision};
-use crate::policy::{Diagnostic, Grant, GrantsFile};
+use crate::ids::{GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision};
+use crate::policy::agents::unusable_agents;
+use crate::policy::{Diagnostic, Grant, GrantsFile, Policy};
 
 /// The most grants in force at once.
 const GRANTS_MAX: usize = 10_000;
@@ -19,7 +21,7 @@ const GRANTS_MAX: usize = 10_000;
 /// The most groups.
 const GROUPS_MAX: usize = 10_000;
 
-/// Why grants can't be changed so.
+/// Why what is in force can't be changed so.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
     /// The grants file does not fit the registered packages. The admin's fault.
@@ -28,9 +30,38 @@ pub enum ChangeError {
     /// No grant in force has this number. The admin's fault.
     #[error("no grant in force has number {0}")]
     NoSuchGrant(GrantId),
+    /// Something else of the package is quarantined than was to be released. The admin's fault.
+    #[error("{}", other_quarantine(package, digests))]
+    OtherQuarantine {
+        /// The package.
+        package: PackageName,
+        /// The bytes that are; none: the package as a whole is.
+        digests: Vec<PackageDigest>,
+    },
+    /// Nobody has this name: it was not added, and no grant or group names it. The admin's fault.
+    #[error("there is no principal {name}{}", near.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
+    NoSuchPrincipal {
+        /// The name.
+        name: PrincipalId,
+        /// One that is like it.
+        near: Option<String>,
+    },
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+}
+
+fn other_quarantine(package: &PackageName, digests: &[PackageDigest]) -> String {
+    match digests {
+        [] => format!("all of package {package} is quarantined; release it without a digest"),
+        _ => {
+            let digests: Vec<String> = digests.iter().map(ToString::to_string).collect();
+            format!(
+                "of package {package} these are quarantined, release them by name: {}",
+                digests.join(", ")
+            )
+        }
+    }
 }
 
 impl From<sqlx::Error> for ChangeError {
@@ -50,6 +81,8 @@ pub(super) struct Plan {
     pub(super) revoked: Vec<GrantId>,
     pub(super) groups: BTreeMap<GroupName, BTreeSet<PrincipalId>>,
     pub(super) removes: Option<PackageName>,
+    #[serde(default)]
+    pub(super) step: Option<Step>,
 }
 
 impl Plan {
@@ -64,15 +97,31 @@ impl Plan {
             revoked: Vec::new(),
             groups: BTreeMap::new(),
             removes: None,
+            step: None,
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.granted.is_empty() && self.revoked.is_empty() && self.groups.is_empty() && self.removes.is_none()
+        self.granted.is_empty()
+            && self.revoked.is_empty()
+            && self.groups.is_empty()
+            && self.removes.is_none()
+            && self.step.is_none()
+    }
+
+    /// The grants and groups that will be in force.
+    fn after(&self, before: &Policy) -> Policy {
+        let mut after = before.clone();
+        after.revision = self.revision;
+        after.grants.retain(|grant| !self.revoked.contains(&grant.id));
+        after.grants.extend(self.granted.iter().cloned());
+        after.groups.extend(self.groups.clone());
+        after
     }
 }
 
-/// A change of grants that is planned and not yet in force. While it lives, no other can be made.
+/// A change of grants, or a [`Step`], that is planned and not yet in force. While it lives, no other can
+/// be made.
 ///
 /// Write its record to the log, durably, then [`commit`](Self::commit). If the log refuses,
 /// [`abandon`](Self::abandon) it, unless the record may have reached the disk: then drop it, and the
@@ -150,6 +199,15 @@ impl GrantsChange {
     }
 }
 
+/// What a grants file would make of what is in force. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// What is in force.
+    pub before: Policy,
+    /// What would be; the same if the file changes nothing.
+    pub after: Policy,
+}
+
 /// What [`Database::settle`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
@@ -191,23 +249,38 @@ impl Database {
     /// Plans what a grants file says: it replaces all grants of each package that it names, and each
     /// group that it names. Other packages and groups stay. Grants that stay the same keep their numbers.
     ///
-    /// `None` if nothing would change: no revision is made then.
+    /// No change if nothing would change: no revision is made then.
     ///
     /// # Errors
-    /// [`ChangeError::File`] with a place for each package that is unknown or not approved, and for
-    /// each tool that the approved component does not have.
+    /// [`ChangeError::File`] with a place for each package that is unknown or not approved, for each tool
+    /// that the approved component does not have, and for each agent that was removed or is none.
     pub async fn prepare_apply(
         &self,
         file: &GrantsFile,
         by: &PrincipalId,
         now: Timestamp,
-    ) -> Result<Option<GrantsChange>, ChangeError> {
+    ) -> Result<(Option<GrantsChange>, Preview), ChangeError> {
         let guard = self.begin_change().await?;
-        let plan = self.plan_apply(file, by, now).await?;
+        self.refuse_unsettled().await?;
+        let (plan, preview) = self.plan_apply(file, by, now).await?;
         if plan.is_empty() {
-            return Ok(None);
+            return Ok((None, preview));
         }
-        Ok(Some(GrantsChange::prepare(self.clone(), guard, plan).await?))
+        Ok((Some(GrantsChange::prepare(self.clone(), guard, plan).await?), preview))
+    }
+
+    /// What [`prepare_apply`](Self::prepare_apply) would plan, without planning it.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn preview_apply(
+        &self,
+        file: &GrantsFile,
+        by: &PrincipalId,
+        now: Timestamp,
+    ) -> Result<Preview, ChangeError> {
+        let _guard = self.begin_change().await?;
+        Ok(self.plan_apply(file, by, now).await?.1)
     }
 
     /// Plans the end of one grant.
@@ -233,9 +306,9 @@ impl Database {
         file: &GrantsFile,
         by: &PrincipalId,
         now: Timestamp,
-    ) -> Result<Plan, ChangeError> {
-        let digests = self.approved_digests(file).await?;
+    ) -> Result<(Plan, Preview), ChangeError> {
         let policy = self.policy().await?;
+        let digests = self.approved_digests(file, unusable_agents(file, &policy)).await?;
         let mut plan = Plan { source: Some(file.source.clone()), ..Plan::new(policy.revision, by, now) };
         // What is in force and not asked for again ends; what is asked for and not in force begins.
         let mut old: Vec<&Grant> =
@@ -267,7 +340,8 @@ impl Database {
         if policy.groups.len() + new_groups > GROUPS_MAX {
             return Err(DatabaseError::TooMany { what: "groups", max: GROUPS_MAX }.into());
         }
-        Ok(plan)
+        let after = if plan.is_empty() { policy.clone() } else { plan.after(&policy) };
+        Ok((plan, Preview { before: policy, after }))
     }
 
     async fn pending(&self) -> Result<Option<Plan>, DatabaseError> {
@@ -277,7 +351,7 @@ impl Database {
     }
 
     /// Refuses a new plan while an earlier one waits to be settled.
-    async fn refuse_unsettled(&self) -> Result<(), DatabaseError> {
+    pub(super) async fn refuse_unsettled(&self) -> Result<(), DatabaseError> {
         match self.pending().await? {
             None => Ok(()),
             Some(plan) => Err(DatabaseError::Unsettled { revision: plan.revision }),
@@ -329,6 +403,9 @@ impl Database {
                 .execute(&mut *transaction)
                 .await?;
         }
+        if let Some(step) = &plan.step {
+            write_step(&mut transaction, step, plan).await?;
+        }
         sqlx::query("DELETE FROM pending_change").execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())
@@ -339,8 +416,8 @@ async fn write_revision(transaction: &mut Transaction<'_, Sqlite>, plan: &Plan) 
     let granted: Vec<GrantId> = plan.granted.iter().map(|grant| grant.id).collect();
     let groups: Vec<&GroupName> = plan.groups.keys().collect();
     sqlx::query(
-        "INSERT INTO revisions (number, made_at, made_by, granted, revoked, groups, source) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO revisions (number, made_at, made_by, granted, revoked, groups, source, step) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(to_integer(plan.revision.0)?)
     .bind(plan.made_at.to_string())
@@ -349,6 +426,7 @@ async fn write_revision(transaction: &mut Transaction<'_, Sqlite>, plan: &Plan) 
     .bind(to_json(&plan.revoked)?)
     .bind(to_json(&groups)?)
     .bind(plan.source.as_deref())
+    .bind(plan.step.as_ref().map(to_json).transpose()?)
     .execute(&mut **transaction)
     .await?;
     Ok(())

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::change::ChangeError;
+use super::standing::{Step, read_standing};
 use super::{Database, DatabaseError, PackageState, from_integer, from_json, from_text, to_integer};
 use crate::ids::{GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, ToolName};
 use crate::package::PackageDescription;
 use crate::policy::{Diagnostic, Grant, GrantsFile, Policy, nearest};
 
-/// One change of grants, as history shows it.
+/// One change of what is in force, as history shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevisionRow {
     /// Its number.
@@ -26,6 +27,8 @@ pub struct RevisionRow {
     pub revoked: Vec<GrantId>,
     /// Groups whose members it set.
     pub groups: Vec<GroupName>,
+    /// What else it set.
+    pub step: Option<Step>,
 }
 
 type GrantColumns = (i64, String, String, String);
@@ -51,7 +54,7 @@ impl Database {
         Ok(Revision(from_integer("revisions.number", number)?))
     }
 
-    /// All that is granted now.
+    /// All that is in force now.
     ///
     /// # Errors
     /// [`DatabaseError`]: then nothing may be allowed; there is no policy to fall back to.
@@ -67,7 +70,7 @@ impl Database {
         .await?;
         let groups: Vec<(String, String)> =
             sqlx::query_as("SELECT name, members FROM agent_groups").fetch_all(&mut *transaction).await?;
-        Ok(Policy {
+        let mut policy = Policy {
             revision: Revision(from_integer("revisions.number", number)?),
             grants: grants.into_iter().map(grant).collect::<Result<_, _>>()?,
             groups: groups
@@ -77,7 +80,10 @@ impl Database {
                     Ok((from_text("agent_groups.name", &name)?, members))
                 })
                 .collect::<Result<_, DatabaseError>>()?,
-        })
+            ..Policy::default()
+        };
+        read_standing(&mut transaction, &mut policy).await?;
+        Ok(policy)
     }
 
     /// The grants in force, of one package or of all, in the order of their numbers.
@@ -100,15 +106,15 @@ impl Database {
     /// # Errors
     /// [`DatabaseError`].
     pub async fn revisions(&self, count: u32) -> Result<Vec<RevisionRow>, DatabaseError> {
-        let rows: Vec<(i64, String, String, String, String, String)> = sqlx::query_as(
-            "SELECT number, made_at, made_by, granted, revoked, groups FROM revisions \
+        let rows: Vec<(i64, String, String, String, String, String, Option<String>)> = sqlx::query_as(
+            "SELECT number, made_at, made_by, granted, revoked, groups, step FROM revisions \
              ORDER BY number DESC LIMIT $1",
         )
         .bind(i64::from(count))
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter()
-            .map(|(number, made_at, made_by, granted, revoked, groups)| {
+            .map(|(number, made_at, made_by, granted, revoked, groups, step)| {
                 Ok(RevisionRow {
                     number: Revision(from_integer("revisions.number", number)?),
                     made_at: from_text("revisions.made_at", &made_at)?,
@@ -116,6 +122,7 @@ impl Database {
                     granted: from_json("revisions.granted", &granted)?,
                     revoked: from_json("revisions.revoked", &revoked)?,
                     groups: from_json("revisions.groups", &groups)?,
+                    step: step.map(|step| from_json("revisions.step", &step)).transpose()?,
                 })
             })
             .collect()
@@ -142,14 +149,15 @@ impl Database {
         Ok(from_integer("grants.id", last)? + 1)
     }
 
-    /// The approved digest of each package that the file names, once its tools are known to exist.
+    /// The approved digest of each package that the file names, once its tools are known to exist and
+    /// nothing else was found to be wrong.
     pub(super) async fn approved_digests(
         &self,
         file: &GrantsFile,
+        mut diagnostics: Vec<Diagnostic>,
     ) -> Result<BTreeMap<PackageName, PackageDigest>, ChangeError> {
         let mut approved: BTreeMap<&PackageName, Result<(PackageDigest, PackageDescription), Unusable>> =
             BTreeMap::new();
-        let mut diagnostics = Vec::new();
         for (index, entry) in file.grants.iter().enumerate() {
             if !approved.contains_key(&entry.package) {
                 approved.insert(&entry.package, self.approved_for_grant(&entry.package).await?);
@@ -172,6 +180,7 @@ impl Database {
             }
         }
         if !diagnostics.is_empty() {
+            diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
             return Err(ChangeError::File(diagnostics));
         }
         let digests = approved.into_iter().filter_map(|(name, found)| Some((name.clone(), found.ok()?.0)));

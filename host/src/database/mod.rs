@@ -1,4 +1,5 @@
-//! The one place that speaks SQL: packages, grants, groups and revisions, in and out as domain types.
+//! The one place that speaks SQL: packages, grants, groups, principals, quarantines and revisions, in
+//! and out as domain types.
 //!
 //! It judges nothing that needs the file system, the clock or a component: what it keeps was checked
 //! before. Statements are portable SQL; what is SQLite's own is in [`Database::open`] and `error.rs`.
@@ -7,6 +8,7 @@ mod change;
 mod error;
 mod grants;
 mod packages;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -22,10 +24,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions as _, SqlitePool};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-pub use change::{ChangeError, GrantsChange, Settled};
+pub use change::{ChangeError, GrantsChange, Preview, Settled};
 pub use error::DatabaseError;
 pub use grants::RevisionRow;
 pub use packages::{Added, NewPackage, Package, PackageRemoval, PackageState};
+pub use standing::Step;
 
 /// The schema, in the binary.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -90,6 +93,18 @@ impl Database {
     /// Closes the file. Later calls fail.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+
+    /// Lets plans be written and makes each commit of one fail, as long as this is open.
+    #[cfg(test)]
+    pub(crate) async fn refuse_commits(&self) {
+        sqlx::query(
+            "CREATE TEMP TRIGGER refuse BEFORE INSERT ON main.revisions \
+             BEGIN SELECT RAISE(ABORT, 'refused by a test'); END",
+        )
+        .execute(&self.pool)
+        .await
+        .expect("a trigger can be made");
     }
 
     /// Waits, at most 10 seconds, for the right to change packages or grants.

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::ids::{PackageDigest, PackageName, PrincipalId};
 use crate::package::PackageDescription;
+use crate::policy::Quarantine;
 
 /// The most registered components, counted by name and digest.
 const PACKAGES_MAX: usize = 10_000;
@@ -43,6 +44,9 @@ pub struct Package {
     pub added_at: Timestamp,
     /// When it was last approved.
     pub approved_at: Option<Timestamp>,
+    /// Why it may not run, whatever its state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<Quarantine>,
 }
 
 /// A component to be registered.
@@ -73,10 +77,14 @@ type PackageColumns = (String, String, String, i64, String, String, Option<Strin
 
 fn package(
     (name, digest, version, bytes, state, added_at, approved_at): PackageColumns,
+    quarantines: &[Quarantine],
 ) -> Result<Package, DatabaseError> {
+    let name = from_text("packages.name", &name)?;
+    let digest = from_text("packages.digest", &digest)?;
     Ok(Package {
-        name: from_text("packages.name", &name)?,
-        digest: from_text("packages.digest", &digest)?,
+        quarantine: quarantines.iter().find(|quarantine| quarantine.covers(&name, Some(digest))).cloned(),
+        name,
+        digest,
         version: from_text("packages.version", &version)?,
         bytes: from_integer("packages.bytes", bytes)?,
         state: state_from_text(&state)?,
@@ -173,7 +181,8 @@ impl Database {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(package).collect()
+        let quarantines = self.quarantines().await?;
+        rows.into_iter().map(|row| package(row, &quarantines)).collect()
     }
 
     /// The components under a name, by when they were added.
@@ -185,7 +194,8 @@ impl Database {
         .bind(name.as_str())
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(package).collect()
+        let quarantines = self.quarantines().await?;
+        rows.into_iter().map(|row| package(row, &quarantines)).collect()
     }
 
     /// What the bytes under the name are and ask for.

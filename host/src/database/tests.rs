@@ -86,7 +86,7 @@ fn grant(package: &str, agent: &str) -> String {
 }
 
 async fn prepare(database: &Database, text: &str) -> Option<GrantsChange> {
-    database.prepare_apply(&file(text), &id("root"), now()).await.expect("fits")
+    database.prepare_apply(&file(text), &id("root"), now()).await.expect("fits").0
 }
 
 /// Applies a file that changes something; answers the new revision with its grants, new and ended.

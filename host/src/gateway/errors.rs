@@ -72,7 +72,7 @@ impl CallError {
                 InvokeError::LimitReached(_) | InvokeError::Tool { .. } | InvokeError::Crashed(_) => {
                     Blame::Tool
                 }
-                InvokeError::Grant(_) => Blame::Admin,
+                InvokeError::Grant(_) | InvokeError::Stopped(_) => Blame::Admin,
                 InvokeError::Busy | InvokeError::Log(_) | InvokeError::Host(_) => Blame::Host,
             },
             CallError::Busy(_) | CallError::Log(_) | CallError::Host(_) => Blame::Host,
@@ -112,6 +112,9 @@ pub enum HostError {
     /// A component that can't be a package.
     #[error(transparent)]
     Package(#[from] PackageError),
+    /// A component that would have to run to be registered, and may not.
+    #[error("the component can't be asked for its tools: {0}")]
+    Denied(Denial),
     /// A name or version that is missing or wrong.
     #[error("{0}")]
     Naming(String),
@@ -137,12 +140,13 @@ impl HostError {
     pub fn blame(&self) -> Blame {
         match self {
             HostError::Package(_) => Blame::Tool,
-            HostError::Naming(_) | HostError::Grants { .. } => Blame::Admin,
+            HostError::Naming(_) | HostError::Grants { .. } | HostError::Denied(_) => Blame::Admin,
             HostError::Registry(
                 RegistryError::NotFound { .. }
                 | RegistryError::NoSuchDigest { .. }
                 | RegistryError::Ambiguous { .. }
                 | RegistryError::NothingPending { .. }
+                | RegistryError::Quarantined(_)
                 | RegistryError::VersionTooLong { .. },
             ) => Blame::Admin,
             HostError::Change(ChangeError::Database(_)) => Blame::Host,

@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Host, HostError};
 use crate::audit::event::Event;
-use crate::database::{ChangeError, GrantsChange};
-use crate::ids::{GrantId, PackageName, PrincipalId, Revision};
+use crate::database::{ChangeError, GrantsChange, Preview};
+use crate::ids::{CallId, GrantId, PackageName, PrincipalId, Revision};
+use crate::policy::agents::new_agents;
+use crate::policy::diff::{Approved, GrantsDiff, diff};
 use crate::policy::parse::parse_grants;
-use crate::policy::{Grant, Policy};
+use crate::policy::{Grant, GrantsFile, Policy};
 use crate::registry::FolderCheck;
 
 /// A grants file as an admin gave it.
@@ -32,6 +34,12 @@ pub struct GrantsChanged {
     pub revoked: Vec<GrantId>,
     /// Whether anything changed at all.
     pub changed: bool,
+    /// Running calls that were told to end, because they would be denied now, or given less.
+    #[serde(default)]
+    pub stopped: Vec<CallId>,
+    /// What it means for agents, where a grants file was applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<Box<GrantsDiff>>,
 }
 
 impl Host {
@@ -44,23 +52,53 @@ impl Host {
         by: &PrincipalId,
         source: &GrantsSource,
     ) -> Result<GrantsChanged, HostError> {
-        let wrong = |diagnostics| HostError::Grants { file: source.file.clone(), diagnostics };
-        let folders = FolderCheck::new(&source.folder, &[self.folder.paths().root()])
-            .map_err(|error| HostError::Naming(format!("folder {}: {error}", source.folder.display())))?;
-        let file = parse_grants(&source.text, &folders).map_err(wrong)?;
-        let change = match self.database.prepare_apply(&file, by, self.now()).await {
-            Ok(change) => change,
-            Err(ChangeError::File(diagnostics)) => return Err(wrong(diagnostics)),
-            Err(error) => return Err(HostError::Change(error)),
-        };
+        let file = self.read_grants(source)?;
+        let planned = self.database.prepare_apply(&file, by, self.now()).await;
+        let (change, preview) = planned.map_err(|error| refused(source, error))?;
+        let diff = Some(Box::new(self.compare(&file, &preview)));
         let Some(change) = change else {
-            let revision = self.in_force().policy.revision;
-            return Ok(GrantsChanged { revision, granted: Vec::new(), revoked: Vec::new(), changed: false });
+            let (granted, revoked, stopped) = Default::default();
+            let revision = preview.before.revision;
+            return Ok(GrantsChanged { revision, granted, revoked, changed: false, stopped, diff });
         };
-        self.put_in_force(by, change).await
+        Ok(GrantsChanged { diff, ..self.put_in_force(by, change).await? })
     }
 
-    /// Ends a grant.
+    /// What [`apply_grants`](Self::apply_grants) would change. Changes nothing, and is not recorded.
+    ///
+    /// # Errors
+    /// [`HostError::Grants`] with every error of the file.
+    pub async fn diff_grants(
+        &self,
+        by: &PrincipalId,
+        source: &GrantsSource,
+    ) -> Result<GrantsDiff, HostError> {
+        let file = self.read_grants(source)?;
+        let preview = self.database.preview_apply(&file, by, self.now()).await;
+        Ok(self.compare(&file, &preview.map_err(|error| refused(source, error))?))
+    }
+
+    fn read_grants(&self, source: &GrantsSource) -> Result<GrantsFile, HostError> {
+        let folders = FolderCheck::new(&source.folder, &[self.folder.paths().root()])
+            .map_err(|error| HostError::Naming(format!("folder {}: {error}", source.folder.display())))?;
+        parse_grants(&source.text, &folders)
+            .map_err(|diagnostics| HostError::Grants { file: source.file.clone(), diagnostics })
+    }
+
+    fn compare(&self, file: &GrantsFile, preview: &Preview) -> GrantsDiff {
+        let Preview { before, after } = preview;
+        let in_force = self.in_force();
+        let approved: Approved<'_> = in_force
+            .approved
+            .iter()
+            .map(|(name, package)| (name, (package.digest, &package.description)))
+            .collect();
+        let packages = file.grants.iter().map(|grant| &grant.package).collect();
+        let warnings = new_agents(file, before);
+        GrantsDiff { warnings, ..diff(before, after, &approved, &packages, self.now()) }
+    }
+
+    /// Ends a grant. Running calls that need it end.
     ///
     /// # Errors
     /// If there is no such grant.
@@ -80,9 +118,8 @@ impl Host {
             by: by.clone(),
         };
         self.log.append(event).await?;
-        change.commit().await?;
-        self.refresh().await?;
-        Ok(GrantsChanged { revision, granted, revoked, changed: true })
+        let stopped = self.commit(change).await?;
+        Ok(GrantsChanged { revision, granted, revoked, changed: true, stopped, diff: None })
     }
 
     /// The grants in force, of one package or of all.
@@ -95,5 +132,12 @@ impl Host {
     /// All that is granted now.
     pub fn policy(&self) -> Policy {
         self.in_force().policy.clone()
+    }
+}
+
+fn refused(source: &GrantsSource, error: ChangeError) -> HostError {
+    match error {
+        ChangeError::File(diagnostics) => HostError::Grants { file: source.file.clone(), diagnostics },
+        error => HostError::Change(error),
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Host, HostError, MESSAGE_BYTES_MAX, outcome};
+use super::{Host, HostError, MESSAGE_BYTES_MAX, Subject, outcome};
 use crate::audit::event::{CallContext, Event};
 use crate::database::{Added, Package};
 use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId};
 use crate::package::PackageDescription;
-use crate::sandbox::Sandbox;
+use crate::policy::Stop;
+use crate::sandbox::{InvokeError, Sandbox};
 use crate::text::clean;
 
 /// The tool name under which a component's `list-tools` runs at registration.
@@ -72,8 +73,8 @@ impl Host {
         let (package, version, description) = match described {
             Ok(described) => described,
             Err(error) => {
-                if let HostError::Package(refusal) = &error {
-                    let reason = clean(&refusal.to_string(), MESSAGE_BYTES_MAX);
+                if matches!(error, HostError::Package(_) | HostError::Denied(_)) {
+                    let reason = clean(&error.to_string(), MESSAGE_BYTES_MAX);
                     self.log.append(Event::PackageRefused { digest, reason, by: by.clone() }).await?;
                 }
                 return Err(error);
@@ -110,17 +111,26 @@ impl Host {
             return Ok((package, version, Sandbox::typed_description(candidate)));
         }
         progress(AddProgress::ListingTools);
+        let digest = PackageDigest::of(bytes);
+        let in_force = self.in_force();
+        if let Some(denial) = in_force.policy.bars_component(&package, Some(digest)) {
+            return Err(HostError::Denied(denial));
+        }
         let context = Arc::new(CallContext {
             call: CallId::generate(),
             principal: by.clone(),
             package: package.clone(),
-            digest: PackageDigest::of(bytes),
+            digest,
             tool: LIST_TOOLS.parse().expect("the constant is a valid name"),
-            revision: self.in_force().policy.revision,
+            revision: in_force.policy.revision,
         });
+        let stopped = self.stopped(Subject { context: Arc::clone(&context), authorized: None }, in_force);
         let recorder = self.log.begin_call(context, Vec::new(), 0).await?;
-        let (described, invoked) = self.sandbox.describe(candidate, recorder).await;
+        let (described, invoked) = self.sandbox.describe(candidate, recorder, stopped).await;
         invoked.recorder.finish(outcome(&invoked.result), invoked.usage, self.durability).await?;
+        if let Err(InvokeError::Stopped(Stop::Denied { denial, .. })) = invoked.result {
+            return Err(HostError::Denied(denial));
+        }
         Ok((package, version, described?))
     }
 
@@ -145,26 +155,26 @@ impl Host {
         Ok(details)
     }
 
-    /// Approves bytes under a name: those named, or the only ones that wait for it.
+    /// Approves bytes under a name: those named, or the only ones that wait for it. Running calls of others
+    /// under the name end.
     ///
     /// # Errors
-    /// If there are none, or several and none was named.
+    /// If there are none, or several and none was named, or they are quarantined.
     pub async fn approve(
         &self,
         by: &PrincipalId,
         name: &PackageName,
         digest: Option<PackageDigest>,
     ) -> Result<PackageDigest, HostError> {
-        let digest = self.registry.choose(name, digest).await?;
-        // What can't be read any more is not approved, nor recorded as such.
-        self.registry.bytes(digest).await?;
+        let approval = self.registry.prepare_approval(name, digest).await?;
+        let digest = approval.digest();
         self.log.append(Event::PackageApproved { package: name.clone(), digest, by: by.clone() }).await?;
-        self.registry.approve(name, Some(digest), self.now()).await?;
+        approval.commit(self.now()).await?;
         self.refresh().await?;
         Ok(digest)
     }
 
-    /// Removes a package with all its bytes and grants.
+    /// Removes a package with all its bytes and grants. Its running calls end; a quarantine of it stays.
     ///
     /// # Errors
     /// If there is no such package.
@@ -179,7 +189,10 @@ impl Host {
         self.log.append(Event::PackageRemoved { package: name.clone(), digest, by: by.clone() }).await?;
         let digests: Vec<PackageDigest> =
             self.registry.get(name).await?.into_iter().map(|package| package.digest).collect();
-        removal.commit().await?;
+        if let Err(error) = removal.commit().await {
+            self.doubt();
+            return Err(error.into());
+        }
         self.refresh().await?;
         let kept: Vec<PackageDigest> =
             self.registry.list().await?.iter().map(|package| package.digest).collect();

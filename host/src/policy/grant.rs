@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, ToolName};
 use crate::limits::Limit;
+use crate::policy::standing::{Freeze, Principal, Quarantine};
 
 /// One `[[grant]]` that is in force, bound to the bytes that were approved when it was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +87,7 @@ pub enum Access {
     ReadWrite,
 }
 
-/// All that is granted at one revision: what [`authorize`](super::authorize) judges by.
+/// All that is in force at one revision: what [`authorize`](super::authorize) judges by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Policy {
     /// The number of this state.
@@ -95,4 +96,41 @@ pub struct Policy {
     pub grants: Vec<Grant>,
     /// Who is in which group.
     pub groups: BTreeMap<GroupName, BTreeSet<PrincipalId>>,
+    /// Nothing runs while this is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<Freeze>,
+    /// Components that may not run, whatever was approved and granted.
+    pub quarantines: Vec<Quarantine>,
+    /// Principals that an admin has added or removed. An agent need not be among them: what lets it
+    /// call is a grant that names it.
+    pub principals: BTreeMap<PrincipalId, Principal>,
+}
+
+impl Policy {
+    /// The grants that name each agent, by itself or by a group, in the order of their ids; and whether
+    /// these are all: it stops at `pairs_max` of agent and grant.
+    pub fn grants_by_agent(&self, pairs_max: usize) -> (BTreeMap<&PrincipalId, Vec<&Grant>>, bool) {
+        let mut by_agent: BTreeMap<&PrincipalId, Vec<&Grant>> = BTreeMap::new();
+        let mut pairs = 0;
+        for grant in &self.grants {
+            for selector in &grant.terms.agents {
+                let named: Box<dyn Iterator<Item = &PrincipalId>> = match selector {
+                    AgentSelector::Agent(agent) => Box::new(std::iter::once(agent)),
+                    AgentSelector::Group(group) => Box::new(self.groups.get(group).into_iter().flatten()),
+                };
+                for agent in named {
+                    if pairs == pairs_max {
+                        return (by_agent, false);
+                    }
+                    pairs += 1;
+                    let grants = by_agent.entry(agent).or_default();
+                    // Named by itself and by a group, it is one grant.
+                    if grants.last().is_none_or(|last| last.id != grant.id) {
+                        grants.push(grant);
+                    }
+                }
+            }
+        }
+        (by_agent, true)
+    }
 }

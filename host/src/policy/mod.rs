@@ -1,12 +1,17 @@
 //! Grants, rules and decisions: pure functions, no I/O, no clock of their own.
 
+pub(crate) mod agents;
 pub mod authorize;
+pub mod diff;
 pub mod grant;
 pub mod parse;
+pub mod standing;
 
-pub use authorize::{AuthorizationRequest, AuthorizedCall, AuthorizedFolder, Denial, authorize};
+pub use authorize::{AuthorizationRequest, AuthorizedCall, AuthorizedFolder, Denial, Loss, Stop, authorize};
 pub use grant::{Access, AgentSelector, FilesystemRule, Grant, GrantTerms, Policy};
 pub(crate) use parse::nearest;
 pub use parse::{
-    Diagnostic, GRANTS_FILE_BYTES_MAX, GrantEntry, GrantsFile, PathCheck, PathProblem, parse_grants,
+    AgentPlace, Diagnostic, GRANTS_FILE_BYTES_MAX, GrantEntry, GrantsFile, PathCheck, PathProblem,
+    parse_grants,
 };
+pub use standing::{Freeze, Principal, Quarantine, Role, Standing};

@@ -13,12 +13,13 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::database::{
-    Added, ChangeError, Database, DatabaseError, GrantsChange, NewPackage, Package, PackageRemoval,
-    PackageState,
+    Added, ChangeError, ChangeGuard, Database, DatabaseError, GrantsChange, NewPackage, Package,
+    PackageRemoval, PackageState,
 };
 use crate::ids::{PackageDigest, PackageName, PrincipalId};
 use crate::limits::Limit;
 use crate::package::PackageDescription;
+use crate::policy::Quarantine;
 use files::PackageFiles;
 
 pub use folders::FolderCheck;
@@ -57,6 +58,9 @@ pub enum RegistryError {
         /// The name.
         name: PackageName,
     },
+    /// The component may not run, and so is not approved. The admin's affair.
+    #[error("package {} is quarantined since {} by {}: {}; `portcullis package release` lifts it", .0.package, .0.since, .0.by, .0.because)]
+    Quarantined(Box<Quarantine>),
     /// The component has more bytes than a package may have. Its author's fault.
     #[error("the component has {bytes} bytes, at most {max} are registered")]
     TooLarge {
@@ -177,29 +181,17 @@ impl Registry {
     /// For callers that record an approval before they make it.
     ///
     /// # Errors
-    /// `NotFound`, `NoSuchDigest`, `Ambiguous` or `NothingPending`.
+    /// `NotFound`, `NoSuchDigest`, `Ambiguous`, `NothingPending` or `Quarantined`.
     pub async fn choose(
         &self,
         name: &PackageName,
         digest: Option<PackageDigest>,
     ) -> Result<PackageDigest, RegistryError> {
         let packages = self.get(name).await?;
-        if let Some(digest) = digest {
-            let known = packages.iter().any(|package| package.digest == digest);
-            return known
-                .then_some(digest)
-                .ok_or_else(|| RegistryError::NoSuchDigest { name: name.clone(), digest });
-        }
-        let in_state = |state| packages.iter().filter(move |package| package.state == state);
-        let pending: Vec<PackageDigest> =
-            in_state(PackageState::Pending).map(|package| package.digest).collect();
-        match pending.as_slice() {
-            [digest] => Ok(*digest),
-            [] => in_state(PackageState::Approved)
-                .map(|package| package.digest)
-                .next()
-                .ok_or_else(|| RegistryError::NothingPending { name: name.clone() }),
-            _ => Err(RegistryError::Ambiguous { name: name.clone(), digests: pending }),
+        let chosen = chosen(name, &packages, digest)?;
+        match &chosen.quarantine {
+            Some(quarantine) => Err(RegistryError::Quarantined(Box::new(quarantine.clone()))),
+            None => Ok(chosen.digest),
         }
     }
 
@@ -214,14 +206,27 @@ impl Registry {
         digest: Option<PackageDigest>,
         now: Timestamp,
     ) -> Result<PackageDigest, RegistryError> {
+        let approval = self.prepare_approval(name, digest).await?;
+        let digest = approval.digest();
+        approval.commit(now).await?;
+        Ok(digest)
+    }
+
+    /// Plans an approval, so that exactly what is recorded is approved: nothing else changes before it is
+    /// committed or dropped.
+    ///
+    /// # Errors
+    /// Those of [`approve`](Self::approve).
+    pub async fn prepare_approval(
+        &self,
+        name: &PackageName,
+        digest: Option<PackageDigest>,
+    ) -> Result<Approval, RegistryError> {
         let guard = self.database.begin_change().await?;
         let digest = self.choose(name, digest).await?;
+        // What can't be read any more is not approved, nor recorded as such.
         self.bytes(digest).await?;
-        if self.database.approve_package(&guard, name, digest, now).await? {
-            Ok(digest)
-        } else {
-            Err(RegistryError::NoSuchDigest { name: name.clone(), digest })
-        }
+        Ok(Approval { registry: self.clone(), name: name.clone(), digest, guard })
     }
 
     /// Plans the removal of a package with all its components and grants. Record it, then commit it.
@@ -299,6 +304,59 @@ impl Registry {
         let _guard = self.database.begin_change().await?;
         let registered = self.list().await?.into_iter().map(|package| package.digest).collect();
         self.files.keep_only(registered).await
+    }
+}
+
+fn chosen<'p>(
+    name: &PackageName,
+    packages: &'p [Package],
+    digest: Option<PackageDigest>,
+) -> Result<&'p Package, RegistryError> {
+    if let Some(digest) = digest {
+        let named = packages.iter().find(|package| package.digest == digest);
+        return named.ok_or_else(|| RegistryError::NoSuchDigest { name: name.clone(), digest });
+    }
+    let in_state = |state| packages.iter().filter(move |package| package.state == state);
+    let pending: Vec<&Package> = in_state(PackageState::Pending).collect();
+    match pending.as_slice() {
+        [package] => Ok(*package),
+        [] => in_state(PackageState::Approved)
+            .next()
+            .ok_or_else(|| RegistryError::NothingPending { name: name.clone() }),
+        _ => {
+            let digests = pending.into_iter().map(|package| package.digest).collect();
+            Err(RegistryError::Ambiguous { name: name.clone(), digests })
+        }
+    }
+}
+
+/// An approval that is planned and not yet made.
+#[derive(Debug)]
+#[must_use = "nothing is approved before `commit`"]
+pub struct Approval {
+    registry: Registry,
+    name: PackageName,
+    digest: PackageDigest,
+    guard: ChangeGuard,
+}
+
+impl Approval {
+    /// The bytes that will be approved.
+    pub fn digest(&self) -> PackageDigest {
+        self.digest
+    }
+
+    /// Makes it.
+    ///
+    /// # Errors
+    /// `Database`: nothing is approved then.
+    pub async fn commit(self, now: Timestamp) -> Result<(), RegistryError> {
+        let Self { registry, name, digest, guard } = self;
+        if registry.database.approve_package(&guard, &name, digest, now).await? {
+            Ok(())
+        } else {
+            Err(RegistryError::NoSuchDigest { name, digest })
+        }
     }
 }
 

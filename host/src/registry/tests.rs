@@ -234,7 +234,7 @@ async fn removing_takes_grants_and_files_but_not_what_another_name_uses() {
     let text = "[[grant]]\npackage = \"notes\"\nagents = [\"ann\"]\n";
     let file = parse_grants(text, &AnyFolder).expect("a good file");
     let change = fixture.database.prepare_apply(&file, &id("root"), now()).await.expect("fits");
-    change.expect("changes").commit().await.expect("committed");
+    change.0.expect("changes").commit().await.expect("committed");
     let prepare = || async { fixture.registry.prepare_removal(&id("notes"), &id("root"), now()).await };
     let removal = prepare().await.expect("planned");
     assert_eq!(removal.approved(), Some(PackageDigest::of(b"two")));

@@ -22,7 +22,7 @@ use super::convert::shape::TypedFunction;
 use super::limiter::MemoryLimiter;
 use crate::audit::{LogError, Recorder};
 use crate::limits::{CallLimits, Limit, LimitReached, Usage};
-use crate::policy::{AuthorizedCall, AuthorizedFolder};
+use crate::policy::{AuthorizedCall, AuthorizedFolder, Stop};
 use crate::text::clean;
 
 /// What a byte of `list<u8>` costs where values are converted dynamically: the size of a `Val`.
@@ -101,6 +101,9 @@ pub enum InvokeError {
     /// The tool trapped, or broke the rules of its interface.
     #[error("the tool crashed: {0}")]
     Crashed(String),
+    /// What is in force changed, so that the call may not go on: the admin's doing.
+    #[error("the call was stopped: {0}")]
+    Stopped(Stop),
     /// There is no room for another call now.
     #[error("the host runs as many calls as it can; try again")]
     Busy,
@@ -156,7 +159,8 @@ pub(super) struct Resources<'a> {
 /// out, and is lost where the guest is cut off by its deadline or its caller.
 const FUEL_STEP: u64 = 1_000_000;
 
-/// Runs one authorized call to its end. Dropping the future ends it, and its record says cancelled.
+/// Runs one authorized call to its end, or until `stopped` ends. Dropping the future ends it too, and its
+/// record says cancelled.
 pub(super) async fn invoke(
     loaded: &Loaded,
     entry: &Entry,
@@ -164,12 +168,21 @@ pub(super) async fn invoke(
     arguments: &Value,
     recorder: Recorder,
     resources: Resources<'_>,
+    stopped: impl Future<Output = Stop>,
 ) -> Invoked {
     let output_max = call.limits().output;
-    run(loaded, call.limits(), call.filesystem(), recorder, resources, async |store, instance| {
+    let bounds = Bounds { limits: call.limits(), folders: call.filesystem(), stopped };
+    run(loaded, bounds, recorder, resources, async |store, instance| {
         call_tool(store, instance, entry, arguments, output_max).await
     })
     .await
+}
+
+/// What a call may do, and until when.
+struct Bounds<'a, S> {
+    limits: &'a CallLimits,
+    folders: &'a [AuthorizedFolder],
+    stopped: S,
 }
 
 /// Asks a component for its tools, without any power.
@@ -178,9 +191,11 @@ pub(super) async fn list_tools(
     indices: &tool_world::GuestIndices,
     recorder: Recorder,
     resources: Resources<'_>,
+    stopped: impl Future<Output = Stop>,
 ) -> (Result<Vec<tool_world::ToolDefinition>, InvokeError>, Invoked) {
     let mut listed = Err(InvokeError::Crashed("it did not answer".to_owned()));
-    let invoked = run(loaded, &CallLimits::default(), &[], recorder, resources, async |store, instance| {
+    let bounds = Bounds { limits: &CallLimits::default(), folders: &[], stopped };
+    let invoked = run(loaded, bounds, recorder, resources, async |store, instance| {
         let guest = indices.load(&mut *store, &instance).map_err(|error| failure(store, error))?;
         listed = Ok(guest.call_list_tools(&mut *store).await.map_err(|error| failure(store, error))?);
         Ok(ToolAnswer::default())
@@ -191,12 +206,12 @@ pub(super) async fn list_tools(
 
 async fn run(
     loaded: &Loaded,
-    limits: &CallLimits,
-    folders: &[AuthorizedFolder],
+    bounds: Bounds<'_, impl Future<Output = Stop>>,
     recorder: Recorder,
     resources: Resources<'_>,
     body: impl AsyncFnOnce(&mut Store<CallState>, Instance) -> Result<ToolAnswer, InvokeError>,
 ) -> Invoked {
+    let Bounds { limits, folders, stopped } = bounds;
     let started = Instant::now();
     let opened = Filesystem::open(folders, resources.quotas, Arc::clone(resources.disk_workers));
     let filesystem = match opened {
@@ -229,16 +244,21 @@ async fn run(
         };
         body(store, instance).await
     };
-    let result = match tokio::time::timeout(limits.wall_time, work).await {
-        Ok(result) => result,
-        Err(_) => {
-            let settled = running.store().data().filesystem.settled();
-            // What is under way on a disk can't be stopped; it is given a moment to end before the
-            // call's last record says that it is over.
-            let _ = tokio::time::timeout(SETTLE_TIME_MAX, settled.acquire()).await;
-            Err(wall_time_reached(limits, started).into())
+    let (result, was_cut_short) = tokio::select! {
+        // In this order, so that what is stopped before it begins does not begin.
+        biased;
+        stop = stopped => (Err(InvokeError::Stopped(stop)), true),
+        ended = tokio::time::timeout(limits.wall_time, work) => match ended {
+            Ok(result) => (result, false),
+            Err(_) => (Err(wall_time_reached(limits, started).into()), true),
         }
     };
+    if was_cut_short {
+        let settled = running.store().data().filesystem.settled();
+        // What is under way on a disk can't be stopped; it is given a moment to end before the
+        // call's last record says that it is over.
+        let _ = tokio::time::timeout(SETTLE_TIME_MAX, settled.acquire()).await;
+    }
     let store = running.take();
     let fuel_left = store.get_fuel().ok();
     finish(store.into_data(), fuel_left, started, result)

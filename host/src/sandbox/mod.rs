@@ -39,7 +39,7 @@ use crate::audit::Recorder;
 use crate::ids::{PackageDigest, ToolName};
 use crate::limits::{Limit, LimitReached};
 use crate::package::{ComponentSize, PackageDescription, ToolDescription, ToolExport};
-use crate::policy::AuthorizedCall;
+use crate::policy::{AuthorizedCall, Stop};
 
 /// Components that are compiled at once: compiling takes all cores and much memory.
 const COMPILERS_MAX: usize = 1;
@@ -194,8 +194,8 @@ impl Sandbox {
         })
     }
 
-    /// Asks a candidate for its listed tools, if it has such, in a sandbox without any power; and makes
-    /// the package ready.
+    /// Asks a candidate for its listed tools, if it has such, in a sandbox without any power, until
+    /// `stopped` ends; and makes the package ready.
     ///
     /// # Errors
     /// If `list-tools` fails or answers nonsense. The recorder is given back in each case.
@@ -203,6 +203,7 @@ impl Sandbox {
         &self,
         candidate: Candidate,
         recorder: Recorder,
+        stopped: impl Future<Output = Stop>,
     ) -> (Result<PackageDescription, PackageError>, Invoked) {
         let listed = async {
             let pre = self.linker.instantiate_pre(&candidate.component).map_err(not_listed)?;
@@ -213,7 +214,8 @@ impl Sandbox {
             Ok(ready) => ready,
             Err(error) => return (Err(error), Invoked::not_started(recorder)),
         };
-        let (listed, invoked) = invocation::list_tools(&loaded, &indices, recorder, self.resources()).await;
+        let resources = self.resources();
+        let (listed, invoked) = invocation::list_tools(&loaded, &indices, recorder, resources, stopped).await;
         let mut description = candidate.description;
         let tools = match (listed, &invoked.result) {
             (Ok(listed), Ok(_)) => listed::descriptions(listed),
@@ -305,7 +307,8 @@ impl Sandbox {
         }
     }
 
-    /// Runs a call. Dropping the future ends it within two epoch ticks, and its record says cancelled.
+    /// Runs a call, until `stopped` ends. That, or dropping the future, ends it within two epoch ticks;
+    /// its record says that it was stopped, or cancelled.
     pub async fn invoke(
         &self,
         package: &ReadyPackage,
@@ -313,6 +316,7 @@ impl Sandbox {
         arguments: &Value,
         recorder: Recorder,
         _place: Place,
+        stopped: impl Future<Output = Stop>,
     ) -> Invoked {
         if !self.ticker.is_alive() {
             let error = InvokeError::Host("the thread that interrupts guests has ended".to_owned());
@@ -322,7 +326,8 @@ impl Sandbox {
             let error = InvokeError::Host(format!("the package has no tool {}", call.tool()));
             return Invoked { result: Err(error), ..Invoked::not_started(recorder) };
         };
-        invocation::invoke(&package.loaded, entry, call, arguments, recorder, self.resources()).await
+        let (loaded, resources) = (&package.loaded, self.resources());
+        invocation::invoke(loaded, entry, call, arguments, recorder, resources, stopped).await
     }
 
     /// How often guests were asked to yield since the start; it rises 100 times a second.

@@ -5,7 +5,7 @@ use super::super::line::{self, CallEntry, CallText};
 use super::super::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 use super::*;
 use crate::limits::{Limit, LimitReached};
-use crate::policy::Denial;
+use crate::policy::{Denial, Loss, Role, Stop};
 
 fn call_id() -> CallId {
     "01900000-0000-7000-8000-000000000001".parse().expect("a call id")
@@ -93,6 +93,59 @@ fn other_events() -> Vec<Event> {
             denial: Denial::Expired { grant: GrantId(7), expires: Timestamp::UNIX_EPOCH },
         },
     ]
+}
+
+/// One of each event that sets something beside grants and packages, and both ways of stopping a call.
+fn standing_events() -> Vec<Event> {
+    let by = || "root".parse().expect("a valid name");
+    let (package, name) = (|| "notes".parse().expect("a name"), || "ann".parse().expect("a name"));
+    let remark = || "it \"leaks\"".parse().expect("a remark");
+    let digest = Some(PackageDigest::of(b"component"));
+    let revision = Revision(4);
+    let denial = Denial::Frozen { because: remark() };
+    let lost = Loss::Quota { guest_path: "/notes".to_owned(), limit: Limit::FileBytes, from: 9, to: 8 };
+    let stopped = |stop| Event::CallFinished {
+        context: context_of(call_id()),
+        end: end(CallOutcome::Stopped { stop }),
+    };
+    vec![
+        Event::HostFrozen { revision, because: remark(), by: by() },
+        Event::HostThawed { revision, by: by() },
+        Event::PackageQuarantined { revision, package: package(), digest, because: remark(), by: by() },
+        Event::PackageReleased { revision, package: package(), digest: None, by: by() },
+        Event::PrincipalAdded { revision, name: name(), role: Role::Auditor, note: Some(remark()), by: by() },
+        Event::PrincipalRemoved { revision, name: name(), by: by() },
+        stopped(Stop::Denied { revision, denial }),
+        stopped(Stop::Narrowed { revision, lost }),
+    ]
+}
+
+#[test]
+fn what_an_admin_sets_and_what_it_stops_survives_its_line() {
+    let mut text = String::new();
+    for (seq, event) in (0..).zip(standing_events()) {
+        let mut buffer = Vec::new();
+        line::push_event(&mut buffer, Sequence(seq), Timestamp::UNIX_EPOCH, &event).expect("a line");
+        let record = Record { seq: Sequence(seq), time: Timestamp::UNIX_EPOCH, event };
+        assert!(record.event.revision().is_some(), "{record:?}");
+        assert_eq!(serde_json::from_slice::<Record>(&buffer).expect("a record"), record);
+        text += std::str::from_utf8(&buffer).expect("UTF-8");
+    }
+    let digest = PackageDigest::of(b"component").to_string();
+    let usage =
+        serde_json::to_string(&Usage { fuel: 9, host_calls: 2, ..Usage::default() }).expect("a usage");
+    let text =
+        text.replace(&digest, "DIGEST").replace("1970-01-01T00:00:00Z", "TIME").replace(&usage, "USAGE");
+    insta::assert_snapshot!(text, @r#"
+    {"seq":0,"time":"TIME","event":"host_frozen","revision":4,"because":"it \"leaks\"","by":"root"}
+    {"seq":1,"time":"TIME","event":"host_thawed","revision":4,"by":"root"}
+    {"seq":2,"time":"TIME","event":"package_quarantined","revision":4,"package":"notes","digest":"DIGEST","because":"it \"leaks\"","by":"root"}
+    {"seq":3,"time":"TIME","event":"package_released","revision":4,"package":"notes","by":"root"}
+    {"seq":4,"time":"TIME","event":"principal_added","revision":4,"name":"ann","role":"auditor","note":"it \"leaks\"","by":"root"}
+    {"seq":5,"time":"TIME","event":"principal_removed","revision":4,"name":"ann","by":"root"}
+    {"seq":6,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"denied","revision":4,"denial":{"reason":"frozen","because":"it \"leaks\""}},"records":4,"usage":USAGE}
+    {"seq":7,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"narrowed","revision":4,"lost":{"power":"quota","guest_path":"/notes","limit":"file_bytes","from":9,"to":8}},"records":4,"usage":USAGE}
+    "#);
 }
 
 fn line_of(entry: &CallEntry, call: &CallText, seq: u64) -> String {

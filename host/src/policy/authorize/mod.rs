@@ -2,16 +2,22 @@
 //!
 //! A pure function. It opens nothing, reads no clock, and knows no other module above it.
 
+mod within;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::grant::{AgentSelector, FilesystemRule, Grant, Policy};
-use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Revision, ToolName};
+use super::grant::{Access, AgentSelector, FilesystemRule, Grant, Policy};
+use super::standing::Role;
+use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, ToolName};
 use crate::limits::{CallLimits, Limit};
 use crate::package::Capability;
+
+pub(super) use within::limit_of;
+pub use within::{Loss, Stop};
 
 /// What is asked of [`authorize`].
 #[derive(Clone, Debug)]
@@ -47,6 +53,7 @@ pub struct AuthorizedCall {
     grants: Vec<GrantId>,
     limits: CallLimits,
     filesystem: Vec<AuthorizedFolder>,
+    next_expiry: Option<Timestamp>,
 }
 
 /// One folder that a call may use, with the rule that says so.
@@ -113,12 +120,47 @@ impl AuthorizedCall {
     pub fn filesystem(&self) -> &[AuthorizedFolder] {
         &self.filesystem
     }
+
+    /// The moment at which the first of its grants expires, so that it must be judged anew.
+    pub fn next_expiry(&self) -> Option<Timestamp> {
+        self.next_expiry
+    }
 }
 
-/// Why a call was not allowed.
+/// Why a call was not allowed. Its text is for whoever called, so it holds no words of an admin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Denial {
+    /// An admin stopped everything.
+    #[error("the host is frozen: an admin has stopped all calls")]
+    Frozen {
+        /// Why: for admins.
+        because: Remark,
+    },
+    /// The principal was removed.
+    #[error("principal {principal} was removed by an admin, and may call nothing")]
+    PrincipalRemoved {
+        /// It.
+        principal: PrincipalId,
+    },
+    /// The principal is known, and is not for calling tools.
+    #[error("principal {principal} is registered as {role}; only agents call tools")]
+    NotAnAgent {
+        /// It.
+        principal: PrincipalId,
+        /// What it is for.
+        role: Role,
+    },
+    /// An admin forbade the package, or these bytes.
+    #[error("package {package} is quarantined by an admin")]
+    Quarantined {
+        /// The package.
+        package: PackageName,
+        /// The bytes; `None` if all of the package is quarantined.
+        digest: Option<PackageDigest>,
+        /// Why: for admins.
+        because: Remark,
+    },
     /// The package's bytes were not approved by an admin.
     #[error("package {package} is not approved; an admin can run `portcullis package approve {package}`")]
     NotApproved {
@@ -168,9 +210,18 @@ pub enum Denial {
 /// gives, a grant that is silent giving the default. No limit and no quota is above its ceiling,
 /// whatever a stored grant says.
 ///
+/// What an admin has barred (by a freeze, a quarantine, the removal of a principal) is denied before
+/// anything else is looked at.
+///
 /// # Errors
 /// A [`Denial`] that names what is missing.
 pub fn authorize(request: &AuthorizationRequest<'_>, policy: &Policy) -> Result<AuthorizedCall, Denial> {
+    let barred = policy
+        .bars_component(request.package, request.approved)
+        .or_else(|| policy.bars_principal(request.principal));
+    if let Some(denial) = barred {
+        return Err(denial);
+    }
     let Some(approved) = request.approved else {
         return Err(Denial::NotApproved { package: request.package.clone() });
     };
@@ -189,6 +240,7 @@ pub fn authorize(request: &AuthorizationRequest<'_>, policy: &Policy) -> Result<
         } else {
             Vec::new()
         },
+        next_expiry: grants.iter().filter_map(|grant| grant.terms.expires).min(),
     })
 }
 
@@ -235,15 +287,11 @@ fn names_agent(grant: &Grant, principal: &PrincipalId, policy: &Policy) -> bool 
 }
 
 /// Each limit is the largest that one of the grants gives, a silent grant giving the default.
-fn united_limits(grants: &[&Grant]) -> CallLimits {
+pub(super) fn united_limits(grants: &[&Grant]) -> CallLimits {
     let mut limits = CallLimits::default();
     for limit in Limit::ALL {
         let row = limit.row();
-        let value = grants
-            .iter()
-            .map(|grant| grant.terms.limits.get(&limit).copied().unwrap_or(row.default).min(row.ceiling))
-            .max()
-            .unwrap_or(row.default);
+        let value = grants.iter().map(|grant| limit_in(grant, limit)).max().unwrap_or(row.default);
         set_limit(&mut limits, limit, value);
     }
     limits
@@ -279,16 +327,11 @@ fn set_limit(limits: &mut CallLimits, limit: Limit, value: u64) {
 
 /// One folder for each guest path, in the order of the guest paths: the rule with the wider access,
 /// then the larger quota in bytes, then in files; of equals, the first.
-fn united_folders(grants: &[&Grant]) -> Vec<AuthorizedFolder> {
+pub(super) fn united_folders(grants: &[&Grant]) -> Vec<AuthorizedFolder> {
     let mut folders: BTreeMap<&str, AuthorizedFolder> = BTreeMap::new();
-    let width = |rule: &FilesystemRule| (rule.access, rule.quota_bytes, rule.quota_files);
     for grant in grants {
         for (index, rule) in grant.terms.filesystem.iter().enumerate() {
-            let bounded = FilesystemRule {
-                quota_bytes: rule.quota_bytes.min(Limit::FileBytes.row().ceiling),
-                quota_files: rule.quota_files.min(Limit::Files.row().ceiling),
-                ..rule.clone()
-            };
+            let bounded = bounded(rule);
             let earlier = folders.get(rule.guest_path.as_str());
             if earlier.is_none_or(|earlier| width(&bounded) > width(&earlier.rule)) {
                 let folder = AuthorizedFolder { grant: grant.id, index, rule: bounded };
@@ -297,6 +340,26 @@ fn united_folders(grants: &[&Grant]) -> Vec<AuthorizedFolder> {
         }
     }
     folders.into_values().collect()
+}
+
+/// The rule with quotas that are not above their ceilings.
+pub(super) fn bounded(rule: &FilesystemRule) -> FilesystemRule {
+    FilesystemRule {
+        quota_bytes: rule.quota_bytes.min(Limit::FileBytes.row().ceiling),
+        quota_files: rule.quota_files.min(Limit::Files.row().ceiling),
+        ..rule.clone()
+    }
+}
+
+/// How much a rule gives, to be compared.
+pub(super) fn width(rule: &FilesystemRule) -> (Access, u64, u64) {
+    (rule.access, rule.quota_bytes, rule.quota_files)
+}
+
+/// The value of a limit that a grant gives.
+pub(super) fn limit_in(grant: &Grant, limit: Limit) -> u64 {
+    let row = limit.row();
+    grant.terms.limits.get(&limit).copied().unwrap_or(row.default).min(row.ceiling)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ids::GroupName;
 use crate::policy::grant::{Access, GrantTerms};
+use crate::policy::standing::{Freeze, Principal, Quarantine, Standing};
 
 const PACKAGES: [&str; 2] = ["notes", "fetch"];
 const AGENTS: [&str; 3] = ["ann", "bob", "cleo"];
@@ -89,7 +90,7 @@ fn granted() -> (Question, Policy) {
         },
     };
     let groups = BTreeMap::from([(id("readers"), BTreeSet::from([id("ann")]))]);
-    (question, Policy { revision: Revision(3), grants: vec![grant], groups })
+    (question, Policy { revision: Revision(3), grants: vec![grant], groups, ..Policy::default() })
 }
 
 #[test]
@@ -397,7 +398,8 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             if both {
                 groups.insert(id(GROUPS[1]), writers);
             }
-            Policy { revision: Revision(1), grants: (0..).zip(grants).map(number).collect(), groups }
+            let grants = (0..).zip(grants).map(number).collect();
+            Policy { revision: Revision(1), grants, groups, ..Policy::default() }
         },
     )
 }
@@ -426,6 +428,221 @@ proptest! {
                             }
                         }
                     }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_an_admin_barred_is_denied_before_anything_else_and_its_twin_is_granted() {
+    let (question, policy) = granted();
+    let remark: Remark = id("an incident");
+    let by: PrincipalId = id("root");
+    let since = moment(0);
+    let frozen = Freeze { because: remark.clone(), by: by.clone(), since };
+    let quarantine = |package: &str, digest| Quarantine {
+        package: id(package),
+        digest,
+        because: remark.clone(),
+        by: by.clone(),
+        since,
+    };
+    let principal = |role, standing| {
+        let (name, by) = (id("ann"), by.clone());
+        BTreeMap::from([(id("ann"), Principal { name, role, note: None, standing, by, since })])
+    };
+    let quarantined = |digest| Denial::Quarantined { package: id("notes"), digest, because: remark.clone() };
+    let not_an_agent = |role| Denial::NotAnAgent { principal: id("ann"), role };
+    let cases: Vec<(&str, Policy, Option<Denial>)> = vec![
+        (
+            "frozen",
+            Policy { frozen: Some(frozen), ..policy.clone() },
+            Some(Denial::Frozen { because: remark.clone() }),
+        ),
+        (
+            "the package is quarantined",
+            Policy { quarantines: vec![quarantine("notes", None)], ..policy.clone() },
+            Some(quarantined(None)),
+        ),
+        (
+            "its bytes are, under another name",
+            Policy { quarantines: vec![quarantine("fetch", Some(digest(1)))], ..policy.clone() },
+            Some(quarantined(Some(digest(1)))),
+        ),
+        (
+            "other bytes of it are",
+            Policy { quarantines: vec![quarantine("notes", Some(digest(2)))], ..policy.clone() },
+            None,
+        ),
+        (
+            "another package is",
+            Policy { quarantines: vec![quarantine("fetch", None)], ..policy.clone() },
+            None,
+        ),
+        (
+            "removed",
+            Policy { principals: principal(Role::Agent, Standing::Removed), ..policy.clone() },
+            Some(Denial::PrincipalRemoved { principal: id("ann") }),
+        ),
+        ("an agent", Policy { principals: principal(Role::Agent, Standing::Added), ..policy.clone() }, None),
+        (
+            "an auditor",
+            Policy { principals: principal(Role::Auditor, Standing::Added), ..policy.clone() },
+            Some(not_an_agent(Role::Auditor)),
+        ),
+        (
+            "an admin",
+            Policy { principals: principal(Role::Admin, Standing::Added), ..policy.clone() },
+            Some(not_an_agent(Role::Admin)),
+        ),
+    ];
+    for (name, policy, expected) in cases {
+        assert_eq!(question.ask(&policy).err(), expected, "{name}");
+    }
+    let text = quarantined(None).to_string();
+    assert!(!text.contains("incident"), "whoever calls is not told an admin's words: {text}");
+}
+
+#[test]
+fn a_call_is_within_powers_that_are_the_same_or_wider_and_in_no_others() {
+    let (question, mut policy) = granted();
+    policy.grants[0].terms.filesystem =
+        vec![folder("/a", Access::Read, 0), folder("/b", Access::ReadWrite, 10)];
+    let held = question.ask(&policy).expect("granted");
+    type Change = fn(&mut GrantTerms);
+    let path = |path: &str| path.to_owned();
+    let fuel = Loss::Limit { limit: Limit::Fuel, from: 5, to: 4 };
+    let cases: Vec<(&str, Change, Option<Loss>)> = vec![
+        ("the same", |_| {}, None),
+        ("for others too", |terms| terms.agents.push(AgentSelector::Agent(id("bob"))), None),
+        ("for ever", |terms| terms.expires = None, None),
+        ("more fuel", |terms| drop(terms.limits.insert(Limit::Fuel, 6)), None),
+        ("less fuel", |terms| drop(terms.limits.insert(Limit::Fuel, 4)), Some(fuel)),
+        ("the default time, which is more", |terms| drop(terms.limits.remove(&Limit::WallTime)), None),
+        ("another folder more", |terms| terms.filesystem.push(folder("/c", Access::Read, 0)), None),
+        ("reading becomes writing", |terms| terms.filesystem[0] = folder("/a", Access::ReadWrite, 1), None),
+        (
+            "a folder less",
+            |terms| drop(terms.filesystem.remove(0)),
+            Some(Loss::Folder { guest_path: path("/a") }),
+        ),
+        (
+            "another folder there",
+            |terms| terms.filesystem[0].host_path = PathBuf::from("/srv/other"),
+            Some(Loss::Folder { guest_path: path("/a") }),
+        ),
+        (
+            "writing becomes reading",
+            |terms| terms.filesystem[1] = folder("/b", Access::Read, 0),
+            Some(Loss::Write { guest_path: path("/b") }),
+        ),
+        ("more room", |terms| terms.filesystem[1] = folder("/b", Access::ReadWrite, 11), None),
+        (
+            "less room",
+            |terms| terms.filesystem[1].quota_bytes = 9,
+            Some(Loss::Quota { guest_path: path("/b"), limit: Limit::FileBytes, from: 10, to: 9 }),
+        ),
+        (
+            "fewer entries",
+            |terms| terms.filesystem[1].quota_files = 9,
+            Some(Loss::Quota { guest_path: path("/b"), limit: Limit::Files, from: 10, to: 9 }),
+        ),
+    ];
+    for (name, change, expected) in cases {
+        let mut policy = policy.clone();
+        policy.grants[0].id = GrantId(8);
+        policy.revision = Revision(4);
+        change(&mut policy.grants[0].terms);
+        let now = question.ask(&policy).expect("granted");
+        assert_eq!(held.first_loss(&now), expected, "{name}");
+        assert_eq!(held.is_within(&now), expected.is_none(), "{name}");
+    }
+    // The same powers for other bytes are another call.
+    let mut other = policy.clone();
+    other.grants[0].digest = digest(2);
+    let now = Question { approved: Some(digest(2)), ..question }.ask(&other).expect("granted");
+    assert_eq!(held.first_loss(&now), Some(Loss::Call));
+}
+
+#[test]
+fn a_call_says_when_the_first_of_its_grants_expires() {
+    let (question, mut policy) = granted();
+    let mut later = policy.grants[0].clone();
+    later.id = GrantId(8);
+    later.terms.expires = Some(moment(200));
+    policy.grants.push(later);
+    assert_eq!(question.ask(&policy).expect("granted").next_expiry(), Some(moment(100)));
+    let late = Question { now: moment(150), ..question };
+    assert_eq!(late.ask(&policy).expect("granted").next_expiry(), Some(moment(200)));
+    policy.grants[1].terms.expires = None;
+    assert_eq!(late.ask(&policy).expect("granted").next_expiry(), None);
+}
+
+/// A call's powers as a set of single ones, so that "within" is "subset": the model of `is_within`.
+///
+/// A number is a power for each of the `numbers` up to it.
+fn single_powers(allowed_by: &[&Grant], has_files: bool, numbers: &BTreeSet<u64>) -> BTreeSet<String> {
+    let mut powers = BTreeSet::new();
+    let mut up_to = |what: &str, most: u64| {
+        powers.extend(
+            numbers.iter().filter(|number| **number <= most).map(|number| format!("{what} {number}")),
+        );
+    };
+    for limit in Limit::ALL.into_iter().filter(|limit| limit.row().grantable) {
+        for grant in allowed_by {
+            up_to(limit.name(), *grant.terms.limits.get(&limit).unwrap_or(&limit.row().default));
+        }
+    }
+    let rules = || allowed_by.iter().flat_map(|grant| &grant.terms.filesystem).filter(|_| has_files);
+    for rule in rules() {
+        if rule.access == Access::ReadWrite {
+            up_to(&format!("bytes in {}", rule.guest_path), rule.quota_bytes);
+            up_to(&format!("entries in {}", rule.guest_path), rule.quota_files);
+        }
+    }
+    for rule in rules() {
+        powers.insert(format!("read {} as {:?}", rule.guest_path, rule.host_path));
+        if rule.access == Access::ReadWrite {
+            powers.insert(format!("write {}", rule.guest_path));
+        }
+    }
+    powers
+}
+
+/// Every number that could tell two policies apart.
+fn numbers(policies: [&Policy; 2]) -> BTreeSet<u64> {
+    let terms = || policies.into_iter().flat_map(|policy| &policy.grants).map(|grant| &grant.terms);
+    let quotas = terms().flat_map(|terms| &terms.filesystem).map(|rule| rule.quota_bytes);
+    let limits = terms().flat_map(|terms| terms.limits.values().copied());
+    let defaults = Limit::ALL.into_iter().map(|limit| limit.row().default);
+    quotas.chain(limits).chain(defaults).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    /// For two random policies, a call of the one is within the other exactly if the model's set is.
+    #[test]
+    fn a_call_is_within_what_gives_each_of_its_single_powers(one in any_policy(), other in any_policy()) {
+        let numbers = numbers([&one, &other]);
+        for principal in AGENTS {
+            for tool in TOOLS {
+                for declared in [BTreeSet::new(), BTreeSet::from([Capability::Filesystem])] {
+                    let has_files = !declared.is_empty();
+                    let question = Question {
+                        principal: id(principal),
+                        package: id(PACKAGES[0]),
+                        tool: id(tool),
+                        approved: Some(digest(0)),
+                        declared,
+                        now: moment(1),
+                    };
+                    let (Ok(held), Ok(now)) = (question.ask(&one), question.ask(&other)) else { continue };
+                    let powers = |policy| single_powers(&model(&question, policy), has_files, &numbers);
+                    let (had, has) = (powers(&one), powers(&other));
+                    prop_assert_eq!(held.is_within(&now), had.is_subset(&has), "{:?}", had.difference(&has));
+                    prop_assert!(held.is_within(&held));
                 }
             }
         }

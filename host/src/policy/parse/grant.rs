@@ -118,7 +118,9 @@ fn read_selector(
     groups: &Groups,
 ) -> Option<AgentSelector> {
     let Some(name) = text.strip_prefix("group:") else {
-        return reader.parsed(item).map(AgentSelector::Agent);
+        let agent = reader.parsed(item)?;
+        reader.note_agent(item, &agent);
+        return Some(AgentSelector::Agent(agent));
     };
     let group = name.parse::<GroupName>().map_err(|error| Problem::new(error.to_string(), ""));
     let group = reader.keep(item, group)?;

@@ -44,6 +44,19 @@ pub struct GrantsFile {
     pub grants: Vec<GrantEntry>,
     /// Its groups.
     pub groups: BTreeMap<GroupName, BTreeSet<PrincipalId>>,
+    /// The place of each agent's name, in grants and groups.
+    pub agents: Vec<AgentPlace>,
+}
+
+/// Where a grants file names an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentPlace {
+    /// Its name.
+    pub agent: PrincipalId,
+    /// The dotted path, such as `grant[0].agents[1]`.
+    pub key: String,
+    /// The bytes of the file.
+    pub span: Range<usize>,
 }
 
 /// One `[[grant]]` with the places of what only the registry can judge.
@@ -83,9 +96,10 @@ pub fn parse_grants(text: &str, paths: &dyn PathCheck) -> Result<GrantsFile, Vec
         report_syntax(&mut reader, &root, text, error);
     }
     let (groups, grants) = if only_duplicates { read(&mut reader, &root, paths) } else { Default::default() };
+    let agents = reader.take_agents();
     let diagnostics = reader.into_diagnostics();
     if diagnostics.is_empty() {
-        Ok(GrantsFile { source: text.to_owned(), grants, groups })
+        Ok(GrantsFile { source: text.to_owned(), grants, groups, agents })
     } else {
         Err(diagnostics)
     }
@@ -143,9 +157,9 @@ fn read_groups(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Groups {
 fn read_members(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> BTreeSet<PrincipalId> {
     let mut members = BTreeSet::new();
     for item in reader.list(node).unwrap_or_default() {
-        if let Some(agent) = reader.parsed::<PrincipalId>(&item)
-            && !members.insert(agent.clone())
-        {
+        let Some(agent) = reader.parsed::<PrincipalId>(&item) else { continue };
+        reader.note_agent(&item, &agent);
+        if !members.insert(agent.clone()) {
             reader.report_node(&item, Problem::new(format!("{agent} is named twice"), "leave one out"));
         }
     }

@@ -5,8 +5,10 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::AgentPlace;
 use super::diagnostic::Diagnostic;
 use super::values::{Problem, nearest, quoted};
+use crate::ids::PrincipalId;
 
 /// The most errors that one file is told of.
 pub(super) const DIAGNOSTICS_MAX: usize = 100;
@@ -83,11 +85,25 @@ pub(super) struct Keys<'k> {
 pub(super) struct Reader<'t> {
     text: &'t str,
     diagnostics: Vec<Diagnostic>,
+    agents: Vec<AgentPlace>,
 }
 
 impl<'t> Reader<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, diagnostics: Vec::new() }
+        Self { text, diagnostics: Vec::new(), agents: Vec::new() }
+    }
+
+    /// Notes where an agent is named. The file's size bounds how often.
+    pub(super) fn note_agent(&mut self, node: &Node<'_, '_>, agent: &PrincipalId) {
+        let (agent, key, span) = (agent.clone(), node.key.clone(), node.span.clone());
+        self.agents.push(AgentPlace { agent, key, span });
+    }
+
+    /// Where agents are named, in the order of the file.
+    pub(super) fn take_agents(&mut self) -> Vec<AgentPlace> {
+        let mut agents = std::mem::take(&mut self.agents);
+        agents.sort_by_key(|place| place.span.start);
+        agents
     }
 
     /// What was wrong, in the order of the file.

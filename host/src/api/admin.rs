@@ -1,0 +1,102 @@
+//! What an admin does to the host as a whole: freeze, quarantines, principals, what a grants file would
+//! change. Decides nothing.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use http::HeaderValue;
+
+use super::http::{Api, Checked, json, json_body, to_its_end};
+use super::messages::{FROZEN_HEADER, FreezeRequest, PrincipalRequest, QuarantineRequest, ReleaseRequest};
+use super::problem::Problem;
+use crate::authn::local_admin;
+use crate::gateway::{
+    FreezeChanged, GrantsSource, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged,
+};
+use crate::ids::{PackageName, PrincipalId};
+use crate::policy::diff::GrantsDiff;
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/v1/packages/{name}/quarantine", post(quarantine))
+        .route("/v1/packages/{name}/release", post(release))
+        .route("/v1/freeze", put(freeze).delete(thaw))
+        .route("/v1/status", get(status))
+        .route("/v1/grants/diff", post(diff_grants))
+        .route("/v1/principals", get(list_principals))
+        .route("/v1/principals/{name}", put(add_principal).delete(remove_principal))
+}
+
+/// Says in each answer that the host is frozen, while it is: whoever sees no call run should see why.
+pub(super) async fn tell_frozen(State(api): State<Api>, mut response: Response) -> Response {
+    let told = api.host.frozen().and_then(|frozen| {
+        let json = serde_json::to_vec(&frozen).ok()?;
+        HeaderValue::from_bytes(&json).ok()
+    });
+    if let Some(told) = told {
+        response.headers_mut().insert(FROZEN_HEADER, told);
+    }
+    response
+}
+
+async fn quarantine(
+    State(api): State<Api>,
+    Checked(Path(name)): Checked<Path<PackageName>>,
+    request: Request,
+) -> Result<Json<QuarantineChanged>, Problem> {
+    let QuarantineRequest { digest, because } = json(&json_body(request).await?)?;
+    to_its_end(async move { Ok(Json(api.host.quarantine(&local_admin(), name, digest, because).await?)) })
+        .await
+}
+
+async fn release(
+    State(api): State<Api>,
+    Checked(Path(name)): Checked<Path<PackageName>>,
+    request: Request,
+) -> Result<Json<QuarantineChanged>, Problem> {
+    let bytes = json_body(request).await?;
+    let ReleaseRequest { digest } = if bytes.is_empty() { ReleaseRequest::default() } else { json(&bytes)? };
+    to_its_end(async move { Ok(Json(api.host.release(&local_admin(), name, digest).await?)) }).await
+}
+
+async fn freeze(State(api): State<Api>, request: Request) -> Result<Json<FreezeChanged>, Problem> {
+    let FreezeRequest { because } = json(&json_body(request).await?)?;
+    to_its_end(async move { Ok(Json(api.host.freeze(&local_admin(), because).await?)) }).await
+}
+
+async fn thaw(State(api): State<Api>) -> Result<Json<FreezeChanged>, Problem> {
+    to_its_end(async move { Ok(Json(api.host.thaw(&local_admin()).await?)) }).await
+}
+
+async fn status(State(api): State<Api>) -> Json<HostStatus> {
+    Json(api.host.status())
+}
+
+async fn diff_grants(State(api): State<Api>, request: Request) -> Result<Json<GrantsDiff>, Problem> {
+    let source: GrantsSource = json(&json_body(request).await?)?;
+    Ok(Json(api.host.diff_grants(&local_admin(), &source).await?))
+}
+
+async fn list_principals(State(api): State<Api>) -> Json<Vec<PrincipalStatus>> {
+    Json(api.host.principals())
+}
+
+async fn add_principal(
+    State(api): State<Api>,
+    Checked(Path(name)): Checked<Path<PrincipalId>>,
+    request: Request,
+) -> Result<Json<PrincipalChanged>, Problem> {
+    let PrincipalRequest { role, note } = json(&json_body(request).await?)?;
+    let host = Arc::clone(&api.host);
+    to_its_end(async move { Ok(Json(host.add_principal(&local_admin(), name, role, note).await?)) }).await
+}
+
+async fn remove_principal(
+    State(api): State<Api>,
+    Checked(Path(name)): Checked<Path<PrincipalId>>,
+) -> Result<Json<PrincipalChanged>, Problem> {
+    to_its_end(async move { Ok(Json(api.host.remove_principal(&local_admin(), name).await?)) }).await
+}

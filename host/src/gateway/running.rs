@@ -1,0 +1,184 @@
+//! The calls that run now, and what ends one before its time: what is in force changed, so that it would
+//! be denied now, or given less.
+//!
+//! Each change of what is in force judges all of them anew. A call judges itself when it begins, in case
+//! something changed since it was allowed, and when a grant of it expires.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::{Host, InForce};
+use crate::audit::event::CallContext;
+use crate::ids::{CallId, GrantId};
+use crate::policy::{AuthorizationRequest, AuthorizedCall, Denial, Stop, authorize};
+
+/// How often a call that may expire looks at the clock: so late at most it ends, however the clock is set
+/// meanwhile.
+const EXPIRY_POLL: Duration = Duration::from_millis(500);
+
+/// A call that runs now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningCall {
+    /// Who calls what.
+    #[serde(flatten)]
+    pub context: CallContext,
+    /// The grants that allow it; none while a component lists its tools at registration.
+    pub grants: Vec<GrantId>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The calls that run now.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    calls: Mutex<BTreeMap<CallId, Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    subject: Arc<Subject>,
+    since: Timestamp,
+    /// None once it was told to stop.
+    stop: Option<oneshot::Sender<Stop>>,
+}
+
+/// What is judged anew.
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) context: Arc<CallContext>,
+    /// None while a component lists its tools at registration, without any power.
+    pub(super) authorized: Option<Arc<AuthorizedCall>>,
+}
+
+/// A running call's place among the others; given back when it is dropped.
+struct Entered<'a> {
+    running: &'a Running,
+    call: CallId,
+    stopped: oneshot::Receiver<Stop>,
+}
+
+impl Running {
+    fn enter(&self, subject: Arc<Subject>, since: Timestamp) -> Entered<'_> {
+        let (stop, stopped) = oneshot::channel();
+        let call = subject.context.call;
+        self.calls().insert(call, Entry { subject, since, stop: Some(stop) });
+        Entered { running: self, call, stopped }
+    }
+
+    /// Tells each call to stop for which `judge` gives a reason; answers which.
+    fn stop_where(&self, judge: impl Fn(&Subject) -> Option<Stop>) -> Vec<CallId> {
+        let mut told = Vec::new();
+        for (call, entry) in self.calls().iter_mut() {
+            let Some(sender) = entry.stop.take() else { continue };
+            match judge(&entry.subject) {
+                Some(stop) => {
+                    // One that has ended meanwhile needs no telling.
+                    if sender.send(stop).is_ok() {
+                        told.push(*call);
+                    }
+                }
+                None => entry.stop = Some(sender),
+            }
+        }
+        told
+    }
+
+    fn list(&self) -> Vec<RunningCall> {
+        let shown = |entry: &Entry| RunningCall {
+            context: CallContext::clone(&entry.subject.context),
+            grants: entry.subject.authorized.as_ref().map(|call| call.grants().to_vec()).unwrap_or_default(),
+            since: entry.since,
+        };
+        self.calls().values().map(shown).collect()
+    }
+
+    fn calls(&self) -> MutexGuard<'_, BTreeMap<CallId, Entry>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.running.calls().remove(&self.call);
+    }
+}
+
+impl Host {
+    /// The calls that run now, the oldest first.
+    pub fn running(&self) -> Vec<RunningCall> {
+        self.running.list()
+    }
+
+    /// Ends when the call must. The call is among the running ones from the first poll until this is
+    /// dropped; `allowed_by` is what it was allowed by.
+    pub(super) async fn stopped(&self, subject: Subject, allowed_by: Arc<InForce>) -> Stop {
+        let subject = Arc::new(subject);
+        let mut entered = self.running.enter(Arc::clone(&subject), self.now());
+        let mut expiry = subject.authorized.as_ref().and_then(|call| call.next_expiry());
+        // A change since the call was allowed did not find it among the running ones.
+        let mut must_judge = !Arc::ptr_eq(&allowed_by, &self.in_force());
+        drop(allowed_by);
+        loop {
+            if must_judge {
+                match self.judge(&subject, &self.in_force()) {
+                    Ok(next) => expiry = next,
+                    Err(stop) => return stop,
+                }
+            }
+            let Some(expires) = expiry else {
+                return told(&mut entered.stopped).await;
+            };
+            tokio::select! {
+                biased;
+                stop = told(&mut entered.stopped) => return stop,
+                () = tokio::time::sleep(EXPIRY_POLL) => must_judge = expires <= self.now(),
+            }
+        }
+    }
+
+    /// Judges all running calls by what is in force now; answers those that were told to stop.
+    pub(super) fn stop_what_is_not_allowed(&self) -> Vec<CallId> {
+        let in_force = self.in_force();
+        self.running.stop_where(|subject| self.judge(subject, &in_force).err())
+    }
+
+    /// Whether a running call would still be allowed what it has; if so, when it must be judged again.
+    fn judge(&self, subject: &Subject, in_force: &InForce) -> Result<Option<Timestamp>, Stop> {
+        let (context, policy) = (&subject.context, &in_force.policy);
+        let revision = policy.revision;
+        let denied = |denial: Denial| Stop::Denied { revision, denial };
+        let Some(held) = &subject.authorized else {
+            let barred = policy.bars_component(&context.package, Some(context.digest));
+            return barred.map_or(Ok(None), |denial| Err(denied(denial)));
+        };
+        let approved = in_force.approved.get(&context.package);
+        let nothing = BTreeSet::new();
+        let request = AuthorizationRequest {
+            call: context.call,
+            principal: &context.principal,
+            package: &context.package,
+            tool: &context.tool,
+            approved: approved.map(|package| package.digest),
+            declared: approved.map_or(&nothing, |package| &package.description.capabilities),
+            now: self.now(),
+        };
+        let given = authorize(&request, policy).map_err(denied)?;
+        match held.first_loss(&given) {
+            Some(lost) => Err(Stop::Narrowed { revision, lost }),
+            None => Ok(given.next_expiry()),
+        }
+    }
+}
+
+async fn told(stopped: &mut oneshot::Receiver<Stop>) -> Stop {
+    match stopped.await {
+        Ok(stop) => stop,
+        // Its sender is kept as long as the call is among the running ones.
+        Err(_) => std::future::pending().await,
+    }
+}
