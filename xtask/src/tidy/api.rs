@@ -19,6 +19,13 @@ const LIST: &str = "docs/api.txt";
 /// The version of rustdoc's JSON that the `public-api` of our `Cargo.lock` reads.
 const FORMAT: u64 = 57;
 
+/// The modules that `lib.rs` hides: they serve the binary, and what embedders need of them is exported
+/// from the root.
+const HIDDEN: [&str; 9] =
+    ["api", "authn", "cli", "config", "database", "gateway", "registry", "sandbox", "text"];
+
+const ROOT: &str = "host/src/lib.rs";
+
 const RUSTDOC: &str = "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc \"$@\"\n";
 
 /// Names each item that differs from the list.
@@ -43,13 +50,15 @@ fn actual(folders: &Folders) -> Result<String> {
     command
         .args(["rustdoc", "--package", "portcullis", "--lib", "--quiet", "--"])
         .args(["-Zunstable-options", "--output-format", "json", "--cap-lints", "allow"])
+        // What is exported from a hidden module is listed by its members only if the module is read too.
+        .arg("--document-hidden-items")
         .env("RUSTDOC", &wrapper)
         .current_dir(&folders.root);
     process::run(&mut command, process::BUILD_TIME_MAX)?;
-    items(&folders.target.join("doc/portcullis.json"))
+    items(&folders.target.join("doc/portcullis.json"), &folders.root)
 }
 
-fn items(json: &Path) -> Result<String> {
+fn items(json: &Path, root: &Path) -> Result<String> {
     let text = fs::read_to_string(json).with_context(|| format!("reading {}", json.display()))?;
     let found = serde_json::from_str::<serde_json::Value>(&text)?["format_version"].as_u64();
     if found != Some(FORMAT) {
@@ -62,7 +71,36 @@ fn items(json: &Path) -> Result<String> {
         .omit_auto_trait_impls(true)
         .omit_auto_derived_impls(true)
         .build()?;
-    Ok(api.items().map(|item| format!("{item}\n")).collect())
+    let exported = exported(&fs::read_to_string(root.join(ROOT)).with_context(|| format!("reading {ROOT}"))?);
+    let lines: BTreeSet<String> =
+        api.items().filter_map(|item| as_exported(&format!("{item}\n"), &exported)).collect();
+    Ok(lines.into_iter().collect())
+}
+
+/// What the root exports from modules that it hides, such as `gateway::Host`.
+fn exported(root: &str) -> Vec<String> {
+    let mut paths = Vec::new();
+    for statement in root.split("\npub use ").skip(1) {
+        let statement = statement.split(';').next().unwrap_or_default();
+        let Some((module, names)) = statement.split_once("::") else { continue };
+        let names = names.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        paths.extend(names.filter(|name| !name.is_empty()).map(|name| format!("{module}::{name}")));
+    }
+    paths
+}
+
+/// An item as those who embed the host name it: none if its own path, the first in its line, leads
+/// through a hidden module that the root does not export it from.
+fn as_exported(line: &str, exported: &[String]) -> Option<String> {
+    let (before, own) = line.split_once("portcullis::")?;
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    let module = own.split("::").next().unwrap_or_default();
+    let known = exported.iter().find(|path| own.strip_prefix(path.as_str()).is_some_and(ends));
+    match known {
+        Some(path) => Some(format!("{before}portcullis::{}", &own[path.find("::")? + 2..])),
+        None if HIDDEN.contains(&module) => None,
+        None => Some(line.to_owned()),
+    }
 }
 
 fn differences(listed: &str, actual: &str) -> Vec<String> {
@@ -92,5 +130,19 @@ mod tests {
             broken[0].contains("`pub fn b(u8)` is gone") && broken[1].contains("`pub fn b(u16)` is public")
         );
         assert!(differences("a\nb\n", "b\na\n").is_empty());
+    }
+
+    #[test]
+    fn what_the_root_exports_from_a_hidden_module_is_listed_under_the_root() {
+        let exported =
+            exported("\npub use authn::local_admin;\npub use gateway::{\n    Host, HostError,\n};\n");
+        let seen = |line| as_exported(line, &exported);
+        assert_eq!(
+            seen("pub fn portcullis::gateway::Host::call(portcullis::ids::CallId)").as_deref(),
+            Some("pub fn portcullis::Host::call(portcullis::ids::CallId)")
+        );
+        assert_eq!(seen("pub struct portcullis::gateway::HostInside"), None);
+        let kept = "pub fn portcullis::policy::authorize(portcullis::gateway::Inside)";
+        assert_eq!(seen(kept).as_deref(), Some(kept));
     }
 }
