@@ -14,7 +14,7 @@ use portcullis::sandbox::{InvokeError, PackageError};
 use serde_json::json;
 
 use crate::bounded::refused;
-use crate::harness::{World, end, guest, wat};
+use crate::harness::{World, crashed, end, guest, wat};
 
 /// What a file is refused for; that the log says the same; and that the host goes on.
 async fn refusal(bytes: Vec<u8>) -> PackageError {
@@ -290,6 +290,29 @@ async fn a_component_without_tools_or_name_is_refused() {
 }
 
 /// Two tools of one name: which one an agent would reach must not be a matter of luck.
+/// To the engine, an exported type of a function looks like a function. Found by a component that was
+/// damaged at random: it was registered, and each call of it was called the host's fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exported_type_of_a_function_is_no_tool() {
+    let named = r#"(type $run (func (result u32))) (export "named" (type $run))"#;
+    let error = refusal(component(named)).await;
+    assert!(matches!(&error, PackageError::NoTools(left_out) if left_out[0].contains("type")), "{error:?}");
+
+    let world = World::with("two", with_tool(named)).await;
+    let details = world.host.package(&"two".parse().expect("a name")).await.expect("it is there");
+    let description = &details[0].description;
+    assert_eq!(description.tools.len(), 1, "{description:?}");
+    assert_eq!(description.left_out, ["named: a type of a function, not a function"]);
+    world.call("two", "run", json!({})).await.expect("the function beside it can be called");
+
+    // In an interface it can't be told before it is called: then it is the tool's fault.
+    let inner = r#"(instance $i (export "named" (type $run))) (export "test:inner/types" (instance $i))"#;
+    let inner = format!("(type $run (func (result u32))) {inner}");
+    let world = World::with("inner", with_tool(&inner)).await;
+    let reason = crashed(world.call("inner", "named", json!({})).await);
+    assert!(reason.contains("not a function"), "{reason}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_exports_of_one_name_are_left_out() {
     let both = component(

@@ -101,7 +101,7 @@ async fn take(world: &World, case: Case, random: &mut Random, figures: &mut Figu
 /// The kind of a call's end, or what is wrong with it.
 fn judge(tool: &ToolDescription, result: Result<CallAnswer, CallError>) -> Result<&'static str, String> {
     let error = match result {
-        Ok(_) => return Ok("ok"),
+        Ok(answer) => return promised(tool, &answer).map(|()| "ok"),
         Err(error) => error,
     };
     let by_host = matches!(error.blame(), Blame::Host | Blame::Admin);
@@ -119,6 +119,14 @@ fn judge(tool: &ToolDescription, result: Result<CallAnswer, CallError>) -> Resul
         },
         other => Err(format!("not failed but: {other:?}")),
     }
+}
+
+/// What a typed tool gives is what its schema says.
+fn promised(tool: &ToolDescription, answer: &CallAnswer) -> Result<(), String> {
+    let (Some(schema), ToolExport::Typed { .. }) = (&tool.output_schema, &tool.export) else { return Ok(()) };
+    let value = answer.answer.structured.as_ref().ok_or("a result was promised, and there is none")?;
+    let schema = jsonschema::validator_for(schema).map_err(|error| format!("no schema: {error}"))?;
+    schema.validate(value).map_err(|error| format!("not what its schema says: {error}: {value}"))
 }
 
 fn refusal(error: &PackageError) -> &'static str {

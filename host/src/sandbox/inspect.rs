@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wasmparser::{Parser, Payload};
+use wasmparser::{ComponentExternalKind, Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime::component::types::{self, ComponentItem};
@@ -178,8 +178,12 @@ pub(super) fn exports(engine: &Engine, component: &Component, bytes: &[u8]) -> E
     let mut found = Vec::new();
     let ty = component.component_type();
     let lists_tools = ty.get_export(engine, TOOLS_INTERFACE).is_some();
+    let types = exported_types(bytes);
     for (name, item) in ty.exports(engine) {
         match item.ty {
+            ComponentItem::ComponentFunc(_) if types.contains(name) => {
+                exports.left_out.push(format!("{name}: a type of a function, not a function"));
+            }
             ComponentItem::ComponentFunc(function) => found.push((None, name.to_owned(), function)),
             ComponentItem::ComponentInstance(_) if name == TOOLS_INTERFACE => exports.lists_tools = true,
             ComponentItem::ComponentInstance(_) if name.starts_with("wasi:") => {
@@ -218,6 +222,25 @@ pub(super) fn exports(engine: &Engine, component: &Component, bytes: &[u8]) -> E
     exports.tools.sort_by(|one, other| one.name.cmp(&other.name));
     leave_out_namesakes(&mut exports);
     exports
+}
+
+/// The names of exported types: the engine tells an exported type of a function as a function.
+fn exported_types(bytes: &[u8]) -> BTreeSet<&str> {
+    let (mut names, mut depth) = (BTreeSet::new(), 0_usize);
+    for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "wasmparser's enum: the rest exports nothing")]
+        match payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                let exports = section.into_iter().map_while(Result::ok);
+                let types = exports.filter(|export| export.kind == ComponentExternalKind::Type);
+                names.extend(types.map(|export| export.name.name));
+            }
+            _ => {}
+        }
+    }
+    names
 }
 
 /// Tools that still have one name after their interface's was put before it can't be told apart.

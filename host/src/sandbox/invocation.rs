@@ -417,7 +417,7 @@ async fn call_tool(
         Entry::Typed { function, shape } => {
             let function = instance
                 .get_func(&mut *store, function)
-                .ok_or_else(|| InvokeError::Host("the component has lost an export".to_owned()))?;
+                .ok_or_else(|| InvokeError::Crashed("what it exports here is a type, not a function".into()))?;
             let values = shape
                 .arguments_to_vals(arguments)
                 .map_err(|error| InvokeError::Arguments(error.to_string()))?;
