@@ -50,8 +50,8 @@ fn node_version() -> Result<String> {
         return Ok(version);
     }
     let ways = format!(
-        "the JavaScript guest needs node (20 or later) with npm.\n  \
-         on Debian 13: apt-get install -y {}; else https://nodejs.org",
+        "the JavaScript guest needs node (18 or later) with npm.\n  \
+         on Debian 12: apt-get install -y {}",
         DEBIAN_PACKAGES.join(" ")
     );
     if !toolchain::apt_works() {

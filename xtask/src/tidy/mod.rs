@@ -7,6 +7,7 @@ mod layers;
 mod source;
 mod text;
 mod threats;
+mod ways;
 mod wit;
 
 use std::fs;
@@ -35,6 +36,7 @@ pub(crate) fn tidy(folders: &Folders) -> Result<()> {
     broken.extend(untested_guests(&files, &guest_names(folders, &files)?));
     broken.extend(text::check(&files));
     broken.extend(threats::check(&files));
+    broken.extend(ways::check(&files));
     broken.extend(wit::check(&folders.root)?);
     broken.extend(api::check(folders)?);
     if broken.is_empty() {

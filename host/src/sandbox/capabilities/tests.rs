@@ -1,5 +1,7 @@
 //! The list of functions against `wit/`, and what a call without any grant gets.
 
+mod ways_around;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
@@ -63,7 +65,9 @@ fn links_each_function_of_the_world() {
     // What is linked already can't be linked once more.
     let mut is_free = |interface: &str, function: &str| {
         let mut instance = linker.instance(interface).expect("an interface can be opened again");
-        instance.func_new(function, |_, _, _, _| Ok(())).is_ok()
+        #[expect(clippy::disallowed_methods, reason = "it only finds out which names are taken")]
+        let defined = instance.func_new(function, |_, _, _, _| Ok(()));
+        defined.is_ok()
     };
     for (interface, function) in host_world() {
         assert!(!is_free(&interface, &function), "{interface} {function} is not linked");
