@@ -1,8 +1,10 @@
 //! Bounded: each limit has a name, a default and an effect, and no guest goes beyond.
 
 mod cancelled;
+mod compiling;
 mod deep;
 mod handles;
+mod host_limits;
 mod hostile;
 mod memory;
 mod neighbours;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use portcullis::audit::event::{CallOutcome, Decision, Event, HostCall, HostCallOutcome, Record};
 use portcullis::gateway::{CallError, HostError};
 use portcullis::ids::CallId;
-use portcullis::limits::{Limit, LimitReached};
+use portcullis::limits::{Limit, LimitReached, Usage};
 use portcullis::sandbox::InvokeError;
 use serde_json::{Value, json};
 
@@ -35,17 +37,24 @@ const fn test_of(limit: Limit) -> fn() {
         Limit::Resources => handles::resources,
         Limit::Output => output,
         Limit::Stdio => stdio,
+        Limit::Log => log,
         Limit::FileBytes => file_bytes,
         Limit::Files => files,
         Limit::OpenFiles => open_files,
         Limit::DirectoryEntries => directory_entries,
         Limit::RandomBytes => random_bytes,
         Limit::Concurrency => cancelled::concurrency,
+        Limit::PrincipalConcurrency => cancelled::principal_concurrency,
+        Limit::HostConcurrency => cancelled::host_concurrency,
+        Limit::Registrations => registration::too_many_registrations,
+        Limit::HostRegistrations => registration::too_many_registrations_in_all,
         Limit::ComponentBytes => registration::too_many_bytes,
         Limit::Functions => registration::too_many_functions,
         Limit::Types => registration::too_many_types,
         Limit::Imports => registration::too_many_imports,
         Limit::Modules => registration::too_many_modules,
+        Limit::CompileTime => compiling::compile_time,
+        Limit::CompileMemory => compiling::compile_memory,
     }
 }
 
@@ -278,8 +287,73 @@ async fn stdio() {
     assert!(report.stdout.contains("[cut]") || report.stderr.contains("[cut]"), "{report:?}");
 }
 
+/// Lines of wasi:logging go to the caller, on lines of their own, cut and marked; the tool goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn log() {
+    // "info c: " before a message, and a newline after it.
+    let world = World::with_limits("log", wat("log"), "log = 100").await;
+    let answer = world.call("log", "log", json!({"bytes": 91})).await.expect("just below");
+    assert_eq!((answer.report.log, answer.report.usage.log), (format!("info c: {}\n", "x".repeat(91)), 100));
+    let answer = world.call("log", "log", json!({"bytes": 92})).await.expect("it goes on");
+    let call = answer.report.call;
+    assert_eq!(answer.report.log, format!("info c: {}… [cut]", "x".repeat(92)));
+    assert_eq!(answer.report.usage.log, 101);
+    // The record names the context and how much it was, and not what.
+    let calls = host_calls_of(&world.records(call));
+    let [logged] = calls.as_slice() else { panic!("{calls:?}") };
+    assert_eq!((&*logged.interface, logged.subject.as_deref()), ("wasi:logging/logging", Some("c")));
+    assert_eq!((&logged.decision, logged.result.bytes_out), (&Decision::Allowed("harmless".into()), 93));
+    // What would act on a terminal, or pass for another line, does not.
+    let answer = world.call("log", "log-nasty", json!({})).await.expect("it goes on");
+    assert_eq!(answer.report.log, "critical c: red error forged: line\n");
+    // A flood of empty lines is bounded like any other.
+    let error = world.call("log", "log-for-ever", json!({})).await.expect_err("it never ends by itself");
+    match error {
+        CallError::Failed { report, .. } => assert!(report.log.len() < 120, "{}", report.log.len()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Case 8: bulk operations cost by their size, so that fuel bounds the work.
+#[tokio::test(flavor = "multi_thread")]
+async fn bulk_operations_cost_by_their_size() {
+    let world = World::with("bulk", wat("bulk")).await;
+    let fuel = async |tool: &str, count: u32| {
+        world.call("bulk", tool, json!({"count": count})).await.expect("an answer").report.usage.fuel
+    };
+    for (tool, few, many, each) in [
+        ("copy", 100, 60_100, 1),
+        ("fill", 100, 60_100, 1),
+        ("init", 4, 64, 1),
+        ("grow", 1, 101, 64),
+        ("copy-table", 2, 50, 1),
+        ("fill-table", 2, 60, 1),
+        ("init-table", 1, 8, 1),
+        ("grow-table", 1, 1_001, 1),
+    ] {
+        let (less, more) = (fuel(tool, few).await, fuel(tool, many).await);
+        assert_eq!(more - less, u64::from(many - few) * each, "{tool}");
+    }
+}
+
+/// Case 8: 200 MiB copied in a loop is interrupted in its midst.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_copy_ends_at_its_time_or_its_fuel() {
+    let limits = "memory = \"512MiB\", wall_time = \"300ms\", fuel = 1_000_000_000_000";
+    let world = World::with_limits("bulk", wat("bulk"), limits).await;
+    let pages = (200 << 20) / (64 << 10);
+    let reached = limit_reached(world.call("bulk", "copy-for-ever", json!({"count": pages})).await);
+    assert_eq!((reached.limit, reached.max), (Limit::WallTime, 300));
+    assert!((300..30_000).contains(&reached.value), "{reached}");
+    let limits = "memory = \"512MiB\", wall_time = \"60s\", fuel = 300_000_000";
+    world.grant(&crate::harness::limited("bulk", limits)).await;
+    let error = world.call("bulk", "copy-for-ever", json!({"count": pages})).await.expect_err("too much");
+    let max = 300_000_000;
+    assert_eq!(recorded_limit(&world, error), LimitReached { limit: Limit::Fuel, value: max, max });
+}
+
 /// Runs steps of `tests/guests/files` in a folder granted with `rule`.
-async fn in_folder(rule: &str, limits: &str, steps: Value) -> Value {
+async fn in_folder(rule: &str, limits: &str, steps: Value) -> (Value, Usage) {
     let world = World::new().await;
     world.add("files", guest("files")).await;
     world.folder("granted");
@@ -290,7 +364,8 @@ async fn in_folder(rule: &str, limits: &str, steps: Value) -> Value {
              access = \"read-write\"\n{rule}\n"
         ))
         .await;
-    world.value("files", "run", json!({"steps": steps.to_string()})).await
+    let answer = world.call("files", "run", json!({"steps": steps.to_string()})).await.expect("an answer");
+    (answer.answer.structured.expect("a list"), answer.report.usage)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -300,15 +375,16 @@ async fn file_bytes() {
         {"op": "write", "at": "a", "fill": 1000},
         {"op": "write", "at": "a", "fill": 1, "offset": 1000},
     ]);
-    let answers = in_folder("quota = 1_000", "", steps).await;
+    let (answers, usage) = in_folder("quota = 1_000", "", steps).await;
     assert_eq!(answers, json!(["ok", "ok: 1000", "error: insufficient-space"]));
+    assert_eq!(usage.file_bytes_written, 1_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files() {
     let many = |count: u32| json!([{"op": "create-many", "at": "/data", "prefix": "a", "count": count}]);
-    assert_eq!(in_folder("files_max = 3", "", many(3)).await, json!(["ok: 3"]));
-    assert_eq!(in_folder("files_max = 3", "", many(4)).await, json!(["error: insufficient-space after 3"]));
+    assert_eq!(in_folder("files_max = 3", "", many(3)).await.0, json!(["ok: 3"]));
+    assert_eq!(in_folder("files_max = 3", "", many(4)).await.0, json!(["error: insufficient-space after 3"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -322,8 +398,10 @@ async fn open_files() {
     };
     // The granted folder itself is one.
     let limits = "limits = { open_files = 5 }";
-    assert_eq!(in_folder("", limits, many(4)).await[2], json!("ok: 4"));
-    assert_eq!(in_folder("", limits, many(5)).await[2], json!("error: insufficient-memory after 4"));
+    let (answers, usage) = in_folder("", limits, many(4)).await;
+    assert_eq!((&answers[2], usage.open_files_peak), (&json!("ok: 4"), 5));
+    let (answers, usage) = in_folder("", limits, many(5)).await;
+    assert_eq!((&answers[2], usage.open_files_peak), (&json!("error: insufficient-memory after 4"), 5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -335,9 +413,10 @@ async fn directory_entries() {
         ])
     };
     let limits = "limits = { directory_entries = 2 }";
-    let listed = in_folder("", limits, list(2)).await;
+    let (listed, usage) = in_folder("", limits, list(2)).await;
     assert_eq!(listed[1], json!("ok: 2: a0:regular-file a1:regular-file"));
-    let listed = in_folder("", limits, list(3)).await;
+    assert_eq!(usage.directory_entries_peak, 2);
+    let (listed, _) = in_folder("", limits, list(3)).await;
     assert!(listed[1].as_str().is_some_and(|text| text.starts_with("error: overflow")), "{listed}");
 }
 
@@ -346,7 +425,8 @@ async fn directory_entries() {
 async fn random_bytes() {
     let world = World::with("random", wat("random")).await;
     let max = 64 << 10;
-    world.call("random", "draw", json!({"bytes": max})).await.expect("just below");
+    let answer = world.call("random", "draw", json!({"bytes": max})).await.expect("just below");
+    assert_eq!(answer.report.usage.random_bytes_peak, max);
     for bytes in [max + 1, 1 << 53] {
         let error = world.call("random", "draw", json!({"bytes": bytes})).await.expect_err("just above");
         let call = failed(&error);
@@ -358,6 +438,10 @@ async fn random_bytes() {
     let arguments = json!({"bytes": (1_u64 << 63).to_string()});
     let reached = limit_reached(world.call("random", "draw", arguments).await);
     assert_eq!(reached, LimitReached { limit: Limit::RandomBytes, value: 1 << 63, max });
+    world.grant(&crate::harness::limited("random", "random_bytes = 10")).await;
+    world.call("random", "draw", json!({"bytes": 10})).await.expect("just below");
+    let reached = limit_reached(world.call("random", "draw", json!({"bytes": 11})).await);
+    assert_eq!(reached, LimitReached { limit: Limit::RandomBytes, value: 11, max: 10 });
 }
 
 /// Case 6: the fuel ends inside a host call, which completes once and is recorded, then the trap.

@@ -152,6 +152,38 @@ fn after_a_killed_owner_the_next_command_takes_the_folder_and_the_log_says_so() 
     cli.call("std-probe", "compute", "{\"rounds\":10}").expect(0);
 }
 
+/// The compiler's process does not outlive a host that was killed.
+#[test]
+fn a_killed_owner_takes_its_compiler_along() {
+    let cli = Cli::new();
+    let file = cli.file("python.wasm", guest("python"));
+    let owner = cli.start(["package", "add", &file, "--name", "python"]);
+    let mut compiler = None;
+    crate::harness::process::wait_until("it compiles", || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", owner.id())).expect("it runs");
+        compiler = tasks.filter_map(Result::ok).find_map(|task| {
+            let children = std::fs::read_to_string(task.path().join("children")).ok()?;
+            children.split_whitespace().next()?.parse::<u32>().ok()
+        });
+        // It is bound to its host once it has lowered its own limits.
+        compiler.is_some_and(|pid| {
+            let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+            limits.lines().any(|line| line.starts_with("Max open files") && line.contains(" 16 "))
+        })
+    });
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    owner.kill();
+    let process = std::path::PathBuf::from(format!("/proc/{}", compiler.expect("it was found")));
+    crate::harness::process::wait_until("the compiler is gone", || {
+        // Whoever inherits it may take its time to reap it.
+        let status = std::fs::read_to_string(process.join("status")).unwrap_or_default();
+        status.is_empty() || status.contains("State:\tZ")
+    });
+    // Nothing was registered, and nothing is in the way of another try.
+    let packages = cli.json(&["package", "list"]);
+    assert_eq!(packages.as_array().map(Vec::len), Some(0));
+}
+
 #[test]
 fn a_data_folder_that_can_not_be_used_is_named_with_a_way_out() {
     let mut cli = Cli::new();

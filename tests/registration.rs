@@ -9,7 +9,7 @@ use portcullis::audit::event::{CallOutcome, Event};
 use portcullis::authn::local_admin;
 use portcullis::gateway::{CallError, HostError};
 use portcullis::ids::PackageDigest;
-use portcullis::limits::{Limit, LimitReached};
+use portcullis::limits::{HostLimits, Limit, LimitReached};
 use portcullis::sandbox::{InvokeError, PackageError};
 use serde_json::json;
 
@@ -102,6 +102,198 @@ pub(crate) async fn too_many_bytes() {
     assert_reached(too_large(just_above).await, Limit::ComponentBytes, max + 1);
     let just_below = vec![0; usize::try_from(max).expect("it fits")];
     assert_eq!(refusal(just_below).await, PackageError::NotWasm, "its size alone is not what is wrong");
+}
+
+/// A component is registered by hosts whose bounds are just its counts, and by none whose bounds are below.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_count_of_a_component_is_bounded_just_where_it_lies() {
+    let name = "counted";
+    let bytes = with_tool(
+        r#"(core module (import "h" "a" (func)) (import "h" "b" (func)) (func))
+           (core instance (instantiate $m)) (type u8)"#,
+    );
+    let world = World::new().await;
+    world.add(name, bytes.clone()).await;
+    let size =
+        world.host.package(&name.parse().expect("a name")).await.expect("it is there")[0].description.size;
+    let counts = [
+        (Limit::ComponentBytes, size.bytes),
+        (Limit::Functions, size.functions),
+        (Limit::Types, size.types),
+        (Limit::Imports, size.imports),
+        (Limit::Modules, size.modules),
+        (Limit::Instances, size.instances),
+    ];
+    for (limit, count) in counts {
+        assert!(count > 1, "{limit}: {size:?}");
+        let within = async |value: u64| {
+            let mut limits = HostLimits::default();
+            limits.set_value(limit, value).expect("below the table's");
+            World::within(limits).await.register(name, bytes.clone()).await
+        };
+        within(count).await.unwrap_or_else(|error| panic!("just enough {limit}: {error}"));
+        match within(count - 1).await {
+            Err(HostError::Package(PackageError::TooLarge(reached))) => {
+                assert_eq!((reached.limit, reached.max), (limit, count - 1));
+                assert!(reached.value >= count, "{reached}");
+            }
+            other => panic!("{limit} {count}: {other:?}"),
+        }
+    }
+}
+
+/// Case 10: far beyond the bounds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_million_functions_or_types_are_refused_before_they_are_compiled() {
+    assert_reached(too_large(functions(1_000_000)).await, Limit::Functions, 1_000_000);
+    let types = with_tool(&format!("(core module {})", "(type (func))".repeat(1_000_000)));
+    assert_eq!(too_large(types).await.limit, Limit::Types);
+    let instances = with_tool(&"(core instance (instantiate $m))".repeat(1_000));
+    assert_eq!(too_large(instances).await.limit, Limit::Instances);
+}
+
+/// Case 14: a variant of 1,001 cases that one component hands to another.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_variants_between_components_are_right_or_refused() {
+    let world = World::new().await;
+    for cases in [255, 256, 257, 1_001] {
+        let mut variant = "(variant".to_owned();
+        for case in 0..cases {
+            write!(variant, " (case \"c{case}\" u32)").expect("a string takes all");
+        }
+        variant.push(')');
+        let text = format!(
+            r#"(component $inner
+                 (type $v0 {variant})
+                 (export $v "v" (type $v0))
+                 (core module $m (func (export "f") (param i32 i32) (result i32) (local.get 0)))
+                 (core instance $i (instantiate $m))
+                 (func $f (param "v" $v) (result u32) (canon lift (core func $i "f")))
+                 (export "f" (func $f)))
+               (instance $inner (instantiate $inner))
+               (component $outer
+                 (type $v0 {variant})
+                 (import "inner" (instance $in
+                   (alias outer 1 $v0 (type $w0))
+                   (export "v" (type $w (eq $w0)))
+                   (export "f" (func (param "v" $w) (result u32)))))
+                 (core func $f (canon lower (func $in "f")))
+                 (core module $m (import "h" "f" (func $f (param i32 i32) (result i32)))
+                   (func (export "run") (param i32) (result i32) (call $f (local.get 0) (i32.const 7))))
+                 (core instance $i (instantiate $m (with "h" (instance (export "f" (func $f))))))
+                 (func $run (param "case" u32) (result u32) (canon lift (core func $i "run")))
+                 (export "run" (func $run)))
+               (instance $outer (instantiate $outer (with "inner" (instance $inner))))
+               (alias export $outer "run" (func $run))
+               (export "run" (func $run))"#
+        );
+        let name = format!("variants{cases}");
+        world.add(&name, component(&text)).await;
+        world.grant(&crate::harness::grant(&name)).await;
+        for case in [0, 1, 254, cases - 1, cases, 65_536, u32::MAX] {
+            match world.call(&name, "run", json!({"case": case})).await {
+                Ok(answer) => assert_eq!(answer.answer.structured, Some(json!(case)), "{cases}"),
+                Err(CallError::Failed { error: InvokeError::Crashed(_), .. }) => assert!(case >= cases),
+                // What the engine makes of the largest needs more stack than a guest has.
+                Err(CallError::Failed { error: InvokeError::LimitReached(reached), .. }) => {
+                    assert_eq!((reached.limit, cases), (Limit::Stack, 1_001));
+                }
+                Err(error) => panic!("{cases} {case}: {error}"),
+            }
+        }
+    }
+}
+
+/// Case 18: instructions of proposals that are off, two of which have lost fuel before.
+#[tokio::test(flavor = "multi_thread")]
+async fn instructions_of_proposals_that_are_off_are_refused() {
+    let with_function = |function: &str| with_tool(&format!("(core module (type $t (func)) {function})"));
+    for (function, told) in [
+        ("(func (param (ref null $t)) (call_ref $t (local.get 0)))", "reference"),
+        ("(func (try_table))", "exceptions"),
+        ("(func $f (return_call $f))", "tail calls"),
+        ("(memory i64 1)", "memory64"),
+        ("(memory 1) (memory 1)", "memories"),
+        ("(memory 1 1 shared)", "threads"),
+        ("(type $s (struct)) (func (drop (struct.new $s)))", "gc"),
+    ] {
+        match refusal(with_function(function)).await {
+            PackageError::Invalid(reason) => assert!(reason.contains(told), "{function}: {reason}"),
+            other => panic!("{function}: {other:?}"),
+        }
+    }
+}
+
+/// Four registrations of a principal may wait; the fifth is refused before its bytes are read.
+#[tokio::test(flavor = "multi_thread")]
+pub(crate) async fn too_many_registrations() {
+    let world = World::new().await;
+    let (admin, other) = (local_admin(), "ann".parse().expect("a name"));
+    let mut places: Vec<_> =
+        (0..3).map(|_| world.host.reserve_registration(&admin).expect("a place")).collect();
+    world.add("polite", wat("polite")).await;
+    places.push(world.host.reserve_registration(&admin).expect("the fourth"));
+    match world.register("polite", wat("polite")).await {
+        Err(HostError::Busy(reached)) => {
+            assert_eq!(reached, LimitReached { limit: Limit::Registrations, value: 5, max: 4 });
+        }
+        result => panic!("not busy: {result:?}"),
+    }
+    let bytes = Bytes::from(wat("clock"));
+    let name = Some("clock".parse().expect("a name"));
+    world.host.add_package(&other, bytes, name, None, |_| {}).await.expect("another principal's");
+    drop(places);
+    world.add("spin", wat("spin")).await;
+}
+
+/// Eight in all, whoever's they are.
+#[tokio::test(flavor = "multi_thread")]
+pub(crate) async fn too_many_registrations_in_all() {
+    let world = World::new().await;
+    let mut places = Vec::new();
+    for principal in ["ann", "bob", "cleo", "dan", "eve", "fay", "gus"] {
+        let principal = principal.parse().expect("a name");
+        places.push(world.host.reserve_registration(&principal).expect("a place"));
+    }
+    world.add("polite", wat("polite")).await;
+    places.push(world.host.reserve_registration(&local_admin()).expect("the eighth"));
+    match world.register("polite", wat("polite")).await {
+        Err(HostError::Busy(reached)) => {
+            assert_eq!(reached, LimitReached { limit: Limit::HostRegistrations, value: 9, max: 8 });
+        }
+        other => panic!("not busy: {other:?}"),
+    }
+}
+
+/// Case 15: a flood of one principal's registrations is refused beyond its places, those of others have
+/// their turn, and agents are served meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_registrations_leaves_room_for_others() {
+    let world = std::sync::Arc::new(World::with("polite", wat("polite")).await);
+    let add = |by: &'static str, index: usize| {
+        let world = std::sync::Arc::clone(&world);
+        async move {
+            let name = format!("{by}{index}").parse().expect("a name");
+            let bytes = Bytes::from(with_tool(&"(type u8)".repeat(index)));
+            world.host.add_package(&by.parse().expect("a name"), bytes, Some(name), None, |_| {}).await
+        }
+    };
+    let flood: Vec<_> = (0..40).map(|index| tokio::spawn(add("ann", index))).collect();
+    add("bob", 1).await.expect("others have places of their own");
+    assert_eq!(world.value("polite", "answer", json!({})).await, 42);
+    let (mut made, mut refused) = (0, 0);
+    for registration in flood {
+        match registration.await.expect("no panic") {
+            Ok(_) => made += 1,
+            Err(HostError::Busy(reached)) => {
+                assert_eq!(reached, LimitReached { limit: Limit::Registrations, value: 5, max: 4 });
+                refused += 1;
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert!(made >= 4 && made + refused == 40, "{made} made, {refused} refused");
+    add("ann", 41).await.expect("all places came back");
 }
 
 /// So many functions in all: one is the tool, one is made for it by the engine.

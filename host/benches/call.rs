@@ -136,7 +136,8 @@ impl Ours {
         else {
             panic!("the folder is new");
         };
-        let host = Host::open(folder, HostOptions { durability }).await.expect("it opens");
+        let host =
+            Host::open(folder, HostOptions { durability, ..HostOptions::default() }).await.expect("it opens");
         let mut grants = String::new();
         for name in ["echo", "std-probe"] {
             let package = name.parse().expect("a name");

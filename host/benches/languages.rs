@@ -16,7 +16,8 @@ use portcullis::audit::Durability;
 use portcullis::authn::local_admin;
 use portcullis::config::{DataFolder, Ownership};
 use portcullis::gateway::{CallRequest, GrantsSource, Host, HostOptions};
-use portcullis::sandbox::Sandbox;
+use portcullis::sandbox::compiler::Compiler;
+use portcullis::sandbox::{Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -73,7 +74,7 @@ fn take(data: &Path) -> DataFolder {
 }
 
 async fn open(data: &Path) -> Host {
-    let options = HostOptions { durability: Durability::Relaxed };
+    let options = HostOptions { durability: Durability::Relaxed, ..HostOptions::default() };
     Host::open(take(data), options).await.expect("it opens")
 }
 
@@ -132,7 +133,9 @@ async fn measure(guest: &Guest) -> Row {
         let (artifacts, key) = (folder.paths().artifacts(), folder.artifact_key().expect("a key"));
         row.artifact_bytes = folder_bytes(&artifacts);
         drop(folder);
-        let sandbox = Sandbox::new(artifacts, key).expect("a sandbox");
+        let options =
+            SandboxOptions { artifacts, key, compiler: Compiler::default(), limits: Default::default() };
+        let sandbox = Sandbox::new(options).expect("a sandbox");
         let digest = portcullis::ids::PackageDigest::of(&bytes);
         let read = async { Ok::<_, String>(bytes.clone()) };
         timed(&mut row.load, sandbox.prepare(digest, &[], read)).await.expect("loaded");

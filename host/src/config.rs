@@ -78,6 +78,11 @@ impl DataPaths {
         self.root.join("artifacts")
     }
 
+    /// The admin's limits of this host; need not be there.
+    pub fn limits(&self) -> PathBuf {
+        self.root.join("limits.toml")
+    }
+
     /// Where the owner listens.
     pub fn socket(&self) -> PathBuf {
         self.root.join("owner.sock")
@@ -176,6 +181,23 @@ impl DataFolder {
             Err(error) => return Err(unusable(&path)(error)),
         }
         Ok(key)
+    }
+
+    /// The text of the admin's limits of this host, if there is one; at most one byte more than
+    /// `bytes_max`, so that who reads it can say that it is too long.
+    ///
+    /// # Errors
+    /// If it can't be read, or is not text: then no limits may be guessed.
+    pub fn limits_text(&self, bytes_max: usize) -> Result<Option<String>, DataFolderError> {
+        let path = self.paths.limits();
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unusable(&path)(error)),
+        };
+        let mut text = String::new();
+        let read = file.take(bytes_max as u64 + 1).read_to_string(&mut text);
+        read.map(|_| Some(text)).map_err(unusable(&path))
     }
 
     /// Writes under a name of its own first: a key that is half written must never be read.

@@ -7,6 +7,7 @@ mod embedding;
 mod errors;
 mod grants;
 mod packages;
+mod registrations;
 mod running;
 mod standing;
 #[cfg(test)]
@@ -28,10 +29,11 @@ use crate::authn::local_admin;
 use crate::config::{DataFolder, DataPaths};
 use crate::database::{Database, GrantsChange};
 use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId, Revision, Sequence, ToolName};
-use crate::limits::Usage;
+use crate::limits::{HostLimits, Usage};
 use crate::policy::{AuthorizationRequest, Denial, Freeze, Policy, authorize};
 use crate::registry::{ApprovedPackage, Registry, RegistryError};
-use crate::sandbox::{InvokeError, Origin, Sandbox, ToolAnswer};
+use crate::sandbox::compiler::Compiler;
+use crate::sandbox::{InvokeError, Origin, Sandbox, SandboxOptions, ToolAnswer};
 use crate::text::clean;
 use running::{Running, Subject};
 
@@ -39,6 +41,7 @@ pub use embedding::RequestError;
 pub use errors::{Blame, CallError, HostError};
 pub use grants::{GrantsChanged, GrantsSource};
 pub use packages::{AddProgress, AddedPackage, PackageDetails};
+pub use registrations::Registration;
 pub use running::RunningCall;
 pub use standing::{FreezeChanged, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged, Taken};
 
@@ -64,6 +67,8 @@ pub struct Host {
     in_doubt: AtomicBool,
     running: Running,
     durability: Durability,
+    limits: Arc<HostLimits>,
+    registrations: Arc<registrations::Registrations>,
 }
 
 #[derive(Debug, Default)]
@@ -73,10 +78,16 @@ struct InForce {
 }
 
 /// How to open a host.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct HostOptions {
     /// What an answer waits for. Default: that its records are on disk.
     pub durability: Durability,
+    /// Where components are compiled. Default: on a thread of this process, which is weaker than a
+    /// program of its own: name one where components come from people whom nobody trusts.
+    pub compiler: Compiler,
+    /// Defaults and ceilings of this host. Default: those of the table in [`limits`](crate::limits). Stored
+    /// grants that give more are cut to the ceilings.
+    pub limits: HostLimits,
 }
 
 /// A call that is asked for.
@@ -123,6 +134,9 @@ pub struct CallReport {
     /// What the tool wrote to stderr: untrusted, cleaned, cut.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stderr: String,
+    /// The lines that the tool logged by `wasi:logging`: untrusted, cleaned, cut.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub log: String,
 }
 
 impl Host {
@@ -140,9 +154,17 @@ impl Host {
         database.settle(logged).await?;
         let registry = Registry::open(database.clone(), &paths.packages()).await?;
         registry.tidy().await?;
-        let artifacts = paths.artifacts();
-        let sandbox = blocking(move || Sandbox::new(artifacts, key)).await?;
-        let durability = options.durability;
+        let HostOptions { durability, compiler, limits } = options;
+        let limits = Arc::new(limits);
+        let registrations = Arc::new(registrations::Registrations::new(&limits));
+        let options =
+            SandboxOptions { artifacts: paths.artifacts(), key, compiler, limits: Arc::clone(&limits) };
+        let registered = registry.list().await?.into_iter().map(|package| package.digest).collect();
+        let sandbox = blocking(move || {
+            let sandbox = Sandbox::new(options)?;
+            sandbox.tidy(&registered).map(|()| sandbox)
+        })
+        .await?;
         let host = Self {
             folder,
             registry,
@@ -154,6 +176,8 @@ impl Host {
             in_doubt: AtomicBool::new(false),
             running: Running::default(),
             durability,
+            limits,
+            registrations,
         };
         host.refresh().await?;
         Ok(host)
@@ -192,6 +216,7 @@ impl Host {
                 approved: package.as_ref().map(|package| package.digest),
                 declared: declared.unwrap_or(&Default::default()),
                 now: self.now(),
+                limits: &self.limits,
             },
             &in_force.policy,
         );
@@ -202,7 +227,7 @@ impl Host {
             }
             (Err(denial), _) => return Err(self.denied(call, &request, &in_force, denial).await?),
         };
-        let place = self.sandbox.place().map_err(CallError::Busy)?;
+        let place = self.sandbox.place(&authorized).map_err(CallError::Busy)?;
         let ready = self.ready(&package).await?;
         let context = Arc::new(CallContext {
             call,
@@ -222,8 +247,8 @@ impl Host {
         let outcome = outcome(&invoked.result);
         let record = invoked.recorder.finish(outcome, invoked.usage.clone(), self.durability).await?;
         let digest = authorized.digest();
-        let (usage, stdout, stderr) = (invoked.usage, invoked.stdout, invoked.stderr);
-        let report = CallReport { call, digest, record, usage, stdout, stderr };
+        let (usage, stdout, stderr, log) = (invoked.usage, invoked.stdout, invoked.stderr, invoked.log);
+        let report = CallReport { call, digest, record, usage, stdout, stderr, log };
         match invoked.result {
             Ok(answer) => Ok(CallAnswer { answer, report }),
             Err(error) => Err(CallError::Failed { error, report: Box::new(report) }),
@@ -307,6 +332,11 @@ impl Host {
     /// The log, for those who follow it.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// The defaults and ceilings of this host.
+    pub fn limits(&self) -> &HostLimits {
+        &self.limits
     }
 
     /// Where things are.

@@ -1,12 +1,16 @@
 //! Every bound on a call and on a package, in one closed enum with one table.
 //!
-//! Plain data: who enforces a limit is said at the place that does. The numbers are
-//! explained in `docs/limits.md`.
+//! Plain data: who enforces a limit is said at the place that does. The table of
+//! `docs/limits.md` is written from it.
+
+mod host;
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use host::{HostLimits, SettingError};
 
 /// One thing that is bounded. Closed: a new limit does not compile until each place that
 /// must know of it (its default, its ceiling, its test) does.
@@ -35,6 +39,8 @@ pub enum Limit {
     Output,
     /// Bytes of stdout and stderr together. Cuts.
     Stdio,
+    /// Bytes of lines that the guest logs. Cuts.
+    Log,
     /// Bytes held under a granted folder. The write is answered `insufficient-space`.
     FileBytes,
     /// Entries (files, folders, links) held under a granted folder. Answered `insufficient-space`.
@@ -45,8 +51,16 @@ pub enum Limit {
     DirectoryEntries,
     /// Bytes in one request for random numbers. Ends the call.
     RandomBytes,
-    /// Calls running at once in this host. Refused as busy.
+    /// Calls of one package running at once, whoever makes them. Refused as busy.
     Concurrency,
+    /// Calls of one principal running at once. Refused as busy.
+    PrincipalConcurrency,
+    /// Calls running at once in this host. Refused as busy.
+    HostConcurrency,
+    /// Registrations of one principal that wait or are made at once. Refused as busy.
+    Registrations,
+    /// Registrations that wait or are made at once in this host. Refused as busy.
+    HostRegistrations,
     /// Bytes of a component file. Refused at registration.
     ComponentBytes,
     /// Functions in a component. Refused at registration.
@@ -58,6 +72,10 @@ pub enum Limit {
     Imports,
     /// Core modules and nested components in a component. Refused at registration.
     Modules,
+    /// Elapsed time of compiling a component. Refused at registration.
+    CompileTime,
+    /// Bytes that the compiler's process may hold. Refused at registration.
+    CompileMemory,
 }
 
 /// What happens at a limit.
@@ -72,7 +90,7 @@ pub enum Effect {
     Cuts,
     /// The package is not registered.
     RefusedAtRegistration,
-    /// The call is refused as busy before it starts.
+    /// The call, or the registration, is refused as busy before it starts.
     Busy,
 }
 
@@ -85,7 +103,7 @@ pub struct LimitRow {
     pub unit: &'static str,
     /// The value when nobody says otherwise. Durations are in milliseconds.
     pub default: u64,
-    /// The highest value that a grant may set. Equal to the default where a grant may not set it.
+    /// The highest value that a host's limits may set, and so the highest of any grant.
     pub ceiling: u64,
     /// What happens at the limit.
     pub effect: Effect,
@@ -95,9 +113,22 @@ pub struct LimitRow {
 
 const MIB: u64 = 1 << 20;
 
+/// Limits of the design whose capability does not exist yet: a grant or a host's limits that name one are
+/// refused, because nothing would enforce it.
+pub const LATER: [&str; 8] = [
+    "kv_bytes",
+    "kv_keys",
+    "http_requests",
+    "http_bytes_in",
+    "http_bytes_out",
+    "connections",
+    "depth",
+    "fan_out",
+];
+
 impl Limit {
     /// All limits, in the order of the table.
-    pub const ALL: [Limit; 22] = [
+    pub const ALL: [Limit; 29] = [
         Limit::Fuel,
         Limit::WallTime,
         Limit::Memory,
@@ -109,17 +140,24 @@ impl Limit {
         Limit::Resources,
         Limit::Output,
         Limit::Stdio,
+        Limit::Log,
         Limit::FileBytes,
         Limit::Files,
         Limit::OpenFiles,
         Limit::DirectoryEntries,
         Limit::RandomBytes,
         Limit::Concurrency,
+        Limit::PrincipalConcurrency,
+        Limit::HostConcurrency,
+        Limit::Registrations,
+        Limit::HostRegistrations,
         Limit::ComponentBytes,
         Limit::Functions,
         Limit::Types,
         Limit::Imports,
         Limit::Modules,
+        Limit::CompileTime,
+        Limit::CompileMemory,
     ];
 
     /// The limit's row: unit, default, ceiling, effect.
@@ -137,17 +175,24 @@ impl Limit {
             Limit::Resources => ("handles", 1_024, 1_024, Ends, true),
             Limit::Output => ("bytes", MIB, 16 * MIB, Ends, true),
             Limit::Stdio => ("bytes", 64 << 10, 4 * MIB, Cuts, true),
+            Limit::Log => ("bytes", 64 << 10, 4 * MIB, Cuts, true),
             Limit::FileBytes => ("bytes", 16 * MIB, 1 << 40, Answers, false),
             Limit::Files => ("entries", 10_000, 1_000_000, Answers, false),
             Limit::OpenFiles => ("descriptors", 256, 256, Answers, true),
             Limit::DirectoryEntries => ("entries", 10_000, 100_000, Answers, true),
             Limit::RandomBytes => ("bytes", 64 << 10, 64 << 10, Ends, true),
-            Limit::Concurrency => ("calls", 64, 64, Busy, false),
+            Limit::Concurrency => ("calls", 16, 64, Busy, true),
+            Limit::PrincipalConcurrency => ("calls", 16, 64, Busy, false),
+            Limit::HostConcurrency => ("calls", 64, 64, Busy, false),
+            Limit::Registrations => ("registrations", 4, 8, Busy, false),
+            Limit::HostRegistrations => ("registrations", 8, 8, Busy, false),
             Limit::ComponentBytes => ("bytes", 64 * MIB, 64 * MIB, RefusedAtRegistration, false),
             Limit::Functions => ("functions", 200_000, 200_000, RefusedAtRegistration, false),
             Limit::Types => ("types", 10_000, 10_000, RefusedAtRegistration, false),
             Limit::Imports => ("imports", 10_000, 10_000, RefusedAtRegistration, false),
             Limit::Modules => ("modules", 128, 128, RefusedAtRegistration, false),
+            Limit::CompileTime => ("milliseconds", 120_000, 600_000, RefusedAtRegistration, false),
+            Limit::CompileMemory => ("bytes", 2048 * MIB, 16 * 1024 * MIB, RefusedAtRegistration, false),
         };
         LimitRow { limit: self, unit, default, ceiling, effect, grantable }
     }
@@ -166,18 +211,70 @@ impl Limit {
             Limit::Resources => "resources",
             Limit::Output => "output",
             Limit::Stdio => "stdio",
+            Limit::Log => "log",
             Limit::FileBytes => "file_bytes",
             Limit::Files => "files",
             Limit::OpenFiles => "open_files",
             Limit::DirectoryEntries => "directory_entries",
             Limit::RandomBytes => "random_bytes",
             Limit::Concurrency => "concurrency",
+            Limit::PrincipalConcurrency => "principal_concurrency",
+            Limit::HostConcurrency => "host_concurrency",
+            Limit::Registrations => "registrations",
+            Limit::HostRegistrations => "host_registrations",
             Limit::ComponentBytes => "component_bytes",
             Limit::Functions => "functions",
             Limit::Types => "types",
             Limit::Imports => "imports",
             Limit::Modules => "modules",
+            Limit::CompileTime => "compile_time",
+            Limit::CompileMemory => "compile_memory",
         }
+    }
+
+    /// What it counts, in words.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Limit::Fuel => {
+                "wasmtime fuel: about one for an instruction, one for a byte or element of a bulk operation"
+            }
+            Limit::WallTime => "elapsed time; instantiation and host waits included",
+            Limit::Memory => "bytes, summed over all linear memories",
+            Limit::TableElements => "elements, summed over all tables",
+            Limit::Instances => "core instances in a component; a Python one has 14",
+            Limit::Stack => "bytes of the guest's call stack",
+            Limit::HostCalls => "calls through the gate",
+            Limit::CopiedBytes => "bytes lifted or lowered in one host call or result, see below",
+            Limit::Resources => "handles held at once",
+            Limit::Output => "bytes of the result",
+            Limit::Stdio => "bytes of stdout and stderr together",
+            Limit::Log => "bytes of the lines that the guest logs (`wasi:logging`)",
+            Limit::FileBytes => "bytes held under a writable folder: `quota`",
+            Limit::Files => "entries held under a writable folder: `files_max`",
+            Limit::OpenFiles => "descriptors open at once",
+            Limit::DirectoryEntries => "entries of one listing",
+            Limit::RandomBytes => "bytes of random numbers in one request",
+            Limit::Concurrency => "calls of one package running at once, whoever makes them",
+            Limit::PrincipalConcurrency => "calls of one principal running at once",
+            Limit::HostConcurrency => "calls running at once in this host",
+            Limit::Registrations => "registrations of one principal that wait or are made",
+            Limit::HostRegistrations => {
+                "registrations that wait or are made in this host; each may hold `component_bytes`"
+            }
+            Limit::ComponentBytes => "bytes of the file",
+            Limit::Functions => "core functions with a body",
+            Limit::Types => "core and component types",
+            Limit::Imports => "core and component imports; a Python component has some 1,030",
+            Limit::Modules => "core modules and nested components",
+            Limit::CompileTime => "elapsed time of the compiler's process",
+            Limit::CompileMemory => "bytes of writable private memory of the compiler's process",
+        }
+    }
+
+    /// Whether a host's limits have a default and a ceiling for it, instead of one value: grants, or the
+    /// folders in them, choose below the ceiling.
+    pub const fn has_two_bounds(self) -> bool {
+        self.row().grantable || matches!(self, Limit::FileBytes | Limit::Files)
     }
 }
 
@@ -220,38 +317,56 @@ pub struct CallLimits {
     pub output: u64,
     /// [`Limit::Stdio`].
     pub stdio: u64,
+    /// [`Limit::Log`].
+    pub log: u64,
     /// [`Limit::OpenFiles`].
     pub open_files: u64,
     /// [`Limit::DirectoryEntries`].
     pub directory_entries: u64,
     /// [`Limit::RandomBytes`].
     pub random_bytes: u64,
+    /// [`Limit::Stack`]: the same for all calls of a host.
+    pub stack: u64,
+    /// [`Limit::Concurrency`].
+    pub concurrency: u64,
 }
 
 impl Default for CallLimits {
     fn default() -> Self {
+        Self::of(&HostLimits::default())
+    }
+}
+
+impl CallLimits {
+    /// The defaults of a host.
+    pub fn of(host: &HostLimits) -> Self {
+        let default = |limit| host.default_of(limit);
         Self {
-            fuel: Limit::Fuel.row().default,
-            wall_time: Duration::from_millis(Limit::WallTime.row().default),
-            memory: Limit::Memory.row().default,
-            table_elements: Limit::TableElements.row().default,
-            host_calls: Limit::HostCalls.row().default,
-            copied_bytes: Limit::CopiedBytes.row().default,
-            resources: Limit::Resources.row().default,
-            output: Limit::Output.row().default,
-            stdio: Limit::Stdio.row().default,
-            open_files: Limit::OpenFiles.row().default,
-            directory_entries: Limit::DirectoryEntries.row().default,
-            random_bytes: Limit::RandomBytes.row().default,
+            fuel: default(Limit::Fuel),
+            wall_time: Duration::from_millis(default(Limit::WallTime)),
+            memory: default(Limit::Memory),
+            table_elements: default(Limit::TableElements),
+            host_calls: default(Limit::HostCalls),
+            copied_bytes: default(Limit::CopiedBytes),
+            resources: default(Limit::Resources),
+            output: default(Limit::Output),
+            stdio: default(Limit::Stdio),
+            log: default(Limit::Log),
+            open_files: default(Limit::OpenFiles),
+            directory_entries: default(Limit::DirectoryEntries),
+            random_bytes: default(Limit::RandomBytes),
+            stack: default(Limit::Stack),
+            concurrency: default(Limit::Concurrency),
         }
     }
 }
 
 /// What one call used. Each field is the measured value of the limit of the same name.
 ///
-/// `stack` is not here: the engine enforces it without counting. `instances`, and the other limits
-/// of registration, are properties of the package and are shown by `package inspect`.
+/// `stack` is not here: the engine enforces it without counting. `instances`, `compile_time` and the other
+/// limits of registration are properties of the package, which `package inspect` shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Usage {
     /// Fuel consumed.
     pub fuel: u64,
@@ -271,26 +386,25 @@ pub struct Usage {
     pub output: u64,
     /// Bytes that the guest wrote to stdout and stderr, before any cut.
     pub stdio: u64,
+    /// Bytes of the lines that the guest logged, before any cut.
+    pub log: u64,
     /// Bytes written to files.
     pub file_bytes_written: u64,
     /// Bytes read from files.
     pub file_bytes_read: u64,
     /// The most descriptors open at once.
     pub open_files_peak: u64,
+    /// The most entries of one listing.
+    pub directory_entries_peak: u64,
+    /// The most bytes of random numbers in one request.
+    pub random_bytes_peak: u64,
+    /// Calls of the package that were running when it began, itself included.
+    pub concurrency: u64,
+    /// Calls of its principal that were running when it began, itself included.
+    pub principal_concurrency: u64,
+    /// Calls of the host that were running when it began, itself included.
+    pub host_concurrency: u64,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_is_complete_and_no_default_is_above_its_ceiling() {
-        for (index, limit) in Limit::ALL.into_iter().enumerate() {
-            assert_eq!(limit as usize, index, "{limit} is out of order in ALL");
-            let row = limit.row();
-            assert!(row.default <= row.ceiling, "{limit}");
-            let json = serde_json::to_value(limit).expect("a unit variant serialises");
-            assert_eq!(json, limit.name());
-        }
-    }
-}
+mod tests;

@@ -42,6 +42,9 @@ pub struct PackageDescription {
     pub capabilities: BTreeSet<Capability>,
     /// What was counted before compiling.
     pub size: ComponentSize,
+    /// What compiling it took, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compile: Option<CompileCost>,
     /// Exports that can't be tools, each with the reason.
     pub left_out: Vec<String>,
 }
@@ -61,6 +64,18 @@ pub struct ComponentSize {
     pub modules: u64,
     /// Core instances.
     pub instances: u64,
+}
+
+/// What compiling a component took at its registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompileCost {
+    /// Elapsed milliseconds, of at most [`Limit::CompileTime`](crate::limits::Limit::CompileTime).
+    pub time_ms: u64,
+    /// The most bytes that the compiler's process had in memory, its program included; none if it was a
+    /// thread of the host. [`Limit::CompileMemory`](crate::limits::Limit::CompileMemory) bounds what it may
+    /// ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_peak: Option<u64>,
 }
 
 /// One callable of a package.

@@ -7,6 +7,7 @@ use portcullis::audit::event::{CallOutcome, Event};
 use portcullis::gateway::CallError;
 use portcullis::limits::{Limit, LimitReached, Usage};
 use serde_json::json;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::{World, end, wat};
@@ -126,44 +127,144 @@ async fn an_aborted_task_ends_its_call() {
     assert_eq!(ends(&world, 1).await, [CallOutcome::Cancelled]);
 }
 
-/// Sixty-four run; the next is refused at once; places come back.
-#[tokio::test(flavor = "multi_thread")]
-pub(crate) async fn concurrency() {
-    let world = world("wall_time = \"10m\"").await;
-    let max = Limit::Concurrency.row().default;
-    let sleepers: Vec<_> = (0..max)
-        .map(|_| {
-            let world = Arc::clone(&world);
-            tokio::spawn(async move {
-                // The call that asks whether the host is busy takes a place for a moment.
-                while let Err(CallError::Busy(_)) = world.call("clock", "sleep-for-ever", json!({})).await {
-                    sleep(Duration::from_millis(10)).await;
-                }
-            })
-        })
-        .collect();
+/// Grants packages to agents, each with some limits.
+async fn granted(packages: &[&str], agents: &[&str], limits: &str) -> Arc<World> {
+    let world = World::new().await;
+    let mut grants = String::new();
+    for package in packages {
+        let bytes = if *package == "polite" { wat("polite") } else { wat("clock") };
+        world.add(package, bytes).await;
+        grants +=
+            &format!("[[grant]]\npackage = \"{package}\"\nagents = {agents:?}\nlimits = {{ {limits} }}\n");
+    }
+    world.grant(&grants).await;
+    Arc::new(world)
+}
+
+fn admitted(world: &World) -> usize {
+    world.all_records().iter().filter(|record| matches!(record.event, Event::CallAdmitted { .. })).count()
+}
+
+/// Starts calls that sleep until they are aborted, and waits until all of them run.
+async fn sleepers(world: &Arc<World>, calls: impl IntoIterator<Item = (&str, &str)>) -> Vec<JoinHandle<()>> {
+    let mut expected = admitted(world);
+    let mut sleepers = Vec::new();
+    for (agent, package) in calls {
+        let (world, agent, package) = (Arc::clone(world), agent.to_owned(), package.to_owned());
+        expected += 1;
+        sleepers.push(tokio::spawn(async move {
+            let ended = world.call_as(&agent, &package, "sleep-for-ever", json!({})).await;
+            panic!("it sleeps for ever: {ended:?}");
+        }));
+    }
     let deadline = Instant::now() + PATIENCE;
-    let reached = loop {
-        match world.call("polite", "answer", json!({})).await {
-            Err(CallError::Busy(reached)) => break reached,
-            Ok(_) => assert!(Instant::now() < deadline, "never busy"),
-            Err(error) => panic!("{error:?}"),
-        }
+    while admitted(world) < expected {
+        assert!(Instant::now() < deadline, "not all of them run");
+        assert!(sleepers.iter().all(|call| !call.is_finished()), "one of them was refused");
         sleep(Duration::from_millis(10)).await;
-    };
-    assert_eq!(reached, LimitReached { limit: Limit::Concurrency, value: max + 1, max });
-    assert!(sleepers.iter().all(|call| !call.is_finished()), "all of them run");
-    // One place that comes back is enough.
-    sleepers[0].abort();
-    let answered = async {
-        while let Err(CallError::Busy(_)) = world.call("polite", "answer", json!({})).await {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(PATIENCE, answered).await.expect("the place came back");
-    sleepers.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+    sleepers
+}
+
+/// The limit that a call is refused for as busy.
+async fn busy(world: &World, agent: &str, package: &str) -> LimitReached {
+    let before = admitted(world);
+    let result = world.call_as(agent, package, "sleep-for-ever", json!({})).await;
+    assert_eq!(admitted(world), before, "it did not begin");
+    match result {
+        Err(CallError::Busy(reached)) => reached,
+        other => panic!("not busy: {other:?}"),
+    }
+}
+
+/// Ends calls, and waits for each.
+async fn end_all(sleepers: Vec<JoinHandle<()>>) {
+    sleepers.iter().for_each(JoinHandle::abort);
     for call in sleepers {
         assert!(call.await.expect_err("aborted").is_cancelled());
     }
-    assert_eq!(world.value("polite", "answer", json!({})).await, 42);
+}
+
+/// Calls of the package, of the principal and of the host that run while this one does.
+async fn running(world: &World, agent: &str, package: &str) -> [u64; 3] {
+    let (tool, arguments) = match package {
+        "polite" => ("answer", json!({})),
+        _ => ("read", json!({"times": 1})),
+    };
+    let usage = world.call_as(agent, package, tool, arguments).await.expect("an answer").report.usage;
+    [usage.concurrency, usage.principal_concurrency, usage.host_concurrency]
+}
+
+const LONG: &str = "wall_time = \"10m\"";
+
+/// Sixteen calls of a package run, whoever makes them; a grant may say otherwise.
+#[tokio::test(flavor = "multi_thread")]
+pub(crate) async fn concurrency() {
+    let world = granted(&["clock", "other", "polite"], &["ann", "bob", "cleo"], LONG).await;
+    let calls = ["ann", "bob"].into_iter().flat_map(|agent| std::iter::repeat_n((agent, "clock"), 8));
+    let mut all = sleepers(&world, calls).await;
+    let reached = busy(&world, "cleo", "clock").await;
+    assert_eq!(reached, LimitReached { limit: Limit::Concurrency, value: 17, max: 16 });
+    assert_eq!(running(&world, "ann", "polite").await, [1, 9, 17], "another package is not busy");
+    // One place that comes back is enough.
+    end_all(vec![all.remove(0)]).await;
+    assert_eq!(running(&world, "cleo", "clock").await, [16, 1, 16]);
+    all.extend(sleepers(&world, [("ann", "clock")]).await);
+    // A grant may raise it, for those whom it names; and lower it.
+    world
+        .grant(&format!(
+            "[[grant]]\npackage = \"clock\"\nagents = [\"cleo\"]\nlimits = {{ concurrency = 17, {LONG} }}\n\
+             [[grant]]\npackage = \"clock\"\nagents = [\"ann\"]\n\
+             [[grant]]\npackage = \"other\"\nagents = [\"cleo\"]\nlimits = {{ concurrency = 2, {LONG} }}\n"
+        ))
+        .await;
+    assert_eq!(busy(&world, "ann", "clock").await.max, 16);
+    all.extend(sleepers(&world, [("cleo", "clock"), ("cleo", "other"), ("cleo", "other")]).await);
+    let reached = busy(&world, "cleo", "clock").await;
+    assert_eq!(reached, LimitReached { limit: Limit::Concurrency, value: 18, max: 17 });
+    let reached = busy(&world, "cleo", "other").await;
+    assert_eq!(reached, LimitReached { limit: Limit::Concurrency, value: 3, max: 2 });
+    end_all(all).await;
+    assert_eq!(running(&world, "ann", "polite").await, [1, 1, 1], "all places came back");
+}
+
+/// Sixteen calls of a principal run, over all packages.
+#[tokio::test(flavor = "multi_thread")]
+pub(crate) async fn principal_concurrency() {
+    let world = granted(&["clock", "other", "polite"], &["ann", "bob"], LONG).await;
+    let calls = ["clock", "other"].into_iter().flat_map(|package| std::iter::repeat_n(("ann", package), 8));
+    let all = sleepers(&world, calls).await;
+    for package in ["clock", "other"] {
+        let reached = busy(&world, "ann", package).await;
+        assert_eq!(reached, LimitReached { limit: Limit::PrincipalConcurrency, value: 17, max: 16 });
+    }
+    assert_eq!(running(&world, "bob", "clock").await, [9, 1, 17], "another principal is not");
+    end_all(all).await;
+    assert_eq!(running(&world, "ann", "polite").await, [1, 1, 1], "all places came back");
+}
+
+/// Sixty-four run; the next is refused at once; places come back.
+#[tokio::test(flavor = "multi_thread")]
+pub(crate) async fn host_concurrency() {
+    let agents = ["ann", "bob", "cleo", "dan", "eve"];
+    let world = granted(&["clock", "polite"], &agents, &format!("concurrency = 64, {LONG}")).await;
+    let calls = agents[..4].iter().flat_map(|agent| std::iter::repeat_n((*agent, "clock"), 16));
+    let mut all = sleepers(&world, calls).await;
+    let reached = busy(&world, "eve", "clock").await;
+    assert_eq!(reached, LimitReached { limit: Limit::HostConcurrency, value: 65, max: 64 });
+    end_all(vec![all.remove(0)]).await;
+    assert_eq!(running(&world, "eve", "polite").await, [1, 1, 64]);
+    end_all(all).await;
+    assert_eq!(running(&world, "eve", "polite").await, [1, 1, 1], "all places came back");
+}
+
+/// A call that is dropped at any moment gives its place back.
+#[tokio::test(flavor = "multi_thread")]
+async fn dropped_calls_leave_no_place_taken() {
+    let world = granted(&["clock", "polite"], &["ann"], LONG).await;
+    for microseconds in (0..3_000).step_by(37) {
+        let call = world.call_as("ann", "clock", "sleep-for-ever", json!({}));
+        timeout(Duration::from_micros(microseconds), call).await.expect_err("it never ends by itself");
+    }
+    assert_eq!(running(&world, "ann", "polite").await, [1, 1, 1]);
 }

@@ -21,8 +21,9 @@ use portcullis::gateway::{
     CallAnswer, CallError, CallRequest, GrantsChanged, GrantsSource, Host, HostError, HostOptions,
 };
 use portcullis::ids::{CallId, PackageDigest};
-use portcullis::limits::LimitReached;
+use portcullis::limits::{HostLimits, LimitReached};
 use portcullis::sandbox::InvokeError;
+use portcullis::sandbox::compiler::Compiler;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -40,8 +41,18 @@ pub(crate) struct World {
 impl World {
     /// A fresh host without packages.
     pub(crate) async fn new() -> Self {
+        Self::open_in(tempfile::tempdir().expect("a temporary folder"), options()).await
+    }
+
+    /// The same with limits of its own.
+    pub(crate) async fn within(limits: HostLimits) -> Self {
         let temporary = tempfile::tempdir().expect("a temporary folder");
-        let host = open(&temporary.path().join("data")).await.expect("a fresh folder opens");
+        Self::open_in(temporary, HostOptions { limits, ..options() }).await
+    }
+
+    /// A host over the data folder in a folder, as it is there or a fresh one.
+    pub(crate) async fn open_in(temporary: TempDir, options: HostOptions) -> Self {
+        let host = open_with(&temporary.path().join("data"), options).await.expect("the folder opens");
         Self { host, temporary }
     }
 
@@ -158,7 +169,12 @@ pub(crate) fn read_log(folder: &Path) -> Vec<Record> {
 
 /// Opens a host over a data folder that nobody owns.
 pub(crate) async fn open(data: &Path) -> Result<Host, HostError> {
-    open_with(data, HostOptions::default()).await
+    open_with(data, options()).await
+}
+
+/// As the program opens its own: components are compiled in a process of the built program.
+pub(crate) fn options() -> HostOptions {
+    HostOptions { compiler: Compiler::Program(process::program()), ..HostOptions::default() }
 }
 
 async fn open_with(data: &Path, options: HostOptions) -> Result<Host, HostError> {
@@ -177,6 +193,11 @@ pub(crate) fn request(agent: &str, package: &str, tool: &str, arguments: Value) 
         argument_bytes: arguments.to_string().len() as u64,
         arguments,
     }
+}
+
+/// A grant of everything but folders.
+pub(crate) fn grant(package: &str) -> String {
+    format!("[[grant]]\npackage = \"{package}\"\nagents = [\"{AGENT}\"]\n")
 }
 
 /// A grant of everything but folders, with limits.

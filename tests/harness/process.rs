@@ -200,6 +200,10 @@ impl Running {
         Self { child, stdout, stderr }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         // It may have ended by itself, and is not reaped yet.

@@ -18,7 +18,7 @@ use http::{StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::messages::{
     AddQuery, ApproveRequest, Approved, AuditQuery, CallQuery, GrantEffect, GrantList, GrantStatus,
@@ -38,8 +38,6 @@ use crate::policy::{Grant, Policy};
 const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 /// The most bytes of a body that is JSON: a grants file of 1 MiB, each character escaped.
 const JSON_BYTES_MAX: usize = 8 << 20;
-/// Components that are held in memory and compiled at once; one more is refused as busy.
-const ADDITIONS_MAX: usize = 4;
 
 /// Says when the host stops: answers that would go on for ever end then.
 pub type Stopping = watch::Receiver<bool>;
@@ -49,12 +47,11 @@ pub type Stopping = watch::Receiver<bool>;
 pub(super) struct Api {
     pub(super) host: Arc<Host>,
     pub(super) stopping: Stopping,
-    pub(super) additions: Arc<Semaphore>,
 }
 
 /// The API over a host. Answers that follow the log end when `stopping` turns true, or its sender is gone.
 pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
-    let api = Api { host, stopping, additions: Arc::new(Semaphore::new(ADDITIONS_MAX)) };
+    let api = Api { host, stopping };
     Router::new()
         .route("/v1/packages", post(add_package).get(list_packages))
         .route("/v1/packages/{name}", get(show_package).delete(remove_package))
@@ -79,17 +76,15 @@ async fn add_package(
     Checked(Query(query)): Checked<Query<AddQuery>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let Ok(place) = Arc::clone(&api.additions).try_acquire_owned() else {
-        let detail = format!("{ADDITIONS_MAX} packages are being added already; try again");
-        return Err(Problem::new(ErrorKind::Busy, detail, Blame::Host));
-    };
-    let max = Limit::ComponentBytes.row().ceiling;
+    // Before the body, which is held in memory until it is registered.
+    let registration = api.host.reserve_registration(&local_admin())?;
+    let max = api.host.limits().ceiling_of(Limit::ComponentBytes);
     let bytes = body(request, usize::try_from(max).unwrap_or(usize::MAX)).await.map_err(|error| {
         error.into_problem(|value| {
             Problem::component_too_large(LimitReached { limit: Limit::ComponentBytes, value, max })
         })
     })?;
-    Ok(packages::add(api.host, query, bytes, place))
+    Ok(packages::add(api.host, query, bytes, registration))
 }
 
 async fn list_packages(State(api): State<Api>) -> Result<Json<Vec<Package>>, Problem> {

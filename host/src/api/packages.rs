@@ -9,30 +9,28 @@ use std::time::{Duration, Instant};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, interval};
 
 use super::http::{line, lines};
 use super::messages::{AddLine, AddQuery, AddStage};
 use super::problem::{ErrorKind, Problem};
-use crate::authn::local_admin;
-use crate::gateway::{AddProgress, AddedPackage, Blame, Host, HostError};
+use crate::gateway::{AddProgress, AddedPackage, Blame, Host, HostError, Registration};
 
 /// A client that hears nothing for some of these may take it that the host is gone.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// Registers a component; `place` is given back at the end.
-pub(super) fn add(host: Arc<Host>, query: AddQuery, bytes: Bytes, place: OwnedSemaphorePermit) -> Response {
+/// Registers a component; its place is given back at the end.
+pub(super) fn add(host: Arc<Host>, query: AddQuery, bytes: Bytes, registration: Registration) -> Response {
     // At most one message for each stage.
     let (sender, stages) = mpsc::unbounded_channel();
     let task = tokio::spawn(async move {
-        let _place = place;
         let progress = move |progress| {
             // Nobody listens any more: nothing to do.
             let _ = sender.send(stage(progress));
         };
-        host.add_package(&local_admin(), bytes, query.name, query.version, progress).await
+        host.add_reserved_package(registration, bytes, query.name, query.version, progress).await
     });
     let adding = Adding {
         stages,
@@ -83,8 +81,8 @@ impl Adding {
     }
 }
 
-/// The client went away. What is being written down is written to its end; what is before that stops,
-/// but for the compiler's thread, whose artifact is then of no package.
+/// The client went away. What is being written down is written to its end; what is before that stops, the
+/// compiler's process included.
 impl Drop for Adding {
     fn drop(&mut self) {
         while let Ok(stage) = self.stages.try_recv() {

@@ -42,6 +42,9 @@ pub enum ErrorKind {
     /// The grants file has errors.
     #[serde(rename = "urn:portcullis:error:invalid-grants")]
     InvalidGrants,
+    /// The limits file of the host has errors.
+    #[serde(rename = "urn:portcullis:error:invalid-limits")]
+    InvalidLimits,
     /// The call is not allowed.
     #[serde(rename = "urn:portcullis:error:denied")]
     Denied,
@@ -70,7 +73,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds.
-    pub const ALL: [ErrorKind; 16] = [
+    pub const ALL: [ErrorKind; 17] = [
         ErrorKind::BadInput,
         ErrorKind::NotFound,
         ErrorKind::MethodNotAllowed,
@@ -79,6 +82,7 @@ impl ErrorKind {
         ErrorKind::Conflict,
         ErrorKind::InvalidPackage,
         ErrorKind::InvalidGrants,
+        ErrorKind::InvalidLimits,
         ErrorKind::Denied,
         ErrorKind::Stopped,
         ErrorKind::LimitReached,
@@ -98,9 +102,10 @@ impl ErrorKind {
             ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorKind::TooSlow => StatusCode::REQUEST_TIMEOUT,
             ErrorKind::Conflict => StatusCode::CONFLICT,
-            ErrorKind::InvalidPackage | ErrorKind::InvalidGrants | ErrorKind::LimitReached => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            ErrorKind::InvalidPackage
+            | ErrorKind::InvalidGrants
+            | ErrorKind::InvalidLimits
+            | ErrorKind::LimitReached => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorKind::Denied | ErrorKind::Stopped => StatusCode::FORBIDDEN,
             ErrorKind::ToolError => StatusCode::BAD_GATEWAY,
             ErrorKind::Busy | ErrorKind::LogUnavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -119,6 +124,7 @@ impl ErrorKind {
             ErrorKind::Conflict => "It can't be done in the present state",
             ErrorKind::InvalidPackage => "The file can't be a package",
             ErrorKind::InvalidGrants => "The grants file has errors",
+            ErrorKind::InvalidLimits => "The limits file has errors",
             ErrorKind::Denied => "The call is not allowed",
             ErrorKind::Stopped => "The call was stopped",
             ErrorKind::LimitReached => "A limit ended the call",
@@ -257,7 +263,9 @@ impl From<HostError> for Problem {
         let kind = kind_of(&error);
         let problem = Problem::new(kind, detail, blame);
         match error {
-            HostError::Package(PackageError::TooLarge(reached)) => Self { limit: Some(reached), ..problem },
+            HostError::Package(PackageError::TooLarge(reached)) | HostError::Busy(reached) => {
+                Self { limit: Some(reached), ..problem }
+            }
             HostError::Grants { diagnostics, .. } | HostError::Change(ChangeError::File(diagnostics)) => {
                 Self { diagnostics, ..problem }
             }
@@ -281,6 +289,7 @@ fn kind_of(error: &HostError) -> ErrorKind {
         HostError::Log(_) => ErrorKind::LogUnavailable,
         HostError::Package(_) => ErrorKind::InvalidPackage,
         HostError::Denied(_) => ErrorKind::Denied,
+        HostError::Busy(_) => ErrorKind::Busy,
         HostError::Naming(_) => ErrorKind::BadInput,
         HostError::Grants { .. } => ErrorKind::InvalidGrants,
         HostError::Change(error) => kind_of_change(error),

@@ -294,3 +294,19 @@ async fn whoever_connected_before_the_end_is_still_answered() {
     timeout(STEP_TIME_MAX, server).await.expect("in time").expect("ended well");
     assert!(UnixStream::connect(&socket).await.is_err(), "nobody listens any more");
 }
+
+/// Case 15: who floods the host with components is refused before their bytes are held in memory.
+#[tokio::test]
+async fn a_registration_beyond_its_places_is_busy_before_its_body_is_read() {
+    let served = Served::new().await;
+    let admin = crate::authn::local_admin();
+    let places: Vec<_> = (0..4).map(|_| served.host.reserve_registration(&admin).expect("a place")).collect();
+    // A body that never comes.
+    let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+    let problem = served.problem(Method::POST, "/v1/packages?name=flood", body).await;
+    assert_eq!(problem.kind, ErrorKind::Busy);
+    assert_eq!(problem.limit, Some(LimitReached { limit: Limit::Registrations, value: 5, max: 4 }));
+    drop(places);
+    let (status, lines) = served.ask(Method::POST, "/v1/packages?name=flood", "not wasm").await;
+    assert_eq!(status, StatusCode::OK, "its body is read: {lines:?}");
+}

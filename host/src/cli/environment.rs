@@ -1,6 +1,8 @@
-//! What the environment says: the data folder, colour, how much to log. Nothing else of it is read.
+//! What the environment says: the data folder, colour, how much to log, which program this is. Nothing else
+//! of it is read.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
@@ -23,6 +25,12 @@ fn choose_data_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<Pat
     let data = variable("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let data = data.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".local/share")))?;
     Some(data.join("portcullis"))
+}
+
+/// This very program, even if another was installed at its path since it was started.
+pub(super) fn own_program() -> io::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { Ok(running) } else { std::env::current_exe() }
 }
 
 /// Whether colour may be used on a terminal (no-color.org).

@@ -43,7 +43,8 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::TooSlow
             | ErrorKind::Conflict
             | ErrorKind::InvalidPackage
-            | ErrorKind::InvalidGrants => Exit::BadInput,
+            | ErrorKind::InvalidGrants
+            | ErrorKind::InvalidLimits => Exit::BadInput,
             ErrorKind::Denied | ErrorKind::Stopped => Exit::Denied,
             ErrorKind::LimitReached => Exit::LimitReached,
             ErrorKind::ToolError => Exit::ToolError,
@@ -70,6 +71,7 @@ mod tests {
         Conflict 2
         InvalidPackage 2
         InvalidGrants 2
+        InvalidLimits 2
         Denied 3
         Stopped 3
         LimitReached 4

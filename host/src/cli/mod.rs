@@ -32,12 +32,18 @@ use self::failure::Failure;
 use self::output::Output;
 use self::session::Session;
 use self::signals::Signals;
+use crate::sandbox::compiler;
 
 /// How long threads that can't be interrupted (the compiler, a read of stdin) are waited for.
 const THREADS_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// Runs the program with its arguments, the name of the program first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // Before everything else: the compiler has no data folder, no environment and no log.
+    if let Some(exit) = compiler::run_if_asked(arguments.iter().cloned()) {
+        return exit;
+    }
     // What this process makes, the socket before all, is nobody else's to open.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     environment::init_logging();

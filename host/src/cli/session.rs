@@ -16,9 +16,11 @@ use tokio::time::{Instant, sleep, timeout};
 use super::client::Client;
 use super::environment;
 use super::failure::Failure;
-use crate::api;
+use crate::api::{self, ErrorKind, Problem};
 use crate::config::{DataFolder, Ownership};
-use crate::gateway::{Host, HostError, HostOptions};
+use crate::gateway::{Blame, Host, HostError, HostOptions};
+use crate::policy::parse::{LIMITS_FILE_BYTES_MAX, parse_host_limits};
+use crate::sandbox::compiler::Compiler;
 
 /// The longest that an owner that is just coming or leaving is waited for: an owner that leaves gives
 /// others' requests ten seconds, and then closes its log.
@@ -101,11 +103,15 @@ async fn own(folder: DataFolder) -> Result<(Client, Session), Failure> {
     // Before the host, which may take a while to open: who connects meanwhile waits in the queue.
     let listener = listen(&socket)
         .map_err(|error| Failure::host(format!("the socket {} can't be made: {error}", socket.display())))?;
-    let host = match Host::open(folder, HostOptions::default()).await {
+    let opened = async {
+        let options = options(&folder)?;
+        Host::open(folder, options).await.map_err(Failure::from)
+    };
+    let host = match opened.await {
         Ok(host) => Arc::new(host),
-        Err(error) => {
+        Err(failure) => {
             remove(&socket);
-            return Err(error.into());
+            return Err(failure);
         }
     };
     let (stop, stopping) = watch::channel(false);
@@ -119,6 +125,24 @@ async fn own(folder: DataFolder) -> Result<(Client, Session), Failure> {
     };
     let server = tokio::spawn(api::serve(listener, router, shutdown));
     Ok((client, Session { owned: Some(Owned { host, stop, server }) }))
+}
+
+/// How this program's host is opened: it is its own compiler, and its limits are the data folder's. Limits
+/// that can't be read are no limits: then it does not open.
+fn options(folder: &DataFolder) -> Result<HostOptions, Failure> {
+    let program = environment::own_program()
+        .map_err(|error| Failure::host(format!("this program does not find itself: {error}")))?;
+    let mut options = HostOptions { compiler: Compiler::Program(program), ..HostOptions::default() };
+    if let Some(text) = folder.limits_text(LIMITS_FILE_BYTES_MAX)? {
+        let file = folder.paths().limits().display().to_string();
+        options.limits = parse_host_limits(&text).map_err(|diagnostics| {
+            let detail = format!("the limits file {file} has {} errors; nothing runs", diagnostics.len());
+            let problem =
+                Problem { diagnostics, ..Problem::new(ErrorKind::InvalidLimits, detail, Blame::Admin) };
+            Failure::from(problem).about(file, text)
+        })?;
+    }
+    Ok(options)
 }
 
 /// The caller owns the folder, so a socket that is there is one that a process left when it died.

@@ -15,7 +15,7 @@ use crate::database::{Added, Package, PackageState};
 use crate::gateway::{AddedPackage, CallReport, GrantsChanged, PackageDetails};
 use crate::ids::{GrantId, PackageDigest, PackageName};
 use crate::limits::{Limit, Usage};
-use crate::package::{Capability, ComponentSize, PackageDescription};
+use crate::package::{Capability, CompileCost, ComponentSize, PackageDescription};
 use crate::policy::{Access, FilesystemRule, GrantTerms};
 use crate::sandbox::{Content, ToolAnswer};
 use crate::text::{clean, clean_line};
@@ -78,6 +78,7 @@ pub(super) fn details(details: &[PackageDetails]) -> String {
         }
         asks(&mut text, description);
         size(&mut text, &description.size);
+        compile(&mut text, description.compile);
         tools(&mut text, description);
     }
     text
@@ -124,6 +125,13 @@ fn size(text: &mut String, size: &ComponentSize) {
             grouped(*bytes)
         ),
     );
+}
+
+fn compile(text: &mut String, cost: Option<CompileCost>) {
+    let Some(CompileCost { time_ms, memory_peak }) = cost else { return };
+    let memory =
+        memory_peak.map_or_else(String::new, |peak| format!(", at most {} bytes held", grouped(peak)));
+    push(text, format_args!("compiled      in {} ms{memory}", grouped(time_ms)));
 }
 
 fn tools(text: &mut String, description: &PackageDescription) {
@@ -267,7 +275,8 @@ fn attached(text: &mut String, what: &str, mime_type: &str, base64: &str) {
 
 /// Writes what the tool printed to stderr, marked as its.
 pub(super) fn printed(report: &CallReport, output: &Output) {
-    for (stream, printed) in [("stdout", &report.stdout), ("stderr", &report.stderr)] {
+    let printed = [("stdout", &report.stdout), ("stderr", &report.stderr), ("log", &report.log)];
+    for (stream, printed) in printed {
         for line in clean(printed, usize::MAX).lines() {
             output.aside(&format!("tool {stream} │ {line}"));
         }

@@ -43,6 +43,7 @@ fn description(tools: &[&str]) -> PackageDescription {
         imports: vec!["wasi:clocks/wall-clock@0.2.6".to_owned()],
         capabilities: BTreeSet::new(),
         size: Default::default(),
+        compile: None,
         left_out: Vec::new(),
     }
 }

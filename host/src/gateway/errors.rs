@@ -115,6 +115,9 @@ pub enum HostError {
     /// A component that would have to run to be registered, and may not.
     #[error("the component can't be asked for its tools: {0}")]
     Denied(Denial),
+    /// As many registrations wait as may.
+    #[error("the host is busy: {0}")]
+    Busy(LimitReached),
     /// A name or version that is missing or wrong.
     #[error("{0}")]
     Naming(String),
@@ -157,7 +160,8 @@ impl HostError {
             | HostError::Read(_)
             | HostError::Database(_)
             | HostError::Registry(_)
-            | HostError::Sandbox(_) => Blame::Host,
+            | HostError::Sandbox(_)
+            | HostError::Busy(_) => Blame::Host,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::database::{ChangeError, GrantsChange, Preview};
 use crate::ids::{CallId, GrantId, PackageName, PrincipalId, Revision};
 use crate::policy::agents::new_agents;
 use crate::policy::diff::{Approved, GrantsDiff, diff};
-use crate::policy::parse::parse_grants;
+use crate::policy::parse::parse_grants_within;
 use crate::policy::{Grant, GrantsFile, Policy};
 use crate::registry::FolderCheck;
 
@@ -81,7 +81,7 @@ impl Host {
     fn read_grants(&self, source: &GrantsSource) -> Result<GrantsFile, HostError> {
         let folders = FolderCheck::new(&source.folder, &[self.folder.paths().root()])
             .map_err(|error| HostError::Naming(format!("folder {}: {error}", source.folder.display())))?;
-        parse_grants(&source.text, &folders)
+        parse_grants_within(&source.text, &folders, &self.limits)
             .map_err(|diagnostics| HostError::Grants { file: source.file.clone(), diagnostics })
     }
 
@@ -95,7 +95,7 @@ impl Host {
             .collect();
         let packages = file.grants.iter().map(|grant| &grant.package).collect();
         let warnings = new_agents(file, before);
-        GrantsDiff { warnings, ..diff(before, after, &approved, &packages, self.now()) }
+        GrantsDiff { warnings, ..diff(before, after, &approved, &packages, &self.limits, self.now()) }
     }
 
     /// Ends a grant. Running calls that need it end.

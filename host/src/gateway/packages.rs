@@ -5,13 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::registrations::Registration;
 use super::{Host, HostError, MESSAGE_BYTES_MAX, Subject, outcome};
 use crate::audit::event::{CallContext, Event};
 use crate::database::{Added, Package};
 use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId};
 use crate::package::PackageDescription;
 use crate::policy::Stop;
-use crate::sandbox::{InvokeError, Sandbox};
+use crate::sandbox::{Described, InvokeError, Sandbox};
 use crate::text::clean;
 
 /// The tool name under which a component's `list-tools` runs at registration.
@@ -55,11 +56,19 @@ pub struct PackageDetails {
 }
 
 impl Host {
+    /// Takes a place for a registration, before its bytes are read: so many may wait, for each principal and
+    /// in all, and each may hold [`Limit::ComponentBytes`](crate::limits::Limit::ComponentBytes).
+    ///
+    /// # Errors
+    /// [`HostError::Busy`].
+    pub fn reserve_registration(&self, by: &PrincipalId) -> Result<Registration, HostError> {
+        self.registrations.reserve(by).map_err(HostError::Busy)
+    }
+
     /// Registers a component. It has no power, and does not run, until it is approved and granted.
     ///
     /// # Errors
-    /// [`HostError::Package`] if it can't be a package, which is recorded; [`HostError::Naming`] if no
-    /// name was given and the component has none.
+    /// As [`add_reserved_package`](Self::add_reserved_package), and [`HostError::Busy`].
     pub async fn add_package(
         &self,
         by: &PrincipalId,
@@ -68,9 +77,28 @@ impl Host {
         version: Option<semver::Version>,
         progress: impl Fn(AddProgress) + Send,
     ) -> Result<AddedPackage, HostError> {
-        let digest = PackageDigest::of(&bytes);
+        let registration = self.reserve_registration(by)?;
+        self.add_reserved_package(registration, bytes, name, version, progress).await
+    }
+
+    /// The same with a place that was taken before. Registrations are made one at a time; dropping the
+    /// future gives place and turn back, and ends the compiler's process.
+    ///
+    /// # Errors
+    /// [`HostError::Package`] if it can't be a package, which is recorded; [`HostError::Naming`] if no
+    /// name was given and the component has none.
+    pub async fn add_reserved_package(
+        &self,
+        registration: Registration,
+        bytes: Bytes,
+        name: Option<PackageName>,
+        version: Option<semver::Version>,
+        progress: impl Fn(AddProgress) + Send,
+    ) -> Result<AddedPackage, HostError> {
+        let (by, digest) = (registration.by(), PackageDigest::of(&bytes));
+        let _turn = registration.turn().await;
         let described = self.describe(by, &bytes, name, version, &progress).await;
-        let (package, version, description) = match described {
+        let (package, version, described) = match described {
             Ok(described) => described,
             Err(error) => {
                 if matches!(error, HostError::Package(_) | HostError::Denied(_)) {
@@ -90,8 +118,13 @@ impl Host {
                 by: by.clone(),
             })
             .await?;
+        let description = described.description.clone();
         let added =
             self.registry.add(&package, &version, digest, bytes.into(), &description, self.now()).await?;
+        // Only now, so that what is refused, or given up, leaves nothing behind.
+        if let Err(error) = self.sandbox.keep(described).await {
+            tracing::warn!(%digest, %error, "it will be compiled again at its first call");
+        }
         Ok(AddedPackage { package, version, digest, added, description })
     }
 
@@ -102,8 +135,8 @@ impl Host {
         name: Option<PackageName>,
         version: Option<semver::Version>,
         progress: &(impl Fn(AddProgress) + Send),
-    ) -> Result<(PackageName, semver::Version, PackageDescription), HostError> {
-        Sandbox::measure(bytes)?;
+    ) -> Result<(PackageName, semver::Version, Described), HostError> {
+        Sandbox::measure(bytes, &self.limits)?;
         progress(AddProgress::Compiling);
         let candidate = self.sandbox.compile(bytes.clone()).await?;
         let (package, version) = named(name, version, candidate.wit_package.clone())?;

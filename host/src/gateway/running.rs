@@ -165,6 +165,7 @@ impl Host {
             tool: &context.tool,
             approved: approved.map(|package| package.digest),
             declared: approved.map_or(&nothing, |package| &package.description.capabilities),
+            limits: &self.limits,
             now: self.now(),
         };
         let given = authorize(&request, policy).map_err(denied)?;

@@ -14,7 +14,7 @@ use super::authorize::{bounded, limit_in, limit_of, united_folders, united_limit
 use super::grant::{Access, AgentSelector, FilesystemRule, Grant, Policy};
 use super::parse::Diagnostic;
 use crate::ids::{GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, ToolName};
-use crate::limits::Limit;
+use crate::limits::{HostLimits, Limit};
 use crate::package::{Capability, PackageDescription};
 
 /// The most pairs of agent and grant that are looked at, on each side.
@@ -187,6 +187,7 @@ pub fn diff(
     after: &Policy,
     approved: &Approved<'_>,
     packages: &BTreeSet<&PackageName>,
+    limits: &HostLimits,
     now: Timestamp,
 ) -> GrantsDiff {
     let has =
@@ -202,7 +203,7 @@ pub fn diff(
         .filter(|name| before.groups.get(*name) != after.groups.get(*name))
         .cloned()
         .collect();
-    let (agents, is_whole) = agents(before, after, approved, now);
+    let (agents, is_whole) = agents(before, after, approved, limits, now);
     GrantsDiff {
         revision: before.revision,
         changes: !(granted.is_empty() && ended.is_empty() && groups.is_empty()),
@@ -225,6 +226,7 @@ fn agents(
     before: &Policy,
     after: &Policy,
     approved: &Approved<'_>,
+    limits: &HostLimits,
     now: Timestamp,
 ) -> (Vec<AgentDiff>, bool) {
     let (before, before_is_whole) = before.grants_by_agent(PAIRS_MAX);
@@ -249,7 +251,7 @@ fn agents(
             if changed.len() == AGENTS_MAX {
                 return (changed, false);
             }
-            let (widens, narrows) = compare(&before, &after, description);
+            let (widens, narrows) = compare(&before, &after, description, limits);
             if !(widens.is_empty() && narrows.is_empty()) {
                 changed.push(AgentDiff { agent: agent.clone(), package: package.clone(), widens, narrows });
             }
@@ -290,6 +292,7 @@ fn compare(
     before: &[&Grant],
     after: &[&Grant],
     description: &PackageDescription,
+    limits: &HostLimits,
 ) -> (Vec<ToolChange>, Vec<ToolChange>) {
     let has_files = description.capabilities.contains(&Capability::Filesystem);
     let mut changes = Changes::new();
@@ -298,7 +301,7 @@ fn compare(
         let of_tool = |grants: &[&'_ Grant]| -> Option<Powers> {
             let names =
                 |grant: &&&Grant| grant.terms.tools.as_ref().is_none_or(|tools| tools.contains(&tool.name));
-            Powers::of(&grants.iter().filter(names).copied().collect::<Vec<_>>(), has_files)
+            Powers::of(&grants.iter().filter(names).copied().collect::<Vec<_>>(), has_files, limits)
         };
         let (before, after) = (of_tool(before), of_tool(after));
         all += 1;
@@ -353,19 +356,20 @@ struct Powers {
 
 impl Powers {
     /// The union of grants, which all allow the tool; `None` if there are none.
-    fn of(grants: &[&Grant], has_files: bool) -> Option<Self> {
+    fn of(grants: &[&Grant], has_files: bool, host: &HostLimits) -> Option<Self> {
         if grants.is_empty() {
             return None;
         }
-        let united = united_limits(grants);
+        let united = united_limits(grants, host);
         let limits = Limit::ALL.into_iter().filter_map(|limit| {
             let value = limit_of(&united, limit)?;
-            let givers = grants.iter().filter(|grant| limit_in(grant, limit) >= value);
+            let givers = grants.iter().filter(|grant| limit_in(grant, limit, host) >= value);
             Some((limit, (value, Until::of(givers))))
         });
-        let folders = united_folders(grants).into_iter().filter(|_| has_files).map(|folder| {
+        let folders = united_folders(grants, host).into_iter().filter(|_| has_files).map(|folder| {
             let same = |rule: &FilesystemRule| {
-                rule.guest_path == folder.rule.guest_path && width(&bounded(rule)) == width(&folder.rule)
+                rule.guest_path == folder.rule.guest_path
+                    && width(&bounded(rule, host)) == width(&folder.rule)
             };
             let givers = grants.iter().filter(|grant| grant.terms.filesystem.iter().any(same));
             let until = Until::of(givers);

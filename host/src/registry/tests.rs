@@ -26,6 +26,7 @@ fn description(import: &str) -> PackageDescription {
         imports: vec![import.to_owned()],
         capabilities: BTreeSet::new(),
         size: Default::default(),
+        compile: None,
         left_out: Vec::new(),
     }
 }

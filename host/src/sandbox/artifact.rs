@@ -5,7 +5,7 @@
 //! and the engine's version and settings, made with a key that only this host has. What was checked is
 //! what is loaded: the same bytes in memory.
 
-use std::hash::{Hash, Hasher};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,11 +14,14 @@ use rustix::io::Errno;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::compiler::{ARTIFACT_BYTES_MAX, Fingerprint};
 use crate::ids::PackageDigest;
 
-/// The largest artifact that is read: a 64 MiB component compiles to about 200 MiB.
-const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
+const SUFFIX: &str = ".artifact";
+/// Of a file that is being written; never read.
+const TEMPORARY_PREFIX: &str = ".writing-";
 const MAC_BYTES: usize = 32;
+const FILE_BYTES_MAX: u64 = MAC_BYTES as u64 + ARTIFACT_BYTES_MAX;
 /// Says what the MAC is for, so that no other use of the key can be mistaken for it.
 const MAC_CONTEXT: &str = "portcullis compiled artifact v1";
 
@@ -38,7 +41,7 @@ pub(crate) struct Artifacts {
     folder: PathBuf,
     key: [u8; 32],
     /// Version and settings of the engine.
-    fingerprint: blake3::Hash,
+    fingerprint: Fingerprint,
 }
 
 impl std::fmt::Debug for Artifacts {
@@ -47,37 +50,19 @@ impl std::fmt::Debug for Artifacts {
     }
 }
 
-/// Collects what wasmtime says of its settings.
-struct Fingerprint(blake3::Hasher);
-
-impl Hasher for Fingerprint {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    fn finish(&self) -> u64 {
-        let mut low = [0; 8];
-        low.copy_from_slice(&self.0.finalize().as_bytes()[..8]);
-        u64::from_le_bytes(low)
-    }
-}
-
 impl Artifacts {
     pub(crate) fn new(folder: PathBuf, key: [u8; 32], engine: &Engine) -> Self {
-        let mut fingerprint = Fingerprint(blake3::Hasher::new());
-        engine.precompile_compatibility_hash().hash(&mut fingerprint);
-        env!("CARGO_PKG_VERSION").hash(&mut fingerprint);
-        Self { folder, key, fingerprint: fingerprint.0.finalize() }
+        Self { folder, key, fingerprint: Fingerprint::of(engine) }
     }
 
     fn path(&self, digest: PackageDigest) -> PathBuf {
-        self.folder.join(format!("{}.artifact", digest.hex()))
+        self.folder.join(format!("{}{SUFFIX}", digest.hex()))
     }
 
     fn mac(&self, digest: PackageDigest, code: &[u8]) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new_keyed(&blake3::derive_key(MAC_CONTEXT, &self.key));
         hasher.update(digest.as_bytes());
-        hasher.update(self.fingerprint.as_bytes());
+        hasher.update(&self.fingerprint.0);
         hasher.update(code);
         hasher.finalize()
     }
@@ -103,18 +88,51 @@ impl Artifacts {
             .map_err(|error| ArtifactError::Refused(error.to_string()))
     }
 
+    /// Loads code that the compiler of this host has just made.
+    ///
+    /// # Errors
+    /// If no sandbox of this host has room for the component.
+    pub(crate) fn adopt(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+        // SAFETY: `deserialize` asks that the bytes come from `serialize` of a compatible engine. They come
+        // from this host's own compiler, in this process or through a pipe that nobody else holds, and the
+        // fingerprint said that it has the same version and settings.
+        unsafe { Component::deserialize(engine, code) }
+    }
+
     /// Keeps a component's code.
     ///
     /// # Errors
     /// If it can't be written. The component works all the same, until the host ends.
-    pub(crate) fn store(&self, digest: PackageDigest, component: &Component) -> std::io::Result<()> {
-        let code = component.serialize().map_err(std::io::Error::other)?;
-        let mac = self.mac(digest, &code);
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+    pub(crate) fn store(&self, digest: PackageDigest, code: &[u8]) -> std::io::Result<()> {
+        let mac = self.mac(digest, code);
+        let mut file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(&self.folder)?;
         file.write_all(mac.as_bytes())?;
-        file.write_all(&code)?;
+        file.write_all(code)?;
         file.as_file().sync_data()?;
         file.persist(self.path(digest))?;
+        Ok(())
+    }
+
+    /// Deletes the code of components that are not `registered`, and what a host that died left half written.
+    ///
+    /// # Errors
+    /// If the folder can't be read. What can't be deleted is refused or used rightly later: the MAC tells.
+    pub(crate) fn keep_only(&self, registered: &BTreeSet<PackageDigest>) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let digest =
+                name.strip_suffix(SUFFIX).map(|hex| format!("sha256:{hex}").parse::<PackageDigest>());
+            let is_left = match digest {
+                Some(Ok(digest)) => !registered.contains(&digest),
+                Some(Err(_)) => false,
+                None => name.starts_with(TEMPORARY_PREFIX),
+            };
+            if is_left {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
         Ok(())
     }
 
@@ -140,10 +158,10 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, ArtifactError> {
         return Err(ArtifactError::Refused("it is not a regular file".to_owned()));
     }
     let length = metadata.len();
-    if length > ARTIFACT_BYTES_MAX {
+    if length > FILE_BYTES_MAX {
         return Err(ArtifactError::Refused(format!("{length} bytes are more than an artifact can have")));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    file.take(ARTIFACT_BYTES_MAX).read_to_end(&mut bytes).map_err(refused)?;
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(refused)?;
     Ok(bytes)
 }

@@ -9,7 +9,7 @@ use wasmparser::{
 };
 
 use super::inspect::{PackageError, within};
-use crate::limits::Limit;
+use crate::limits::{HostLimits, Limit};
 
 /// What one instantiation of a component makes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,8 +29,9 @@ struct Level {
 }
 
 /// The components that are open, from the outermost, and what the whole file makes.
-#[derive(Debug, Default)]
-pub(super) struct Copies {
+#[derive(Debug)]
+pub(super) struct Copies<'a> {
+    limits: &'a HostLimits,
     open: Vec<Level>,
     /// Core modules have an end too.
     modules: usize,
@@ -38,7 +39,11 @@ pub(super) struct Copies {
     pub(super) whole: Cost,
 }
 
-impl Copies {
+impl<'a> Copies<'a> {
+    pub(super) fn new(limits: &'a HostLimits) -> Self {
+        Self { limits, open: Vec::new(), modules: 0, whole: Cost::default() }
+    }
+
     /// Reads one payload, in the order of the file.
     ///
     /// # Errors
@@ -145,8 +150,8 @@ impl Copies {
         let Some(level) = self.open.last_mut() else { return Ok(()) };
         level.cost.core = level.cost.core.saturating_add(more.core);
         level.cost.components = level.cost.components.saturating_add(more.components);
-        within(Limit::Instances, level.cost.core)?;
-        within(Limit::Modules, level.cost.components)?;
+        within(self.limits, Limit::Instances, level.cost.core)?;
+        within(self.limits, Limit::Modules, level.cost.components)?;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig, WasmFeatures,
 };
 
-use crate::limits::Limit;
+use crate::limits::{HostLimits, Limit};
 
 /// The unit of interruption: a guest that computes is asked to yield this often.
 pub const EPOCH_TICK: Duration = Duration::from_millis(10);
@@ -40,9 +40,13 @@ const FEATURES_OFF: WasmFeatures = WasmFeatures::GC
     .union(WasmFeatures::CM_GC);
 
 /// What a call can need at most, as the pool counts it.
-fn pool() -> PoolingAllocationConfig {
+///
+/// What one component may have is by the table and not by the host's own limits, so that what was
+/// registered before they were lowered can still be loaded; a call's own bounds hold it.
+fn pool(limits: &HostLimits) -> PoolingAllocationConfig {
     let row = |limit: Limit| limit.row().ceiling;
-    let calls = u32::try_from(row(Limit::Concurrency)).unwrap_or(u32::MAX);
+    // One more, for the `list-tools` of the one package that is being registered.
+    let calls = u32::try_from(limits.ceiling_of(Limit::HostConcurrency) + 1).unwrap_or(u32::MAX);
     let instances = u32::try_from(row(Limit::Instances)).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     // One component instance and one stack a call.
@@ -65,11 +69,13 @@ fn pool() -> PoolingAllocationConfig {
     pool
 }
 
-/// All settings. Those of the compiler are part of an artifact's identity.
-fn config() -> Config {
+/// All settings but how instances are allocated, which matters to no compiled code. Those of the compiler
+/// are part of an artifact's identity.
+fn config(limits: &HostLimits) -> Config {
     let mut config = Config::new();
     config.wasm_features(FEATURES_OFF, false);
-    // Metering: instructions are counted, and the work of bulk operations by their size.
+    // Metering: instructions are counted, and the work of bulk operations by their size: one for each
+    // byte or element is the engine's default.
     config.consume_fuel(true);
     let mut costs = OperatorCost::default();
     // A page that is granted must be zeroed: about as much work as 64 instructions.
@@ -85,13 +91,12 @@ fn config() -> Config {
     config.cranelift_nan_canonicalization(true);
     // The difference between the two is all that host functions get; overrunning it aborts the
     // process, so it is wide.
-    config.max_wasm_stack(usize::try_from(Limit::Stack.row().ceiling).unwrap_or(512 << 10));
+    config.max_wasm_stack(usize::try_from(limits.ceiling_of(Limit::Stack)).unwrap_or(512 << 10));
     config.async_stack_size(2 << 20);
     // The next call must not find what the last left on its stack.
     config.async_stack_zeroing(true);
     // Nothing of a guest's inside is written anywhere or shown to anyone; core dumps are not compiled in.
     config.debug_info(false);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
     config
 }
 
@@ -99,8 +104,19 @@ fn config() -> Config {
 ///
 /// # Errors
 /// If this machine can't run it: no virtual memory for the pool, or an unsupported processor.
-pub(super) fn engine() -> wasmtime::Result<Engine> {
-    Engine::new(&config())
+pub(super) fn engine(limits: &HostLimits) -> wasmtime::Result<Engine> {
+    let mut config = config(limits);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    Engine::new(&config)
+}
+
+/// Makes an engine that compiles for such a one, and runs nothing: it has no pool, whose memory a
+/// compiler's process could not have.
+///
+/// # Errors
+/// If this processor is not supported.
+pub(super) fn compiler_engine() -> wasmtime::Result<Engine> {
+    Engine::new(&config(&HostLimits::default()))
 }
 
 /// A bare engine with the same settings: the floor that benchmarks compare with.
@@ -109,7 +125,7 @@ pub(super) fn engine() -> wasmtime::Result<Engine> {
 /// As [`engine`].
 #[doc(hidden)]
 pub fn tuned_floor_engine() -> wasmtime::Result<Engine> {
-    engine()
+    engine(&HostLimits::default())
 }
 
 /// The thread that advances the epoch. Without it nothing interrupts a guest, so its end is noticed.
@@ -143,5 +159,23 @@ impl Ticker {
     /// How often it ticked.
     pub(super) fn ticks(&self) -> u64 {
         self.ticks.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compiler::Fingerprint;
+    use super::*;
+
+    /// What the compiler's process makes must be what the host can load, whatever the admin's limits.
+    #[test]
+    fn the_compilers_engine_makes_code_for_the_hosts() {
+        let mut limits = HostLimits::default();
+        limits.set_value(Limit::Stack, 100_000).expect("below the table's");
+        limits.set_value(Limit::HostConcurrency, 2).expect("below the table's");
+        let compiler = Fingerprint::of(&compiler_engine().expect("an engine"));
+        for limits in [HostLimits::default(), limits] {
+            assert_eq!(Fingerprint::of(&engine(&limits).expect("an engine")), compiler);
+        }
     }
 }

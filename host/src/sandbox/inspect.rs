@@ -14,7 +14,7 @@ use super::convert::docs::PackageDocs;
 use super::convert::schema::function_schemas;
 use super::copies::Copies;
 use crate::ids::ToolName;
-use crate::limits::{Limit, LimitReached};
+use crate::limits::{HostLimits, Limit, LimitReached};
 use crate::package::{Capability, ComponentSize, ToolDescription, ToolExport};
 
 /// The interface that makes a component a set of listed tools.
@@ -37,9 +37,12 @@ pub enum PackageError {
     /// Cut off, or not valid.
     #[error("the component is not valid: {0}")]
     Invalid(String),
-    /// Too large in some way.
+    /// More of something than a component may have, its compiler's time and memory included.
     #[error(transparent)]
     TooLarge(#[from] LimitReached),
+    /// It ended the compiler's process, which is not to be expected of any component.
+    #[error("the compiler died of it: {0}")]
+    CompilerDied(String),
     /// It imports what this host does not serve.
     #[error("the component imports what this host does not serve: {}", .0.join(", "))]
     UnknownImports(Vec<String>),
@@ -59,7 +62,8 @@ fn reasons(left_out: &[String]) -> String {
 ///
 /// # Errors
 /// [`PackageError`]: not a component, cut off, or beyond a limit.
-pub(super) fn measure(bytes: &[u8]) -> Result<ComponentSize, PackageError> {
+pub(super) fn measure(bytes: &[u8], limits: &HostLimits) -> Result<ComponentSize, PackageError> {
+    let within = |limit, value| within(limits, limit, value);
     let mut size = ComponentSize { bytes: bytes.len() as u64, ..ComponentSize::default() };
     if bytes.is_empty() {
         return Err(PackageError::Empty);
@@ -72,7 +76,7 @@ pub(super) fn measure(bytes: &[u8]) -> Result<ComponentSize, PackageError> {
         return Err(PackageError::NotWasm);
     }
     let invalid = |error: wasmparser::BinaryReaderError| PackageError::Invalid(error.to_string());
-    let mut copies = Copies::default();
+    let mut copies = Copies::new(limits);
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(invalid)?;
         count(&payload, &mut size);
@@ -87,8 +91,8 @@ pub(super) fn measure(bytes: &[u8]) -> Result<ComponentSize, PackageError> {
     Ok(size)
 }
 
-pub(super) fn within(limit: Limit, value: u64) -> Result<(), LimitReached> {
-    let max = limit.row().ceiling;
+pub(super) fn within(limits: &HostLimits, limit: Limit, value: u64) -> Result<(), LimitReached> {
+    let max = limits.ceiling_of(limit);
     if value > max { Err(LimitReached { limit, value, max }) } else { Ok(()) }
 }
 

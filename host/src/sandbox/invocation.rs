@@ -16,10 +16,12 @@ use super::capabilities::cli::{Exited, Stdio};
 use super::capabilities::filesystem::{Filesystem, Quotas};
 use super::capabilities::gate::Gate;
 use super::capabilities::http::Http;
+use super::capabilities::logging::Lines;
 use super::convert::answer::{ConvertError, ToolResult, ToolValue};
 use super::convert::listed::CheckedSchema;
 use super::convert::shape::TypedFunction;
 use super::limiter::MemoryLimiter;
+use super::places::Place;
 use crate::audit::{LogError, Recorder};
 use crate::limits::{CallLimits, Limit, LimitReached, Usage};
 use crate::policy::{AuthorizedCall, AuthorizedFolder, Stop};
@@ -130,6 +132,8 @@ pub struct Invoked {
     pub stdout: String,
     /// What it wrote to stderr, cleaned and cut.
     pub stderr: String,
+    /// The lines that it logged, cleaned and cut.
+    pub log: String,
     /// For the final record.
     pub recorder: Recorder,
 }
@@ -145,6 +149,13 @@ pub(crate) enum Entry {
     Typed { function: ComponentExportIndex, shape: TypedFunction },
     /// `call-tool` of `portcullis:tool`.
     Listed { tools: tool_world::GuestIndices, name: String, schema: Arc<CheckedSchema> },
+}
+
+/// A call that may run.
+#[derive(Clone, Copy)]
+pub(super) struct Running<'a> {
+    pub(super) call: &'a AuthorizedCall,
+    pub(super) place: &'a Place,
 }
 
 /// Everything that a sandbox needs beside the component.
@@ -164,7 +175,7 @@ const FUEL_STEP: u64 = 1_000_000;
 pub(super) async fn invoke(
     loaded: &Loaded,
     entry: &Entry,
-    call: &AuthorizedCall,
+    Running { call, place }: Running<'_>,
     arguments: &Value,
     recorder: Recorder,
     resources: Resources<'_>,
@@ -173,6 +184,7 @@ pub(super) async fn invoke(
     let output_max = call.limits().output;
     let bounds = Bounds { limits: call.limits(), folders: call.filesystem(), stopped };
     run(loaded, bounds, recorder, resources, async |store, instance| {
+        place.note(store.data_mut().gate.usage());
         call_tool(store, instance, entry, arguments, output_max).await
     })
     .await
@@ -189,12 +201,13 @@ struct Bounds<'a, S> {
 pub(super) async fn list_tools(
     loaded: &Loaded,
     indices: &tool_world::GuestIndices,
+    limits: &CallLimits,
     recorder: Recorder,
     resources: Resources<'_>,
     stopped: impl Future<Output = Stop>,
 ) -> (Result<Vec<tool_world::ToolDefinition>, InvokeError>, Invoked) {
     let mut listed = Err(InvokeError::Crashed("it did not answer".to_owned()));
-    let bounds = Bounds { limits: &CallLimits::default(), folders: &[], stopped };
+    let bounds = Bounds { limits, folders: &[], stopped };
     let invoked = run(loaded, bounds, recorder, resources, async |store, instance| {
         let guest = indices.load(&mut *store, &instance).map_err(|error| failure(store, error))?;
         listed = Ok(guest.call_list_tools(&mut *store).await.map_err(|error| failure(store, error))?);
@@ -226,17 +239,18 @@ async fn run(
         gate: Gate::new(recorder, limits.clone()),
         memory: MemoryLimiter::new(limits),
         stdio: Stdio::new(limits.stdio),
+        log: Lines::new(limits.log),
         filesystem,
         http: Http::default(),
         started,
     };
-    let mut running = match new_store(loaded, state, limits, resources.host_calls_seen) {
-        Ok(store) => Running { store: Some(store), started },
+    let mut open = match new_store(loaded, state, limits, resources.host_calls_seen) {
+        Ok(store) => OpenStore { store: Some(store), started },
         Err((state, error)) => {
             return finish(*state, None, started, Err(InvokeError::Host(error.to_string())));
         }
     };
-    let store = running.store();
+    let store = open.store();
     let work = async {
         let instance = match loaded.pre.instantiate_async(&mut *store).await {
             Ok(instance) => instance,
@@ -254,25 +268,25 @@ async fn run(
         }
     };
     if was_cut_short {
-        let settled = running.store().data().filesystem.settled();
+        let settled = open.store().data().filesystem.settled();
         // What is under way on a disk can't be stopped; it is given a moment to end before the
         // call's last record says that it is over.
         let _ = tokio::time::timeout(SETTLE_TIME_MAX, settled.acquire()).await;
     }
-    let store = running.take();
+    let store = open.take();
     let fuel_left = store.get_fuel().ok();
     finish(store.into_data(), fuel_left, started, result)
 }
 
 /// The store of a call that runs. Dropped with the call's future, it hands what was used to the gate,
 /// whose last record says that the call was cancelled.
-struct Running {
+struct OpenStore {
     /// `None` once it was taken for the ordinary end.
     store: Option<Store<CallState>>,
     started: Instant,
 }
 
-impl Running {
+impl OpenStore {
     fn store(&mut self) -> &mut Store<CallState> {
         self.store.as_mut().expect("it is taken once, at the end")
     }
@@ -282,7 +296,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for OpenStore {
     fn drop(&mut self) {
         if let Some(store) = &mut self.store {
             let fuel_left = store.get_fuel().ok();
@@ -295,7 +309,8 @@ impl Invoked {
     /// A call that did not begin: give it its own reason.
     pub(super) fn not_started(recorder: Recorder) -> Self {
         let result = Err(InvokeError::Host("the call did not begin".to_owned()));
-        Self { result, usage: Usage::default(), stdout: String::new(), stderr: String::new(), recorder }
+        let (stdout, stderr, log) = Default::default();
+        Self { result, usage: Usage::default(), stdout, stderr, log, recorder }
     }
 }
 
@@ -368,6 +383,7 @@ fn finish(
 ) -> Invoked {
     measure(&mut state, fuel_left, started);
     let captured = state.stdio.take();
+    let lines = std::mem::take(&mut state.log);
     let usage = state.gate.usage();
     if let Ok(answer) = &result {
         usage.output = answer_bytes(answer);
@@ -380,19 +396,21 @@ fn finish(
         }
         text
     };
-    Invoked { result, usage, stdout: text(&captured.stdout), stderr: text(&captured.stderr), recorder }
+    let (stdout, stderr, log) = (text(&captured.stdout), text(&captured.stderr), lines.into_text());
+    Invoked { result, usage, stdout, stderr, log, recorder }
 }
 
 /// Tells the gate what the engine, the clock and the limiter counted.
 fn measure(state: &mut CallState, fuel_left: Option<u64>, started: Instant) {
     let fuel_max = state.gate.limits().fuel;
-    let stdio = state.stdio.written();
+    let (stdio, log) = (state.stdio.written(), state.log.written());
     let usage = state.gate.usage();
     usage.fuel = fuel_left.map_or(0, |left| fuel_max.saturating_sub(left));
     usage.wall_time_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     usage.memory_peak = state.memory.memory_peak();
     usage.table_elements_peak = state.memory.table_elements_peak();
     usage.stdio = stdio;
+    usage.log = log;
 }
 
 fn answer_bytes(answer: &ToolAnswer) -> u64 {
@@ -415,9 +433,9 @@ async fn call_tool(
 ) -> Result<ToolAnswer, InvokeError> {
     match entry {
         Entry::Typed { function, shape } => {
-            let function = instance
-                .get_func(&mut *store, function)
-                .ok_or_else(|| InvokeError::Crashed("what it exports here is a type, not a function".into()))?;
+            let function = instance.get_func(&mut *store, function).ok_or_else(|| {
+                InvokeError::Crashed("what it exports here is a type, not a function".into())
+            })?;
             let values = shape
                 .arguments_to_vals(arguments)
                 .map_err(|error| InvokeError::Arguments(error.to_string()))?;
@@ -475,7 +493,7 @@ fn failure(store: &Store<CallState>, error: wasmtime::Error) -> InvokeError {
             return LimitReached { limit: Limit::Fuel, value: limits.fuel, max: limits.fuel }.into();
         }
         Some(Trap::StackOverflow) => {
-            let max = Limit::Stack.row().ceiling;
+            let max = limits.stack;
             return LimitReached { limit: Limit::Stack, value: max, max }.into();
         }
         _ => {}

@@ -7,6 +7,7 @@ mod artifact;
 #[doc(hidden)]
 pub mod bindings;
 pub(crate) mod capabilities;
+pub mod compiler;
 pub(crate) mod convert;
 mod copies;
 mod engine;
@@ -14,8 +15,9 @@ mod inspect;
 mod invocation;
 mod limiter;
 mod listed;
+mod places;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -30,15 +32,18 @@ use self::artifact::{ArtifactError, Artifacts};
 use self::bindings::tool::exports::portcullis::tool::tools as tool_world;
 use self::capabilities::CallState;
 use self::capabilities::filesystem::{DISK_WORKERS_MAX, Quotas};
+use self::compiler::{Compiler, Job};
 use self::convert::shape::TypedFunction;
 pub use self::engine::{EPOCH_TICK, tuned_floor_engine};
 pub use self::inspect::PackageError;
 pub use self::invocation::{Content, InvokeError, Invoked, ToolAnswer};
 use self::invocation::{Entry, Loaded, Resources};
+pub use self::places::Place;
+use self::places::Places;
 use crate::audit::Recorder;
 use crate::ids::{PackageDigest, ToolName};
-use crate::limits::{Limit, LimitReached};
-use crate::package::{ComponentSize, PackageDescription, ToolDescription, ToolExport};
+use crate::limits::{CallLimits, HostLimits, LimitReached};
+use crate::package::{CompileCost, ComponentSize, PackageDescription, ToolDescription, ToolExport};
 use crate::policy::{AuthorizedCall, Stop};
 
 /// Components that are compiled at once: compiling takes all cores and much memory.
@@ -69,9 +74,11 @@ pub struct Sandbox {
     ticker: engine::Ticker,
     linker: Linker<CallState>,
     artifacts: Arc<Artifacts>,
+    limits: Arc<HostLimits>,
+    compiler: Arc<Compiler>,
     ready: Mutex<HashMap<PackageDigest, ReadyCell>>,
     compilers: Arc<Semaphore>,
-    running: Arc<Semaphore>,
+    places: Arc<Places>,
     quotas: Quotas,
     disk_workers: Arc<Semaphore>,
     /// Set by a test that compares the engine's count of host calls with the log.
@@ -109,7 +116,21 @@ pub enum Origin {
     Recompiled(String),
 }
 
-/// A component that was compiled to be registered, and what is known of it so far.
+/// What a sandbox is made of.
+#[derive(Debug)]
+pub struct SandboxOptions {
+    /// The folder of compiled components.
+    pub artifacts: PathBuf,
+    /// The key of their MACs: 32 secret bytes.
+    pub key: [u8; 32],
+    /// Where components are compiled.
+    pub compiler: Compiler,
+    /// The bounds of this host.
+    pub limits: Arc<HostLimits>,
+}
+
+/// A component that was compiled to be registered, and what is known of it so far. Nothing of it is kept
+/// before [`Sandbox::keep`].
 pub struct Candidate {
     component: Component,
     digest: PackageDigest,
@@ -126,18 +147,32 @@ impl std::fmt::Debug for Candidate {
     }
 }
 
+/// A candidate that turned out to be a package.
+pub struct Described {
+    component: Component,
+    digest: PackageDigest,
+    /// What it is and asks for.
+    pub description: PackageDescription,
+}
+
+impl std::fmt::Debug for Described {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Described").field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
 impl Sandbox {
-    /// Makes a sandbox that keeps compiled components in `artifacts`, under a key of 32 secret bytes.
+    /// Makes a sandbox.
     ///
     /// # Errors
     /// If this machine can't run it.
-    pub fn new(artifacts: PathBuf, key: [u8; 32]) -> Result<Self, SandboxError> {
+    pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
+        let SandboxOptions { artifacts, key, compiler, limits } = options;
         let failed = |error: wasmtime::Error| SandboxError(format!("{error:#}"));
-        let engine = engine::engine().map_err(failed)?;
+        let engine = engine::engine(&limits).map_err(failed)?;
         let ticker = engine::Ticker::start(&engine).map_err(|error| SandboxError(error.to_string()))?;
         let mut linker = Linker::new(&engine);
         capabilities::add_to_linker(&mut linker).map_err(failed)?;
-        let calls = usize::try_from(Limit::Concurrency.row().default).unwrap_or(usize::MAX);
         Ok(Self {
             artifacts: Arc::new(Artifacts::new(artifacts, key, &engine)),
             engine,
@@ -145,7 +180,9 @@ impl Sandbox {
             linker,
             ready: Mutex::default(),
             compilers: Arc::new(Semaphore::new(COMPILERS_MAX)),
-            running: Arc::new(Semaphore::new(calls)),
+            places: Arc::new(Places::new(&limits)),
+            compiler: Arc::new(compiler),
+            limits,
             quotas: Quotas::default(),
             disk_workers: Arc::new(Semaphore::new(DISK_WORKERS_MAX)),
             host_calls_seen: OnceLock::new(),
@@ -156,19 +193,20 @@ impl Sandbox {
     ///
     /// # Errors
     /// If it can't be a package.
-    pub fn measure(bytes: &[u8]) -> Result<ComponentSize, PackageError> {
-        inspect::measure(bytes)
+    pub fn measure(bytes: &[u8], limits: &HostLimits) -> Result<ComponentSize, PackageError> {
+        inspect::measure(bytes, limits)
     }
 
-    /// Compiles a file to be registered, and keeps the artifact. Takes from milliseconds to a minute,
-    /// on a thread of its own.
+    /// Compiles a file to be registered. Takes from milliseconds to
+    /// [`Limit::CompileTime`](crate::limits::Limit::CompileTime), as [`Compiler`] says where. Dropping the
+    /// future kills the compiler's process.
     ///
     /// # Errors
     /// If it can't be a package, or the host can't compile.
     pub async fn compile(&self, bytes: bytes::Bytes) -> Result<Candidate, PrepareError> {
-        let size = inspect::measure(&bytes)?;
+        let size = inspect::measure(&bytes, &self.limits)?;
         let digest = PackageDigest::of(&bytes);
-        let component = self.compile_bytes(digest, bytes.clone()).await?;
+        let (component, cost) = self.compile_bytes(bytes.clone()).await?;
         let (imports, capabilities) = inspect::imports(&self.engine, &component)?;
         // What the names promise, the types must keep.
         self.linker
@@ -183,6 +221,7 @@ impl Sandbox {
             imports,
             capabilities,
             size,
+            compile: Some(cost),
             left_out: exports.left_out,
         };
         Ok(Candidate {
@@ -195,7 +234,7 @@ impl Sandbox {
     }
 
     /// Asks a candidate for its listed tools, if it has such, in a sandbox without any power, until
-    /// `stopped` ends; and makes the package ready.
+    /// `stopped` ends.
     ///
     /// # Errors
     /// If `list-tools` fails or answers nonsense. The recorder is given back in each case.
@@ -204,7 +243,7 @@ impl Sandbox {
         candidate: Candidate,
         recorder: Recorder,
         stopped: impl Future<Output = Stop>,
-    ) -> (Result<PackageDescription, PackageError>, Invoked) {
+    ) -> (Result<Described, PackageError>, Invoked) {
         let listed = async {
             let pre = self.linker.instantiate_pre(&candidate.component).map_err(not_listed)?;
             let indices = tool_world::GuestIndices::new(&pre).map_err(not_listed)?;
@@ -214,28 +253,54 @@ impl Sandbox {
             Ok(ready) => ready,
             Err(error) => return (Err(error), Invoked::not_started(recorder)),
         };
-        let resources = self.resources();
-        let (listed, invoked) = invocation::list_tools(&loaded, &indices, recorder, resources, stopped).await;
-        let mut description = candidate.description;
+        let (limits, resources) = (CallLimits::of(&self.limits), self.resources());
+        let (listed, invoked) =
+            invocation::list_tools(&loaded, &indices, &limits, recorder, resources, stopped).await;
         let tools = match (listed, &invoked.result) {
             (Ok(listed), Ok(_)) => listed::descriptions(listed),
             (_, Err(error)) => Err(PackageError::ListTools(error.to_string())),
             (Err(error), Ok(_)) => Err(PackageError::ListTools(error.to_string())),
         };
-        let described = tools.and_then(|tools| {
+        let mut described = Self::typed_description(candidate);
+        let description = &mut described.description;
+        let complete = tools.and_then(|tools| {
             description.tools.extend(tools);
             listed::sort_by_name(&mut description.tools)?;
             match description.tools.is_empty() {
-                true => Err(PackageError::NoTools(description.left_out)),
-                false => Ok(description),
+                true => Err(PackageError::NoTools(std::mem::take(&mut description.left_out))),
+                false => Ok(()),
             }
         });
-        (described, invoked)
+        (complete.map(|()| described), invoked)
     }
 
     /// What is known of a candidate that lists no tools.
-    pub fn typed_description(candidate: Candidate) -> PackageDescription {
-        candidate.description
+    pub fn typed_description(candidate: Candidate) -> Described {
+        let Candidate { component, digest, description, .. } = candidate;
+        Described { component, digest, description }
+    }
+
+    /// Keeps what was compiled of a package that is registered now, so that it need not be compiled again.
+    ///
+    /// # Errors
+    /// If it can't be written: the package works all the same.
+    pub async fn keep(&self, described: Described) -> Result<(), SandboxError> {
+        let artifacts = Arc::clone(&self.artifacts);
+        let kept = tokio::task::spawn_blocking(move || {
+            let code = described.component.serialize().map_err(std::io::Error::other)?;
+            artifacts.store(described.digest, &code)
+        });
+        let kept = kept.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        kept.map_err(|error| SandboxError(format!("the compiled component can't be kept: {error}")))
+    }
+
+    /// Deletes compiled components that are of no registered package: what a host that died left behind.
+    ///
+    /// # Errors
+    /// If their folder can't be read.
+    pub fn tidy(&self, registered: &BTreeSet<PackageDigest>) -> Result<(), SandboxError> {
+        let tidied = self.artifacts.keep_only(registered);
+        tidied.map_err(|error| SandboxError(format!("the folder of compiled components: {error}")))
     }
 
     /// Makes a registered package ready to be called: from memory, from its artifact, or by compiling
@@ -280,7 +345,13 @@ impl Sandbox {
             Err(reason) => reason,
         };
         let bytes = read.await.map_err(|error| SandboxError(error.to_string()))?;
-        let component = self.compile_bytes(digest, bytes).await?;
+        let (component, _) = self.compile_bytes(bytes).await?;
+        let (artifacts, compiled) = (Arc::clone(&self.artifacts), component.clone());
+        let kept = tokio::task::spawn_blocking(move || {
+            artifacts.store(digest, &compiled.serialize().map_err(std::io::Error::other)?)
+        });
+        let kept = kept.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        kept.map_err(|error| SandboxError(format!("the compiled component can't be kept: {error}")))?;
         Ok(match reason {
             ArtifactError::Missing => (component, Origin::Compiled),
             ArtifactError::Refused(reason) => (component, Origin::Recompiled(reason)),
@@ -296,15 +367,9 @@ impl Sandbox {
     /// Takes a place for a call to run in.
     ///
     /// # Errors
-    /// [`Limit::Concurrency`], at once: nobody waits here.
-    pub fn place(&self) -> Result<Place, LimitReached> {
-        match Arc::clone(&self.running).try_acquire_owned() {
-            Ok(permit) => Ok(Place { _permit: permit }),
-            Err(_) => {
-                let max = Limit::Concurrency.row().default;
-                Err(LimitReached { limit: Limit::Concurrency, value: max + 1, max })
-            }
-        }
+    /// The limit on calls of its package, of its principal or of the host, at once: nobody waits here.
+    pub fn place(&self, call: &AuthorizedCall) -> Result<Place, LimitReached> {
+        self.places.take(call)
     }
 
     /// Runs a call, until `stopped` ends. That, or dropping the future, ends it within two epoch ticks;
@@ -315,7 +380,7 @@ impl Sandbox {
         call: &AuthorizedCall,
         arguments: &Value,
         recorder: Recorder,
-        _place: Place,
+        place: Place,
         stopped: impl Future<Output = Stop>,
     ) -> Invoked {
         if !self.ticker.is_alive() {
@@ -326,8 +391,9 @@ impl Sandbox {
             let error = InvokeError::Host(format!("the package has no tool {}", call.tool()));
             return Invoked { result: Err(error), ..Invoked::not_started(recorder) };
         };
+        let running = invocation::Running { call, place: &place };
         let (loaded, resources) = (&package.loaded, self.resources());
-        invocation::invoke(loaded, entry, call, arguments, recorder, resources, stopped).await
+        invocation::invoke(loaded, entry, running, arguments, recorder, resources, stopped).await
     }
 
     /// How often guests were asked to yield since the start; it rises 100 times a second.
@@ -354,27 +420,23 @@ impl Sandbox {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn compile_bytes(
-        &self,
-        digest: PackageDigest,
-        bytes: bytes::Bytes,
-    ) -> Result<Component, PrepareError> {
+    /// Compiles a component, one at a time in a host.
+    async fn compile_bytes(&self, bytes: bytes::Bytes) -> Result<(Component, CompileCost), PrepareError> {
         let failed = |reason: String| PrepareError::Sandbox(SandboxError(reason));
         let permit =
             Arc::clone(&self.compilers).acquire_owned().await.map_err(|error| failed(error.to_string()))?;
-        let (artifacts, engine) = (Arc::clone(&self.artifacts), self.engine.clone());
+        let (engine, compiler) = (self.engine.clone(), Arc::clone(&self.compiler));
+        let (limits, job) = (Arc::clone(&self.limits), Job::default());
+        // Whoever goes away takes the process along; the thread ends with it.
+        let _cancel = job.cancel_on_drop();
         let compiled = tokio::task::spawn_blocking(move || {
-            let component = Component::from_binary(&engine, &bytes);
-            let kept = component.as_ref().map_or(Ok(()), |component| artifacts.store(digest, component));
-            drop(permit);
-            (component, kept)
+            let _permit = permit;
+            let compiled = compiler.compile(&engine, &bytes, &limits, &job)?;
+            let component = Artifacts::adopt(&engine, &compiled.code)
+                .map_err(|error| PackageError::Invalid(compiler::told(&error)))?;
+            Ok((component, compiled.cost))
         });
-        let (component, kept) =
-            compiled.await.map_err(|error| failed(format!("the compiler ended: {error}")))?;
-        let component = component
-            .map_err(|error| PackageError::Invalid(crate::text::clean(&format!("{error:#}"), 1_000)))?;
-        kept.map_err(|error| failed(format!("the compiled component can't be kept: {error}")))?;
-        Ok(component)
+        compiled.await.map_err(|error| failed(format!("the compiler ended: {error}")))?
     }
 
     fn link(&self, component: &Component, tools: &[ToolDescription]) -> Result<ReadyPackage, PrepareError> {
@@ -398,13 +460,6 @@ impl Sandbox {
         }
         Ok(ReadyPackage { loaded: Loaded { pre }, entries })
     }
-}
-
-/// A place for one running call; given back when it is dropped.
-#[derive(Debug)]
-#[must_use]
-pub struct Place {
-    _permit: tokio::sync::OwnedSemaphorePermit,
 }
 
 fn not_listed(error: wasmtime::Error) -> PackageError {

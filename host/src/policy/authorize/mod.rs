@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::grant::{Access, AgentSelector, FilesystemRule, Grant, Policy};
 use super::standing::Role;
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, ToolName};
-use crate::limits::{CallLimits, Limit};
+use crate::limits::{CallLimits, HostLimits, Limit};
 use crate::package::Capability;
 
 pub(super) use within::limit_of;
@@ -36,6 +36,8 @@ pub struct AuthorizationRequest<'a> {
     pub declared: &'a BTreeSet<Capability>,
     /// The moment of the decision: the later of the clock and the log's last record.
     pub now: Timestamp,
+    /// The host's defaults and ceilings.
+    pub limits: &'a HostLimits,
 }
 
 /// The proof that a call was allowed, with exactly the powers it may use.
@@ -207,8 +209,8 @@ pub enum Denial {
 ///
 /// All grants that match add up: their folders are united (where two give the same guest path, the
 /// wider access, then the larger quota wins), and each limit is the largest that a matching grant
-/// gives, a grant that is silent giving the default. No limit and no quota is above its ceiling,
-/// whatever a stored grant says.
+/// gives, a grant that is silent giving the host's default. No limit and no quota is above the host's
+/// ceiling, whatever a stored grant says.
 ///
 /// What an admin has barred (by a freeze, a quarantine, the removal of a principal) is denied before
 /// anything else is looked at.
@@ -234,9 +236,9 @@ pub fn authorize(request: &AuthorizationRequest<'_>, policy: &Policy) -> Result<
         tool: request.tool.clone(),
         revision: policy.revision,
         grants: grants.iter().map(|grant| grant.id).collect(),
-        limits: united_limits(&grants),
+        limits: united_limits(&grants, request.limits),
         filesystem: if request.declared.contains(&Capability::Filesystem) {
-            united_folders(&grants)
+            united_folders(&grants, request.limits)
         } else {
             Vec::new()
         },
@@ -287,11 +289,11 @@ fn names_agent(grant: &Grant, principal: &PrincipalId, policy: &Policy) -> bool 
 }
 
 /// Each limit is the largest that one of the grants gives, a silent grant giving the default.
-pub(super) fn united_limits(grants: &[&Grant]) -> CallLimits {
-    let mut limits = CallLimits::default();
+pub(super) fn united_limits(grants: &[&Grant], host: &HostLimits) -> CallLimits {
+    let mut limits = CallLimits::of(host);
     for limit in Limit::ALL {
-        let row = limit.row();
-        let value = grants.iter().map(|grant| limit_in(grant, limit)).max().unwrap_or(row.default);
+        let default = host.default_of(limit);
+        let value = grants.iter().map(|grant| limit_in(grant, limit, host)).max().unwrap_or(default);
         set_limit(&mut limits, limit, value);
     }
     limits
@@ -309,29 +311,36 @@ fn set_limit(limits: &mut CallLimits, limit: Limit, value: u64) {
         Limit::Resources => limits.resources = value,
         Limit::Output => limits.output = value,
         Limit::Stdio => limits.stdio = value,
+        Limit::Log => limits.log = value,
         Limit::OpenFiles => limits.open_files = value,
         Limit::DirectoryEntries => limits.directory_entries = value,
         Limit::RandomBytes => limits.random_bytes = value,
+        Limit::Concurrency => limits.concurrency = value,
         Limit::Instances
         | Limit::Stack
         | Limit::FileBytes
         | Limit::Files
-        | Limit::Concurrency
+        | Limit::PrincipalConcurrency
+        | Limit::HostConcurrency
+        | Limit::Registrations
+        | Limit::HostRegistrations
         | Limit::ComponentBytes
         | Limit::Functions
         | Limit::Types
         | Limit::Imports
-        | Limit::Modules => {}
+        | Limit::Modules
+        | Limit::CompileTime
+        | Limit::CompileMemory => {}
     }
 }
 
 /// One folder for each guest path, in the order of the guest paths: the rule with the wider access,
 /// then the larger quota in bytes, then in files; of equals, the first.
-pub(super) fn united_folders(grants: &[&Grant]) -> Vec<AuthorizedFolder> {
+pub(super) fn united_folders(grants: &[&Grant], host: &HostLimits) -> Vec<AuthorizedFolder> {
     let mut folders: BTreeMap<&str, AuthorizedFolder> = BTreeMap::new();
     for grant in grants {
         for (index, rule) in grant.terms.filesystem.iter().enumerate() {
-            let bounded = bounded(rule);
+            let bounded = bounded(rule, host);
             let earlier = folders.get(rule.guest_path.as_str());
             if earlier.is_none_or(|earlier| width(&bounded) > width(&earlier.rule)) {
                 let folder = AuthorizedFolder { grant: grant.id, index, rule: bounded };
@@ -342,11 +351,11 @@ pub(super) fn united_folders(grants: &[&Grant]) -> Vec<AuthorizedFolder> {
     folders.into_values().collect()
 }
 
-/// The rule with quotas that are not above their ceilings.
-pub(super) fn bounded(rule: &FilesystemRule) -> FilesystemRule {
+/// The rule with quotas that are not above the host's ceilings.
+pub(super) fn bounded(rule: &FilesystemRule, host: &HostLimits) -> FilesystemRule {
     FilesystemRule {
-        quota_bytes: rule.quota_bytes.min(Limit::FileBytes.row().ceiling),
-        quota_files: rule.quota_files.min(Limit::Files.row().ceiling),
+        quota_bytes: rule.quota_bytes.min(host.ceiling_of(Limit::FileBytes)),
+        quota_files: rule.quota_files.min(host.ceiling_of(Limit::Files)),
         ..rule.clone()
     }
 }
@@ -357,9 +366,9 @@ pub(super) fn width(rule: &FilesystemRule) -> (Access, u64, u64) {
 }
 
 /// The value of a limit that a grant gives.
-pub(super) fn limit_in(grant: &Grant, limit: Limit) -> u64 {
-    let row = limit.row();
-    grant.terms.limits.get(&limit).copied().unwrap_or(row.default).min(row.ceiling)
+pub(super) fn limit_in(grant: &Grant, limit: Limit, host: &HostLimits) -> u64 {
+    let given = grant.terms.limits.get(&limit).copied().unwrap_or(host.default_of(limit));
+    given.min(host.ceiling_of(limit))
 }
 
 #[cfg(test)]

@@ -44,6 +44,10 @@ struct Question {
 
 impl Question {
     fn ask(&self, policy: &Policy) -> Result<AuthorizedCall, Denial> {
+        self.ask_within(policy, &HostLimits::default())
+    }
+
+    fn ask_within(&self, policy: &Policy, limits: &HostLimits) -> Result<AuthorizedCall, Denial> {
         let request = AuthorizationRequest {
             call: CallId::generate(),
             principal: &self.principal,
@@ -52,6 +56,7 @@ impl Question {
             approved: self.approved,
             declared: &self.declared,
             now: self.now,
+            limits,
         };
         authorize(&request, policy)
     }
@@ -214,6 +219,29 @@ fn a_stored_value_above_its_ceiling_is_cut_to_it() {
     assert_eq!(call.limits().wall_time, Duration::from_millis(Limit::WallTime.row().ceiling));
     assert_eq!(call.filesystem()[0].rule.quota_bytes, Limit::FileBytes.row().ceiling);
     assert_eq!(call.filesystem()[0].rule.quota_files, Limit::Files.row().ceiling);
+}
+
+/// A grant that was stored before the admin lowered the ceilings gives no more than they allow now.
+#[test]
+fn the_hosts_own_ceilings_and_defaults_hold_for_stored_grants() {
+    let (question, mut policy) = granted();
+    policy.grants[0].terms.limits = BTreeMap::from([(Limit::Memory, 1 << 30), (Limit::Concurrency, 40)]);
+    policy.grants[0].terms.filesystem = vec![folder("/a", Access::ReadWrite, 1 << 30)];
+    let mut host = HostLimits::default();
+    for (limit, ceiling) in
+        [(Limit::Memory, 1 << 20), (Limit::Concurrency, 3), (Limit::FileBytes, 10), (Limit::Files, 5)]
+    {
+        host.set_ceiling(limit, ceiling).expect("below the table's");
+    }
+    host.set_default(Limit::Fuel, 77).expect("below the ceiling");
+    host.set_value(Limit::Stack, 100_000).expect("below the table's");
+    let call = question.ask_within(&policy, &host).expect("granted");
+    let limits = call.limits();
+    assert_eq!((limits.memory, limits.concurrency, limits.fuel), (1 << 20, 3, 77));
+    assert_eq!(limits.stack, 100_000);
+    let rule = &call.filesystem()[0].rule;
+    assert_eq!((rule.quota_bytes, rule.quota_files), (10, 5));
+    assert_eq!(question.ask(&policy).expect("granted").limits().memory, 1 << 30, "its twin");
 }
 
 // The model: every grant is multiplied out into single entitlements, each for one agent and one
@@ -517,9 +545,13 @@ fn a_call_is_within_powers_that_are_the_same_or_wider_and_in_no_others() {
         ("the same", |_| {}, None),
         ("for others too", |terms| terms.agents.push(AgentSelector::Agent(id("bob"))), None),
         ("for ever", |terms| terms.expires = None, None),
-        ("more fuel", |terms| drop(terms.limits.insert(Limit::Fuel, 6)), None),
-        ("less fuel", |terms| drop(terms.limits.insert(Limit::Fuel, 4)), Some(fuel)),
-        ("the default time, which is more", |terms| drop(terms.limits.remove(&Limit::WallTime)), None),
+        ("more fuel", |terms| terms.limits.extend([(Limit::Fuel, 6)]), None),
+        ("less fuel", |terms| terms.limits.extend([(Limit::Fuel, 4)]), Some(fuel)),
+        (
+            "the default time, which is more",
+            |terms| terms.limits.retain(|limit, _| *limit != Limit::WallTime),
+            None,
+        ),
         ("another folder more", |terms| terms.filesystem.push(folder("/c", Access::Read, 0)), None),
         ("reading becomes writing", |terms| terms.filesystem[0] = folder("/a", Access::ReadWrite, 1), None),
         (

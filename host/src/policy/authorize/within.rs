@@ -119,7 +119,8 @@ fn folder_loss(held: &FilesystemRule, given: Option<&FilesystemRule>) -> Option<
 }
 
 fn limit_loss(held: &CallLimits, given: &CallLimits) -> Option<Loss> {
-    Limit::ALL.into_iter().find_map(|limit| {
+    // A call that has its place keeps it: how many may run says who may begin.
+    Limit::ALL.into_iter().filter(|limit| *limit != Limit::Concurrency).find_map(|limit| {
         let (from, to) = (limit_of(held, limit)?, limit_of(given, limit)?);
         (to < from).then_some(Loss::Limit { limit, from, to })
     })
@@ -137,6 +138,8 @@ pub(in crate::policy) fn limit_of(limits: &CallLimits, limit: Limit) -> Option<u
         Limit::Resources => limits.resources,
         Limit::Output => limits.output,
         Limit::Stdio => limits.stdio,
+        Limit::Log => limits.log,
+        Limit::Concurrency => limits.concurrency,
         Limit::OpenFiles => limits.open_files,
         Limit::DirectoryEntries => limits.directory_entries,
         Limit::RandomBytes => limits.random_bytes,
@@ -144,11 +147,16 @@ pub(in crate::policy) fn limit_of(limits: &CallLimits, limit: Limit) -> Option<u
         | Limit::Stack
         | Limit::FileBytes
         | Limit::Files
-        | Limit::Concurrency
+        | Limit::PrincipalConcurrency
+        | Limit::HostConcurrency
+        | Limit::Registrations
+        | Limit::HostRegistrations
         | Limit::ComponentBytes
         | Limit::Functions
         | Limit::Types
         | Limit::Imports
-        | Limit::Modules => return None,
+        | Limit::Modules
+        | Limit::CompileTime
+        | Limit::CompileMemory => return None,
     })
 }

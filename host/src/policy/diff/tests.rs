@@ -55,6 +55,7 @@ fn description(capabilities: BTreeSet<Capability>) -> PackageDescription {
         imports: Vec::new(),
         capabilities,
         size: Default::default(),
+        compile: None,
         left_out: Vec::new(),
     }
 }
@@ -65,7 +66,8 @@ fn told(before: &Policy, after: &Policy) -> Vec<String> {
     let (notes, fetch): (PackageName, PackageName) = (id("notes"), id("fetch"));
     let bytes = |name: &PackageName| PackageDigest::of(name.as_str().as_bytes());
     let approved = Approved::from([(&notes, (bytes(&notes), &files)), (&fetch, (bytes(&fetch), &files))]);
-    let diff = diff(before, after, &approved, &BTreeSet::from([&notes, &fetch]), now());
+    let diff =
+        diff(before, after, &approved, &BTreeSet::from([&notes, &fetch]), &HostLimits::default(), now());
     let mut lines = Vec::new();
     for AgentDiff { agent, package, widens, narrows } in diff.agents {
         for (sign, changes) in [('+', widens), ('-', narrows)] {
@@ -169,7 +171,7 @@ fn groups_bring_agents_in_and_out() {
     };
     let (before, after) = (policy(&with("\"ann\", \"bob\""), 1), policy(&with("\"bob\", \"cleo\""), 1));
     assert_eq!(told(&before, &after), ["ann fetch - call", "cleo fetch + call"]);
-    let found = diff(&before, &after, &Approved::new(), &BTreeSet::new(), now());
+    let found = diff(&before, &after, &Approved::new(), &BTreeSet::new(), &HostLimits::default(), now());
     assert_eq!((found.changes, found.groups), (true, vec![id("readers")]));
 }
 

@@ -5,12 +5,13 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 
+use super::bounds;
 use super::paths::PathCheck;
 use super::reader::{Keys, Node, Reader, Table};
 use super::values::{self, Problem, nearest, quoted};
 use super::{FoldersOfPackages, GrantEntry, Groups};
 use crate::ids::{GroupName, PackageName, ToolName};
-use crate::limits::Limit;
+use crate::limits::{HostLimits, Limit};
 use crate::policy::grant::{Access, AgentSelector, FilesystemRule, GrantTerms};
 
 /// The most folders of one grant.
@@ -40,26 +41,21 @@ const GRANT_KEYS: Keys<'static> = Keys {
 const FILESYSTEM_KEYS: Keys<'static> =
     Keys { known: &["host_path", "guest_path", "access", "quota", "files_max"], later: &[] };
 
-/// Limits of the design whose capability does not exist yet.
-const LATER_LIMITS: [&str; 10] = [
-    "kv_bytes",
-    "kv_keys",
-    "http_requests",
-    "http_bytes_in",
-    "http_bytes_out",
-    "connections",
-    "depth",
-    "fan_out",
-    "compile_time",
-    "compile_memory",
-];
+/// What a grants file is judged by beside its own text.
+#[derive(Clone, Copy)]
+pub(super) struct Host<'a> {
+    /// Its folders.
+    pub(super) paths: &'a dyn PathCheck,
+    /// Its defaults and ceilings.
+    pub(super) limits: &'a HostLimits,
+}
 
 /// Reads one grant. `None` if it had an error, which then is noted.
 pub(super) fn read_grant(
     reader: &mut Reader<'_>,
     node: &Node<'_, '_>,
     groups: &Groups,
-    paths: &dyn PathCheck,
+    host: Host<'_>,
     folders: &mut FoldersOfPackages,
 ) -> Option<GrantEntry> {
     let table = reader.table(node)?;
@@ -69,10 +65,11 @@ pub(super) fn read_grant(
     let agents = reader.required(&table, "agents").and_then(|node| read_agents(reader, &node, groups));
     let tool_spans = table.child("tools").map(|node| read_tools(reader, &node));
     let expires = table.child("expires").and_then(|node| read_expires(reader, &node));
-    let limits = table.child("limits").map(|node| read_limits(reader, &node)).unwrap_or_default();
+    let limits =
+        table.child("limits").map(|node| read_limits(reader, &node, host.limits)).unwrap_or_default();
     let filesystem = table
         .child("filesystem")
-        .map(|node| read_folders(reader, &node, package.as_ref(), paths, folders))
+        .map(|node| read_folders(reader, &node, package.as_ref(), host, folders))
         .unwrap_or_default();
     Some(GrantEntry {
         package: package?,
@@ -156,18 +153,21 @@ fn read_expires(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<Timestam
     reader.keep(node, values::moment(date_time))
 }
 
-fn read_limits(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> BTreeMap<Limit, u64> {
+fn read_limits(reader: &mut Reader<'_>, node: &Node<'_, '_>, host: &HostLimits) -> BTreeMap<Limit, u64> {
     let mut limits = BTreeMap::new();
     let Some(table) = reader.table(node) else { return limits };
     for (name, span, value) in table.children() {
         match Limit::ALL.into_iter().find(|limit| limit.name() == name) {
             Some(limit) if limit.row().grantable => {
-                if let Some(number) = read_bounded(reader, &value, limit) {
+                if let Some(number) = bounds::read(reader, &value, limit, host.ceiling_of(limit)) {
                     limits.insert(limit, number);
                 }
             }
             Some(limit) => reader.report(span, &value.key, not_grantable(limit)),
-            None => reader.report(span, &value.key, unknown_limit(name)),
+            None => {
+                let known = Limit::ALL.into_iter().filter(|limit| limit.row().grantable).map(Limit::name);
+                reader.report(span, &value.key, bounds::unknown(name, &known.collect::<Vec<_>>()));
+            }
         }
     }
     limits
@@ -177,79 +177,16 @@ fn not_grantable(limit: Limit) -> Problem {
     let help = if matches!(limit, Limit::FileBytes | Limit::Files) {
         "it belongs to a folder: use `quota` or `files_max` in [[grant.filesystem]]"
     } else {
-        "it is the same for all packages of this host"
+        "it is the same for all packages of this host: `limits.toml` in the data folder sets it"
     };
     Problem::new(format!("`{limit}` can't be set by a grant"), help)
-}
-
-fn unknown_limit(name: &str) -> Problem {
-    if LATER_LIMITS.contains(&name) {
-        let help = "leave it out: what is not enforced is not accepted";
-        return Problem::new(format!("`{name}` is not supported by this version"), help);
-    }
-    let known: Vec<&str> =
-        Limit::ALL.into_iter().filter(|limit| limit.row().grantable).map(Limit::name).collect();
-    let help = nearest(name, known.iter().copied()).map_or_else(
-        || format!("known limits: {}", known.join(", ")),
-        |near| format!("did you mean `{near}`?"),
-    );
-    Problem::new(format!("unknown limit {}", quoted(name)), &help)
-}
-
-/// A number above 0 and up to the ceiling of the limit, written as its unit asks.
-fn read_bounded(reader: &mut Reader<'_>, node: &Node<'_, '_>, limit: Limit) -> Option<u64> {
-    let row = limit.row();
-    let name = node.key.rsplit('.').next().unwrap_or_default();
-    let number = match (row.unit, node.value.as_str()) {
-        ("bytes", Some(text)) => reader.keep(node, values::size(text)),
-        ("milliseconds", Some(text)) => reader.keep(node, values::duration_ms(text)),
-        ("milliseconds", None) => {
-            let help = r#"write it as text with its unit: "500ms", "5s", "2m" or "1h""#;
-            reader.report_node(node, Problem::new(format!("`{name}` is a duration"), help));
-            None
-        }
-        ("bytes", None) if !node.value.is_integer() => {
-            reader.wrong_type(node, r#"a number of bytes or a size such as "64MiB""#);
-            None
-        }
-        _ => reader.integer(node),
-    }?;
-    if number == 0 {
-        let message = format!("`{name}` is 0, which would allow nothing");
-        reader.report_node(node, Problem::new(message, "write at least 1, or leave it out for the default"));
-        return None;
-    }
-    if number > row.ceiling {
-        let (unit, ceiling) = (row.unit, row.ceiling);
-        let message = format!("`{name}` is {number} {unit}, above the ceiling of {ceiling}");
-        reader.report_node(
-            node,
-            Problem::new(message, &format!("write at most {}", shown(limit, row.ceiling))),
-        );
-        return None;
-    }
-    Some(number)
-}
-
-/// A value of a limit as a grants file would write it.
-fn shown(limit: Limit, value: u64) -> String {
-    match limit.row().unit {
-        "bytes" if value.is_multiple_of(1 << 40) => format!("\"{}TiB\"", value >> 40),
-        "bytes" if value.is_multiple_of(1 << 30) => format!("\"{}GiB\"", value >> 30),
-        "bytes" if value.is_multiple_of(1 << 20) => format!("\"{}MiB\"", value >> 20),
-        "bytes" if value.is_multiple_of(1 << 10) => format!("\"{}KiB\"", value >> 10),
-        "milliseconds" if value.is_multiple_of(60_000) => format!("\"{}m\"", value / 60_000),
-        "milliseconds" if value.is_multiple_of(1_000) => format!("\"{}s\"", value / 1_000),
-        "milliseconds" => format!("\"{value}ms\""),
-        _ => value.to_string(),
-    }
 }
 
 fn read_folders(
     reader: &mut Reader<'_>,
     node: &Node<'_, '_>,
     package: Option<&PackageName>,
-    paths: &dyn PathCheck,
+    host: Host<'_>,
     folders: &mut FoldersOfPackages,
 ) -> Vec<FilesystemRule> {
     let items = reader.tables(node);
@@ -262,7 +199,7 @@ fn read_folders(
     let mut guest_paths = BTreeSet::new();
     for item in items {
         let Some(table) = reader.table(&item) else { continue };
-        let Some(rule) = read_folder(reader, &table, paths) else { continue };
+        let Some(rule) = read_folder(reader, &table, host) else { continue };
         if !guest_paths.insert(rule.guest_path.clone()) {
             let problem = Problem::new(
                 format!("{} is given twice in this grant", quoted(&rule.guest_path)),
@@ -313,15 +250,12 @@ fn overlap(outer: &FilesystemRule, inner: &FilesystemRule) -> Option<Problem> {
     })
 }
 
-fn read_folder(
-    reader: &mut Reader<'_>,
-    table: &Table<'_, '_>,
-    paths: &dyn PathCheck,
-) -> Option<FilesystemRule> {
+fn read_folder(reader: &mut Reader<'_>, table: &Table<'_, '_>, host: Host<'_>) -> Option<FilesystemRule> {
     reader.check_keys(table, FILESYSTEM_KEYS);
     let host_path = reader.required(table, "host_path").and_then(|node| {
         let text = reader.string(&node)?;
-        let checked = paths.check(text).map_err(|problem| Problem::new(problem.to_string(), problem.help()));
+        let checked =
+            host.paths.check(text).map_err(|problem| Problem::new(problem.to_string(), problem.help()));
         reader.keep(&node, checked)
     });
     let guest_path = reader.required(table, "guest_path").and_then(|node| {
@@ -329,8 +263,8 @@ fn read_folder(
         reader.keep(&node, values::guest_path(text))
     });
     let access = reader.required(table, "access").and_then(|node| read_access(reader, &node));
-    let quota_bytes = read_quota(reader, table, "quota", Limit::FileBytes, access);
-    let quota_files = read_quota(reader, table, "files_max", Limit::Files, access);
+    let quota_bytes = read_quota(reader, table, "quota", (Limit::FileBytes, host.limits), access);
+    let quota_files = read_quota(reader, table, "files_max", (Limit::Files, host.limits), access);
     Some(FilesystemRule {
         host_path: host_path?,
         guest_path: guest_path?,
@@ -359,13 +293,14 @@ fn read_quota(
     reader: &mut Reader<'_>,
     table: &Table<'_, '_>,
     name: &str,
-    limit: Limit,
+    (limit, host): (Limit, &HostLimits),
     access: Option<Access>,
 ) -> Option<u64> {
-    let given = table.child(name).map(|node| (read_bounded(reader, &node, limit), node));
+    let given =
+        table.child(name).map(|node| (bounds::read(reader, &node, limit, host.ceiling_of(limit)), node));
     match (access?, given) {
         (Access::ReadWrite, Some((number, _))) => number,
-        (Access::ReadWrite, None) => Some(limit.row().default),
+        (Access::ReadWrite, None) => Some(host.default_of(limit)),
         (Access::Read, None) => Some(0),
         (Access::Read, Some((_, node))) => {
             let message = format!("`{name}` is unenforceable where nothing can be written");

@@ -4,6 +4,7 @@
 //! not enforced: unknown keys, and keys that a later version will know, are errors. One pass
 //! collects as many errors as it can.
 
+mod bounds;
 mod diagnostic;
 mod grant;
 mod paths;
@@ -18,12 +19,14 @@ use std::path::PathBuf;
 
 use toml::de::DeTable;
 
+pub use bounds::{LIMITS_FILE_BYTES_MAX, parse_host_limits};
 pub use diagnostic::Diagnostic;
 pub use paths::{PathCheck, PathProblem};
 pub(crate) use values::nearest;
 
 use super::grant::GrantTerms;
 use crate::ids::{GroupName, PackageName, PrincipalId, ToolName};
+use crate::limits::HostLimits;
 use reader::{Keys, Node, Reader, Table};
 use values::{Problem, quoted};
 
@@ -81,6 +84,18 @@ pub struct GrantEntry {
 /// Every error that was found, in the order of the file, at most 100. They are the fault of who
 /// wrote the file.
 pub fn parse_grants(text: &str, paths: &dyn PathCheck) -> Result<GrantsFile, Vec<Diagnostic>> {
+    parse_grants_within(text, paths, &HostLimits::default())
+}
+
+/// The same under the limits of a host: a value above its ceiling is an error.
+///
+/// # Errors
+/// As [`parse_grants`].
+pub fn parse_grants_within(
+    text: &str,
+    paths: &dyn PathCheck,
+    limits: &HostLimits,
+) -> Result<GrantsFile, Vec<Diagnostic>> {
     let mut reader = Reader::new(text);
     if text.len() > GRANTS_FILE_BYTES_MAX {
         let message = format!("the file has {} bytes, at most {GRANTS_FILE_BYTES_MAX} are read", text.len());
@@ -95,7 +110,8 @@ pub fn parse_grants(text: &str, paths: &dyn PathCheck) -> Result<GrantsFile, Vec
     for error in errors.iter().take(reader::DIAGNOSTICS_MAX) {
         report_syntax(&mut reader, &root, text, error);
     }
-    let (groups, grants) = if only_duplicates { read(&mut reader, &root, paths) } else { Default::default() };
+    let host = grant::Host { paths, limits };
+    let (groups, grants) = if only_duplicates { read(&mut reader, &root, host) } else { Default::default() };
     let agents = reader.take_agents();
     let diagnostics = reader.into_diagnostics();
     if diagnostics.is_empty() {
@@ -110,7 +126,7 @@ const DUPLICATE_KEY: &str = "duplicate key";
 
 type Groups = BTreeMap<GroupName, BTreeSet<PrincipalId>>;
 
-fn read(reader: &mut Reader<'_>, root: &Table<'_, '_>, paths: &dyn PathCheck) -> (Groups, Vec<GrantEntry>) {
+fn read(reader: &mut Reader<'_>, root: &Table<'_, '_>, host: grant::Host<'_>) -> (Groups, Vec<GrantEntry>) {
     reader.check_keys(root, TOP_KEYS);
     if root.entries.is_empty() {
         let help = "write a [[grant]] with package and agents";
@@ -130,7 +146,7 @@ fn read(reader: &mut Reader<'_>, root: &Table<'_, '_>, paths: &dyn PathCheck) ->
     }
     let mut folders = FoldersOfPackages::default();
     for node in listed {
-        grants.extend(grant::read_grant(reader, &node, &groups, paths, &mut folders));
+        grants.extend(grant::read_grant(reader, &node, &groups, host, &mut folders));
     }
     (groups, grants)
 }

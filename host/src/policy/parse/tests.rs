@@ -166,7 +166,7 @@ fn unknown_and_doubled_keys() {
 fn keys_of_later_versions() {
     insta::assert_snapshot!(
         errors(&with(
-            "calls_max = 3\nlimits = { kv_keys = 1, concurrency = 8, file_bytes = 1 }\n[[grant.http]]\nhosts = []\n"
+            "calls_max = 3\nlimits = { kv_keys = 1, host_concurrency = 8, file_bytes = 1 }\n[[grant.http]]\nhosts = []\n"
         )),
         @r#"
     4:1 grant[0].calls_max `calls_max`
@@ -175,10 +175,10 @@ fn keys_of_later_versions() {
     5:12 grant[0].limits.kv_keys `kv_keys`
       `kv_keys` is not supported by this version
       help: leave it out: what is not enforced is not accepted
-    5:25 grant[0].limits.concurrency `concurrency`
-      `concurrency` can't be set by a grant
-      help: it is the same for all packages of this host
-    5:42 grant[0].limits.file_bytes `file_bytes`
+    5:25 grant[0].limits.host_concurrency `host_concurrency`
+      `host_concurrency` can't be set by a grant
+      help: it is the same for all packages of this host: `limits.toml` in the data folder sets it
+    5:47 grant[0].limits.file_bytes `file_bytes`
       `file_bytes` can't be set by a grant
       help: it belongs to a folder: use `quota` or `files_max` in [[grant.filesystem]]
     6:9 grant[0].http `http`
@@ -224,7 +224,7 @@ fn sizes_durations_and_limits() {
       help: did you mean `memory`?
     4:24 grant[0].limits.frobnicate `frobnicate`
       unknown limit "frobnicate"
-      help: known limits: fuel, wall_time, memory, table_elements, host_calls, copied_bytes, resources, output, stdio, open_files, directory_entries, random_bytes
+      help: known limits: fuel, wall_time, memory, table_elements, host_calls, copied_bytes, resources, output, stdio, log, open_files, directory_entries, random_bytes, concurrency
     "#);
     insta::assert_snapshot!(errors(&with("limits = 3")), @r#"
     4:10 grant[0].limits `3`

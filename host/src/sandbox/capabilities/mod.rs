@@ -42,6 +42,8 @@ pub(crate) struct CallState {
     pub(crate) memory: MemoryLimiter,
     /// Captured stdout and stderr.
     pub(crate) stdio: cli::Stdio,
+    /// Captured lines of `wasi:logging`.
+    pub(crate) log: logging::Lines,
     /// The granted folders.
     pub(crate) filesystem: filesystem::Filesystem,
     /// Requests that a guest may make up, and nothing that could send them.

@@ -42,11 +42,13 @@ fn number() -> wasmtime::Result<u64> {
 }
 
 impl CallState {
-    fn random_bytes(&self, length: u64) -> wasmtime::Result<Vec<u8>> {
+    fn random_bytes(&mut self, length: u64) -> wasmtime::Result<Vec<u8>> {
         let max = self.gate.limits().random_bytes;
         if length > max {
             return Err(LimitReached { limit: Limit::RandomBytes, value: length, max }.into());
         }
+        let usage = self.gate.usage();
+        usage.random_bytes_peak = usage.random_bytes_peak.max(length);
         let mut bytes = vec![0; usize::try_from(length)?];
         fill(&mut bytes)?;
         Ok(bytes)

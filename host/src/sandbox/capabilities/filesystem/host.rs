@@ -210,6 +210,8 @@ impl types::HostDescriptor for CallState {
         let entries_max = self.gate.limits().directory_entries;
         let work = move || operations::list(descriptor.folder()?, entries_max);
         let entries = self.observe(file::READ_DIRECTORY, target, work, nothing).await?;
+        let usage = self.gate.usage();
+        usage.directory_entries_peak = usage.directory_entries_peak.max(entries.len() as u64);
         self.push(Entries(entries.into_iter(), path, rule)).map_err(FileError::trap)
     }
 
