@@ -152,6 +152,15 @@ fn after_a_killed_owner_the_next_command_takes_the_folder_and_the_log_says_so() 
     cli.call("std-probe", "compute", "{\"rounds\":10}").expect(0);
 }
 
+/// What a host starts is of no use to a person, and says so instead of waiting.
+#[test]
+fn the_compiler_is_not_for_people() {
+    let mut command = std::process::Command::new(crate::harness::process::program());
+    command.arg(portcullis::sandbox::compiler::COMPILE_ARGUMENT);
+    let ran = crate::harness::process::Running::start(command).end().expect(1).says("started by a host");
+    assert!(ran.stdout.is_empty(), "{ran:?}");
+}
+
 /// The compiler's process does not outlive a host that was killed.
 #[test]
 fn a_killed_owner_takes_its_compiler_along() {

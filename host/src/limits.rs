@@ -264,7 +264,7 @@ impl Limit {
             Limit::ComponentBytes => "bytes of the file",
             Limit::Functions => "core functions with a body",
             Limit::Types => "core and component types",
-            Limit::Imports => "core and component imports; a Python component has some 1,030",
+            Limit::Imports => "core and component imports; a Python component has some 2,300",
             Limit::Modules => "core modules and nested components",
             Limit::CompileTime => "elapsed time of the compiler's process",
             Limit::CompileMemory => "bytes of writable private memory of the compiler's process",

@@ -62,7 +62,7 @@ pub struct ComponentSize {
     pub imports: u64,
     /// Core modules and nested components.
     pub modules: u64,
-    /// Core instances.
+    /// Core instances that an instance of it makes.
     pub instances: u64,
 }
 

@@ -85,9 +85,9 @@ pub(super) fn measure(bytes: &[u8], limits: &HostLimits) -> Result<ComponentSize
         within(Limit::Types, size.types)?;
         within(Limit::Imports, size.imports)?;
         within(Limit::Modules, size.modules)?;
-        within(Limit::Instances, size.instances)?;
     }
-    size.instances = size.instances.max(copies.whole.core);
+    // Bounded while they were counted: an instance that only gathers exports is none at run time.
+    size.instances = copies.whole.core;
     Ok(size)
 }
 
@@ -110,7 +110,6 @@ fn count(payload: &Payload<'_>, size: &mut ComponentSize) {
         Payload::ImportSection(section) => size.imports += u64::from(section.count()),
         Payload::ComponentImportSection(section) => size.imports += u64::from(section.count()),
         Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => size.modules += 1,
-        Payload::InstanceSection(section) => size.instances += u64::from(section.count()),
         _ => {}
     }
 }

@@ -30,9 +30,13 @@ struct Asked {
 
 /// Compiles what stdin holds; the arguments are those after [`super::COMPILE_ARGUMENT`].
 pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let asked = match asked(arguments) {
+        Ok(asked) => asked,
+        // A person has started it: an answer for a host would be of no use.
+        Err(reason) => return fail(&reason),
+    };
     // First of all, while this process has one thread and has opened nothing.
-    let confined = asked(arguments)
-        .and_then(|asked| confine(&asked).map_err(|error| format!("its limits can't be lowered: {error}")));
+    let confined = confine(&asked).map_err(|error| format!("its limits can't be lowered: {error}"));
     let engine = match engine::compiler_engine() {
         Ok(engine) => engine,
         // Without an engine there is no fingerprint, so no answer would be believed.

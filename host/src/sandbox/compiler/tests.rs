@@ -1,5 +1,8 @@
 //! Compilers that are not what they should be: scripts in the place of the program.
 
+#![expect(clippy::disallowed_methods, reason = "tests write scripts and read what these leave")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test picks the one error that it is about")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
