@@ -106,6 +106,11 @@ fn a_limits_file_is_enforced_or_refused_at_the_start() {
     let grants =
         cli.file("more.toml", crate::harness::process::grant("memory", "limits = { fuel = 2_001 }\n"));
     cli.run(["grant", "apply", &grants]).expect(2).says("above the ceiling of 2000");
+    // What an admin may raise is named where it is reached.
+    std::fs::write(&file, "[limits]\ncompile_time = \"1ms\"\n").expect("written");
+    let wasm = cli.file("polite.wasm", wat("polite"));
+    let ran = cli.run(["package", "add", &wasm, "--name", "polite"]).expect(2);
+    ran.says("compile_time").says("limits.toml");
     std::fs::remove_file(&file).expect("removed");
     cli.call("memory", "compute", "{\"rounds\": 100000}").expect(0);
 }

@@ -14,6 +14,7 @@ use super::show;
 use crate::api::{ErrorKind, Problem};
 use crate::config::DataFolderError;
 use crate::gateway::{Blame, HostError};
+use crate::limits::Limit;
 use crate::policy::{Denial, Diagnostic, Stop};
 use crate::text::{clean, clean_line};
 
@@ -153,6 +154,14 @@ fn next_step(problem: &Problem) -> Option<String> {
             "`portcullis package inspect NAME` shows all components of a package with their digests"
                 .to_owned()
         }
+        ErrorKind::InvalidPackage
+            if problem.limit.is_some_and(|reached| is_of_the_compiler(reached.limit)) =>
+        {
+            format!(
+                "make it smaller, or raise `{}` in `limits.toml` of the data folder",
+                problem.limit?.limit
+            )
+        }
         ErrorKind::InvalidPackage => {
             "nothing was registered; mend the component, build it and add it again".to_owned()
         }
@@ -185,6 +194,11 @@ fn next_step(problem: &Problem) -> Option<String> {
         ErrorKind::HostFault => return None,
     };
     Some(step)
+}
+
+/// Whether an admin may give the compiler more of it than it has by default.
+fn is_of_the_compiler(limit: Limit) -> bool {
+    matches!(limit, Limit::CompileTime | Limit::CompileMemory)
 }
 
 fn denied(denial: &Denial) -> String {
