@@ -129,7 +129,7 @@ fn a_diff_says_what_a_file_would_change_and_changes_nothing() {
         .expect(7)
         .says("reseacher is new")
         .says("did you mean `researcher`?");
-    insta_lines(
+    is_lines(
         &ran.stdout,
         &[
             "compared with revision 1, which stays in force",
@@ -146,7 +146,7 @@ fn a_diff_says_what_a_file_would_change_and_changes_nothing() {
     let json = cli.run(["grant", "diff", &other, "--json"]).expect(7).answer();
     assert_eq!((&json["changes"], &json["agents"][0]["agent"]), (&json!(true), &json!("reseacher")));
     assert_eq!(json["agents"][1]["narrows"][0]["power"], "access");
-    assert_eq!(json["warnings"][0]["line"], 10);
+    assert_eq!(json["warnings"][0]["line"], 11);
     assert_eq!(cli.grants(), before);
     let changes = cli
         .log()
@@ -163,7 +163,7 @@ fn a_diff_says_what_a_file_would_change_and_changes_nothing() {
 }
 
 #[track_caller]
-fn insta_lines(text: &str, lines: &[&str]) {
+fn is_lines(text: &str, lines: &[&str]) {
     assert_eq!(text.lines().collect::<Vec<_>>(), lines);
 }
 

@@ -16,13 +16,14 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use super::messages::{AddLine, Approved, Health};
+use super::messages::{AddLine, Approved, FROZEN_HEADER, Health};
 use super::{ErrorKind, Problem, router, serve};
 use crate::audit::event::{CallOutcome, Event, Record};
 use crate::audit::query::{self, Filter};
 use crate::config::{DataFolder, Ownership};
-use crate::gateway::{Blame, Host, HostOptions};
+use crate::gateway::{Blame, FreezeChanged, Host, HostOptions};
 use crate::limits::{Limit, LimitReached};
+use crate::policy::Freeze;
 
 /// No step of a test takes longer.
 const STEP_TIME_MAX: Duration = Duration::from_secs(30);
@@ -309,4 +310,47 @@ async fn a_registration_beyond_its_places_is_busy_before_its_body_is_read() {
     drop(places);
     let (status, lines) = served.ask(Method::POST, "/v1/packages?name=flood", "not wasm").await;
     assert_eq!(status, StatusCode::OK, "its body is read: {lines:?}");
+}
+
+#[tokio::test]
+async fn a_frozen_host_says_so_in_each_answer_and_no_other_does() {
+    let served = Served::new().await;
+    let header = async |target: &str| {
+        let request = Request::builder().uri(target).body(Body::empty()).expect("valid");
+        let response = served.router.clone().oneshot(request).await.expect("infallible");
+        let told = response.headers().get(FROZEN_HEADER)?;
+        Some(serde_json::from_slice::<Freeze>(told.as_bytes()).expect("a freeze"))
+    };
+    assert_eq!(header("/v1/packages").await, None);
+    for wrong in
+        ["", "{}", r#"{"because":" "}"#, r#"{"because":"x","by":"me"}"#, r#"{"because":"two\nlines"}"#]
+    {
+        let problem = served.problem(Method::PUT, "/v1/freeze", wrong).await;
+        assert_eq!(problem.kind, ErrorKind::BadInput, "{wrong}");
+    }
+    let because = json!({ "because": "prüfen: \"notes\"" }).to_string();
+    let (status, bytes) = served.ask(Method::PUT, "/v1/freeze", because).await;
+    let changed: FreezeChanged = serde_json::from_slice(&bytes).expect("an answer");
+    assert_eq!((status, changed.taken.changed), (StatusCode::OK, true));
+    for target in ["/v1/packages", "/v1/health", "/v1/nothing", "/v1/grants?package=nothing"] {
+        let told = header(target).await.expect("each answer says so");
+        assert_eq!(
+            (told.because.as_str(), told.by.as_str()),
+            ("prüfen: \"notes\"", "local-admin"),
+            "{target}"
+        );
+    }
+    served.ask(Method::DELETE, "/v1/freeze", "").await;
+    assert_eq!(header("/v1/packages").await, None);
+    for (method, target, body, kind) in [
+        (Method::POST, "/v1/packages/nothing/quarantine", r#"{"because":"x"}"#, ErrorKind::NotFound),
+        (Method::POST, "/v1/packages/nothing/release", "", ErrorKind::NotFound),
+        (Method::DELETE, "/v1/principals/nobody", "", ErrorKind::NotFound),
+        (Method::PUT, "/v1/principals/local-admin", r#"{"role":"agent"}"#, ErrorKind::BadInput),
+        (Method::PUT, "/v1/principals/a", r#"{"role":"owner"}"#, ErrorKind::BadInput),
+        (Method::POST, "/v1/grants/diff", "{}", ErrorKind::BadInput),
+    ] {
+        let problem = served.problem(method, target, body).await;
+        assert_eq!(problem.kind, kind, "{target}: {problem:?}");
+    }
 }

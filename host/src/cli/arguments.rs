@@ -318,7 +318,6 @@ mod tests {
           5    the tool failed, or said that it did
           6    busy: try again
           7    `grant diff` found differences
-  7    `grant diff` found differences
           130  interrupted; the call was cancelled, and the log says so
 
         The data folder is that of --data-dir, else $PORTCULLIS_DATA_DIR, else $XDG_DATA_HOME/portcullis,
@@ -337,15 +336,124 @@ mod tests {
         let found = path.iter().fold(&mut command, |command, name| {
             command.find_subcommand_mut(name).expect("a command of ours")
         });
-        found.render_long_help().to_string()
+        let help = found.render_long_help().to_string();
+        help.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
     fn the_help_of_what_stops_things_says_what_it_stops() {
-        insta::assert_snapshot!(help_of(&["freeze"]), @"");
-        insta::assert_snapshot!(help_of(&["package", "quarantine"]), @"");
-        insta::assert_snapshot!(help_of(&["grant", "diff"]), @"");
-        insta::assert_snapshot!(help_of(&["principal", "add"]), @"");
+        insta::assert_snapshot!(help_of(&["freeze"]), @r##"
+        Stop everything: running calls end, no call begins, until `thaw`
+
+        Survives restarts. Reading and granting go on.
+
+        Usage: portcullis freeze [OPTIONS] --reason <TEXT>
+
+        Options:
+              --data-dir <DIR>
+                  The data folder
+
+              --reason <TEXT>
+                  Why, in a line: shown to admins and written to the log
+
+              --json
+                  Answer in JSON
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+        Example:
+          portcullis freeze --reason "looking into what notes wrote"
+        "##);
+        insta::assert_snapshot!(help_of(&["package", "quarantine"]), @r##"
+        Forbid a package, or some bytes: no call, no approval, and running calls end, until `release`
+
+        It outlives restarts and the removal of the package. Bytes are forbidden under whatever name.
+
+        Usage: portcullis package quarantine [OPTIONS] --reason <TEXT> <NAME> [sha256:HEX]
+
+        Arguments:
+          <NAME>
+                  The package
+
+          [sha256:HEX]
+                  Only these bytes. Default: all of the package, and what is added to it later
+
+        Options:
+              --data-dir <DIR>
+                  The data folder
+
+              --reason <TEXT>
+                  Why, in a line: shown to admins and written to the log
+
+              --json
+                  Answer in JSON
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+        Example:
+          portcullis package quarantine notes --reason "CVE-2026-1"
+        "##);
+        insta::assert_snapshot!(help_of(&["grant", "diff"]), @r##"
+        Show what applying a grants file would change, without changing anything
+
+        Which grants begin and end, and what each agent may do more and less. Exits with 7 if the file
+        differs from what is in force, with 0 if there is nothing to do.
+
+        Usage: portcullis grant diff [OPTIONS] <FILE>
+
+        Arguments:
+          <FILE>
+                  The file, or - for stdin. Relative host paths begin at its folder (- : at the current one)
+
+        Options:
+              --data-dir <DIR>
+                  The data folder
+
+              --json
+                  Answer in JSON
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+        Example:
+          portcullis grant diff grants.toml
+        "##);
+        insta::assert_snapshot!(help_of(&["principal", "add"]), @r##"
+        Make a principal known, or change its role and note
+
+        An agent need not be added: a grant that names it is what lets it call. One that is added is not
+        pointed out as new when a grants file names it, and one that was removed may call again.
+
+        Usage: portcullis principal add [OPTIONS] <NAME>
+
+        Arguments:
+          <NAME>
+                  Its name, as grants and `--as` write it
+
+        Options:
+              --data-dir <DIR>
+                  The data folder
+
+              --role <ROLE>
+                  What it is for. Only agents call tools
+
+                  [default: agent]
+                  [possible values: agent, admin, auditor]
+
+              --json
+                  Answer in JSON
+
+              --note <TEXT>
+                  A line about it, for admins
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+        Example:
+          portcullis principal add researcher --note "team A"
+        "##);
     }
 
     #[test]

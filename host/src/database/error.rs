@@ -55,7 +55,7 @@ pub enum DatabaseError {
     /// The log knows of changes that the database does not: it is an old copy, which would revive
     /// revoked grants.
     #[error(
-        "the database is at revision {database}, the log at {log}: this is an old copy of the database, and it may hold grants that were revoked since"
+        "the database is at revision {database}, the log at {log}: this is an old copy of the database, and it may allow what was revoked or forbidden since"
     )]
     Behind {
         /// The database's revision.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::ids::{GrantId, PackageDigest, PackageName, Revision};
 use crate::package::{PackageDescription, ToolDescription, ToolExport};
-use crate::policy::{Diagnostic, GrantsFile, PathCheck, PathProblem, parse_grants};
+use crate::policy::{Diagnostic, GrantsFile, PathCheck, PathProblem, Policy, Role, parse_grants};
 
 struct AnyFolder;
 
@@ -446,4 +446,146 @@ async fn the_file_is_opened_durably() {
         let value: String = sqlx::query_scalar(sql).fetch_one(&database.pool).await.expect("pragma");
         assert_eq!(value, expected, "{pragma}");
     }
+}
+
+fn steps() -> [(Step, Step); 4] {
+    let because = || id("an incident");
+    let digest = Some(PackageDigest::of(b"fetch"));
+    let (package, name) = (id("fetch"), id("ann"));
+    let add = |note| Step::AddPrincipal { name: id("ann"), role: Role::Auditor, note };
+    [
+        (Step::Freeze { because: because() }, Step::Thaw),
+        (
+            Step::Quarantine { package: id("notes"), digest: None, because: because() },
+            Step::Release { package: id("notes"), digest: None },
+        ),
+        (
+            Step::Quarantine { package: id("fetch"), digest, because: because() },
+            Step::Release { package, digest },
+        ),
+        (add(Some(id("a note"))), Step::RemovePrincipal { name }),
+    ]
+}
+
+async fn step(database: &Database, step: &Step) -> Option<GrantsChange> {
+    database.prepare_step(step, &id("root"), now()).await.expect("possible")
+}
+
+/// What an admin has set, in words.
+fn standing(policy: &Policy) -> Vec<String> {
+    let mut told: Vec<String> =
+        policy.frozen.iter().map(|freeze| format!("frozen: {}", freeze.because)).collect();
+    told.extend(policy.quarantines.iter().map(|found| {
+        format!("{} {}: {} by {}", found.package, found.digest.is_some(), found.because, found.by)
+    }));
+    told.extend(policy.principals.values().map(|found| {
+        let note = found.note.as_ref().map(ToString::to_string).unwrap_or_default();
+        format!("{} {} {:?} {note}", found.name, found.role, found.standing)
+    }));
+    told
+}
+
+#[tokio::test]
+async fn each_step_is_a_revision_once_and_there_after_a_restart() {
+    let (folder, database) = filled().await;
+    for (index, (set, _)) in (1..).zip(steps()) {
+        let change = step(&database, &set).await.expect("something changes");
+        assert_eq!(change.commit().await.expect("committed"), Revision(index));
+        assert!(step(&database, &set).await.is_none(), "it is so already: {set:?}");
+    }
+    database.close().await;
+    let database = Database::open(&folder.path().join("state.db")).await.expect("opens");
+    let policy = database.policy().await.expect("policy");
+    assert_eq!(
+        standing(&policy),
+        [
+            "frozen: an incident",
+            "fetch true: an incident by root",
+            "notes false: an incident by root",
+            "ann auditor Added a note",
+        ]
+    );
+    let rows = database.revisions(10).await.expect("rows");
+    let told: Vec<Option<Step>> = rows.into_iter().rev().map(|row| row.step).collect();
+    assert_eq!(told, steps().map(|(set, _)| Some(set)));
+    for (_, lift) in steps() {
+        step(&database, &lift).await.expect("something changes").commit().await.expect("committed");
+        assert!(step(&database, &lift).await.is_none(), "it is so already: {lift:?}");
+    }
+    let policy = database.policy().await.expect("policy");
+    assert_eq!(standing(&policy), ["ann auditor Removed a note"], "a removed name stays");
+}
+
+#[tokio::test]
+async fn the_log_decides_what_becomes_of_an_interrupted_step() {
+    for (set, _) in steps() {
+        for (logged, expected, count) in [
+            (Revision(1), Settled::PutInForce(Revision(1)), 1),
+            (Revision(0), Settled::Dropped(Revision(1)), 0),
+        ] {
+            let (folder, database) = filled().await;
+            drop(step(&database, &set).await.expect("something changes"));
+            let unsettled = database.prepare_step(&Step::Thaw, &id("root"), now()).await;
+            let is_unsettled =
+                matches!(unsettled, Err(ChangeError::Database(DatabaseError::Unsettled { .. })));
+            assert!(is_unsettled, "also where nothing would change");
+            database.close().await;
+            let database = Database::open(&folder.path().join("state.db")).await.expect("opens");
+            assert_eq!(database.settle(logged).await.expect("settled"), expected);
+            assert_eq!(standing(&database.policy().await.expect("policy")).len(), count, "{set:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_quarantined_is_released_as_it_was_quarantined() {
+    let (_folder, database) = filled().await;
+    let digest = Some(PackageDigest::of(b"notes"));
+    let (package, because): (PackageName, _) = (id("notes"), id("an incident"));
+    let release = |digest| Step::Release { package: package.clone(), digest };
+    let of = |digest, name: &str| Step::Quarantine { package: id(name), digest, because: id("r") };
+    assert!(step(&database, &release(None)).await.is_none(), "nothing to lift");
+    let set = Step::Quarantine { package: package.clone(), digest, because };
+    step(&database, &set).await.expect("changes").commit().await.expect("committed");
+    let whole = database.prepare_step(&release(None), &id("root"), now()).await.expect_err("bytes are");
+    assert!(whole.to_string().contains(&digest.expect("some").to_string()), "{whole}");
+    step(&database, &release(digest)).await.expect("changes").commit().await.expect("committed");
+    step(&database, &of(None, "notes")).await.expect("changes").commit().await.expect("committed");
+    let bytes = database.prepare_step(&release(digest), &id("root"), now()).await.expect_err("all is");
+    assert!(bytes.to_string().contains("without a digest"), "{bytes}");
+    // The state of a package says so, for the name and for bytes under any name.
+    step(&database, &of(Some(PackageDigest::of(b"fetch")), "notes"))
+        .await
+        .expect("changes")
+        .commit()
+        .await
+        .expect("committed");
+    let packages = database.packages().await.expect("packages");
+    assert!(packages.iter().all(|package| package.quarantine.is_some()), "{packages:?}");
+}
+
+/// A database that the first version wrote is brought up to date, with what it holds and what is pending.
+#[tokio::test]
+async fn the_first_schema_is_brought_up_to_date() {
+    let (folder, database) = filled().await;
+    apply(&database, &grant("notes", "ann")).await;
+    drop(prepare(&database, &grant("notes", "bob")).await.expect("changes"));
+    for sql in [
+        "UPDATE pending_change SET plan = json_remove(plan, '$.step')",
+        "ALTER TABLE revisions DROP COLUMN step",
+        "DROP TABLE freeze",
+        "DROP TABLE quarantines",
+        "DROP TABLE principals",
+        "DELETE FROM _sqlx_migrations WHERE version = 2",
+    ] {
+        sqlx::query(sql).execute(&database.pool).await.expect("undone");
+    }
+    database.close().await;
+    let database = Database::open(&folder.path().join("state.db")).await.expect("opens");
+    assert_eq!(in_force(&database).await, [(1, "notes ann".to_owned())]);
+    assert_eq!(database.settle(Revision(2)).await.expect("settled"), Settled::PutInForce(Revision(2)));
+    assert_eq!(in_force(&database).await, [(2, "notes bob".to_owned())]);
+    let freeze = Step::Freeze { because: id("an incident") };
+    step(&database, &freeze).await.expect("changes").commit().await.expect("committed");
+    assert!(database.policy().await.expect("policy").frozen.is_some());
 }

@@ -151,3 +151,44 @@ async fn the_local_admin_can_be_neither_added_nor_removed() {
     let known = added.expect("added").principal.known.expect("known");
     assert_eq!((known.role, known.standing), (Role::Auditor, Standing::Added));
 }
+
+/// A change between the moment a call is allowed and the moment it runs finds it not among the running
+/// ones: it judges itself before it begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_was_allowed_before_a_change_is_judged_again_before_it_runs() {
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let data = temporary.path().join("data");
+    std::fs::create_dir(&data).expect("made");
+    let host = answering(&data).await;
+    let subject = || {
+        let in_force = host.in_force();
+        let name: PackageName = "polite".parse().expect("a name");
+        let package = &in_force.approved[&name];
+        let (principal, tool) = ("ann".parse().expect("a name"), "answer".parse().expect("a name"));
+        let call = CallId::generate();
+        let authorized = authorize(
+            &AuthorizationRequest {
+                call,
+                principal: &principal,
+                package: &name,
+                tool: &tool,
+                approved: Some(package.digest),
+                declared: &package.description.capabilities,
+                now: host.now(),
+            },
+            &in_force.policy,
+        );
+        let revision = in_force.policy.revision;
+        let context = CallContext { call, principal, package: name, digest: package.digest, tool, revision };
+        let authorized = Some(Arc::new(authorized.expect("granted")));
+        Subject { context: Arc::new(context), authorized }
+    };
+    let at_once = std::time::Duration::ZERO;
+    let (in_force, runs) = (host.in_force(), subject());
+    tokio::time::timeout(at_once, host.stopped(runs, Arc::clone(&in_force))).await.expect_err("its twin");
+    let allowed = subject();
+    make(&host, Change::Freeze).await.expect("frozen");
+    let stop = tokio::time::timeout(at_once, host.stopped(allowed, in_force)).await.expect("at once");
+    assert!(matches!(stop, crate::policy::Stop::Denied { denial: Denial::Frozen { .. }, .. }), "{stop:?}");
+    assert!(host.running().is_empty(), "who leaves is forgotten");
+}

@@ -38,6 +38,7 @@ pub(crate) fn demo(folders: &Folders) -> Result<()> {
     work(&mut console, &demo)?;
     attack(&mut console, &demo)?;
     change(&mut console, &demo)?;
+    stop(&mut console)?;
     println!(
         "\nAll {} steps went as promised.\n\n{}",
         console.steps(),
@@ -281,6 +282,40 @@ fn change(console: &mut Console, demo: &DemoFolder) -> Result<()> {
     )?;
     let ran = answer.string("digest").context("an answer names the bytes that ran")?;
     ensure!(!demo.changed_digest()?.ends_with(&ran), "bytes that nobody approved were run");
+    Ok(())
+}
+
+fn stop(console: &mut Console) -> Result<()> {
+    console.chapter("After an incident: everything stops, and what did it stays stopped");
+    console.step(
+        "an admin freezes the host",
+        &["freeze", "--reason", "the hostile tool was here"],
+        Exit::Ok,
+        &["frozen"],
+    )?;
+    let get = json!({ "name": "shopping" });
+    console.call(
+        "nothing runs, in any process",
+        ("notes", "get", "writer"),
+        &get,
+        Exit::Denied,
+        &["frozen"],
+    )?;
+    console.step(
+        "the hostile tool is quarantined",
+        &["package", "quarantine", "hostile", "--reason", "it is what its name says"],
+        Exit::Ok,
+        &["hostile"],
+    )?;
+    console.step("the host is thawed", &["thaw"], Exit::Ok, &[])?;
+    console.call("the others work", ("notes", "get", "writer"), &get, Exit::Ok, &["a portcullis"])?;
+    console.call(
+        "the quarantined tool does not, though it is approved and granted",
+        ("hostile", "spin", "tester"),
+        &json!({}),
+        Exit::Denied,
+        &["quarantined"],
+    )?;
     Ok(())
 }
 

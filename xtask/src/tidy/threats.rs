@@ -24,11 +24,11 @@ pub(super) fn check(files: &[File]) -> Vec<String> {
     broken
 }
 
-/// The last cell of a row that begins with the number of a case.
+/// The last cell of a row that begins with the number of a case, or a dash for a threat without one.
 fn tests_of_row(line: &str) -> Option<&str> {
     let cells: Vec<&str> = line.strip_prefix('|')?.strip_suffix('|')?.split('|').map(str::trim).collect();
     let (first, last) = (cells.first()?, cells.last()?);
-    first.starts_with(|c: char| c.is_ascii_digit()).then_some(last)
+    first.starts_with(|c: char| c.is_ascii_digit() || c == '–').then_some(last)
 }
 
 /// `` `a.rs` one, two, `b/` ``: paths, each with the functions behind it.
