@@ -159,14 +159,14 @@ fn an_answer_comes_after_its_records() {
 }
 
 /// A small file system of its own.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(pub(crate) PathBuf);
 
 impl SmallDisk {
     /// None where mounting is not permitted.
-    fn mount(path: PathBuf) -> Option<Self> {
+    pub(crate) fn mount(path: PathBuf, mebibytes: u32) -> Option<Self> {
         std::fs::create_dir(&path).expect("made");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&path).status();
+        let size = format!("size={mebibytes}m");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).status();
         mounted.is_ok_and(|status| status.success()).then_some(Self(path))
     }
 
@@ -177,7 +177,7 @@ impl SmallDisk {
         assert_eq!(error.map(|error| error.kind()), Some(std::io::ErrorKind::StorageFull));
     }
 
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         std::fs::remove_file(self.0.join("filler")).expect("removed");
     }
 }
@@ -193,11 +193,13 @@ impl Drop for SmallDisk {
 #[test]
 fn a_full_disk_refuses_calls_and_loses_nothing() {
     let mut cli = Cli::new();
-    let Some(disk) = SmallDisk::mount(cli.path("disk")) else {
+    let Some(disk) = SmallDisk::mount(cli.path("disk"), 8) else {
         eprintln!("not tested: a small file system can be mounted by root only");
         return;
     };
     cli.data = disk.0.join("data");
+    // Otherwise calls would be refused before the disk is full: see `operations.rs`.
+    cli.environment = vec![("PORTCULLIS_DISK_RESERVE", "0B".to_owned())];
     let notes = cli.install_notes();
     let first = cli.call("notes", "add", &note(0, 0, 0)).expect(0).answer();
     let owner = cli.owner();

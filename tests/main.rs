@@ -17,6 +17,7 @@ mod harness;
 mod languages;
 mod mutated;
 mod one_door;
+mod operations;
 mod ready;
 mod registration;
 mod steady;

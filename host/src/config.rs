@@ -5,11 +5,13 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+
+use crate::platform;
 
 /// The longest path of a Unix socket on Linux, without its NUL (`unix(7)`).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -35,6 +37,36 @@ pub enum DataFolderError {
         path: PathBuf,
         /// Its mode.
         mode: u32,
+    },
+    /// It is another user's: what this one made in it, that one could not use.
+    #[error(
+        "{path} belongs to user {user}, this is user {ours}; run it as that user, or choose a folder of your own with --data-dir"
+    )]
+    NotOurs {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its owner.
+        user: u32,
+        /// Who asks.
+        ours: u32,
+    },
+    /// Somebody else could put files in it.
+    #[error(
+        "{path} can be changed by others (mode {mode:03o}); run `chmod 700 {path}` after making sure that nobody did"
+    )]
+    OpenToChange {
+        /// The folder.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// A backup was being put back into it when that ended.
+    #[error(
+        "{path} holds half of a backup: `portcullis restore` did not come to its end; delete the folder and restore again"
+    )]
+    HalfRestored {
+        /// The folder.
+        path: PathBuf,
     },
     /// The owner's socket would not fit.
     #[error("data folder {path}: the path is too long for a socket in it, by {excess} bytes")]
@@ -88,12 +120,43 @@ impl DataPaths {
         self.root.join("owner.sock")
     }
 
-    fn lock(&self) -> PathBuf {
+    /// Where a backup is unpacked before it is put in its place.
+    pub fn restoring(&self) -> PathBuf {
+        self.root.join("restoring")
+    }
+
+    /// Held by the owner.
+    pub fn lock(&self) -> PathBuf {
         self.root.join("owner.lock")
     }
 
-    fn artifact_key(&self) -> PathBuf {
+    /// The key of the compiled components' MACs.
+    pub fn artifact_key(&self) -> PathBuf {
         self.root.join("artifact.key")
+    }
+
+    /// Where things would be in a folder, whether it is there or not. For those who only look.
+    pub fn of(root: &Path) -> Self {
+        let root = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+        Self { root }
+    }
+
+    /// Whether a process owns the folder now, and which, if it has said so. For those who only look.
+    ///
+    /// # Errors
+    /// If the lock can't be opened.
+    pub fn owner(&self) -> std::io::Result<Option<Option<u32>>> {
+        let file = match File::open(self.lock()) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // Shared, and let go at once: a host that starts at this very moment tries again.
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(None),
+            Err(Errno::WOULDBLOCK) => Ok(Some(read_pid(file))),
+            Err(errno) => Err(errno.into()),
+        }
     }
 }
 
@@ -136,11 +199,20 @@ impl DataFolder {
             return Err(DataFolderError::PathTooLong { path: paths.root, excess });
         }
         let path = paths.lock();
+        if !path.try_exists().map_err(unusable(&path))? {
+            // Before a file of this user stands in a folder of another's, who could not open it.
+            refuse_foreign_folder(paths.root())?;
+        }
         let mut lock = private_file().open(&path).map_err(unusable(&path))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Ok(Ownership::Others { paths, pid: read_pid(lock) }),
             Err(errno) => return Err(unusable(&path)(errno.into())),
+        }
+        refuse_foreign_folder(paths.root())?;
+        let restoring = paths.restoring();
+        if restoring.try_exists().map_err(unusable(&restoring))? {
+            return Err(DataFolderError::HalfRestored { path: paths.root });
         }
         for folder in [paths.audit(), paths.packages(), paths.artifacts()] {
             make_folder(&folder)?;
@@ -167,10 +239,7 @@ impl DataFolder {
         let mut key = [0; KEY_BYTES];
         match File::open(&path) {
             Ok(mut file) => {
-                let mode = file.metadata().map_err(unusable(&path))?.mode() & 0o777;
-                if mode & 0o077 != 0 {
-                    return Err(DataFolderError::Exposed { path, mode });
-                }
+                refuse_exposed(&path, &file)?;
                 file.read_exact(&mut key).map_err(unusable(&path))?;
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -213,6 +282,32 @@ impl DataFolder {
 fn unusable(path: &Path) -> impl FnOnce(std::io::Error) -> DataFolderError {
     let path = path.to_owned();
     move |error| DataFolderError::Unusable { path, reason: error.to_string() }
+}
+
+/// A file with a secret is this user's, and nobody else can read it.
+fn refuse_exposed(path: &Path, file: &File) -> Result<(), DataFolderError> {
+    let found = platform::Ownership::from(&file.metadata().map_err(unusable(path))?);
+    let (path, ours) = (path.to_owned(), platform::user());
+    if found.user != ours {
+        return Err(DataFolderError::NotOurs { path, user: found.user, ours });
+    }
+    if !found.is_private() {
+        return Err(DataFolderError::Exposed { path, mode: found.mode });
+    }
+    Ok(())
+}
+
+/// A data folder is this user's, and nobody else can put files in it.
+fn refuse_foreign_folder(root: &Path) -> Result<(), DataFolderError> {
+    let found = platform::Ownership::from(&std::fs::metadata(root).map_err(unusable(root))?);
+    let (path, ours) = (root.to_owned(), platform::user());
+    if found.user != ours {
+        return Err(DataFolderError::NotOurs { path, user: found.user, ours });
+    }
+    if found.is_open_to_change() {
+        return Err(DataFolderError::OpenToChange { path, mode: found.mode });
+    }
+    Ok(())
 }
 
 /// A folder that nobody else can look into.
@@ -266,6 +361,65 @@ mod tests {
         let path = folder.paths().artifact_key();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).expect("changed");
         assert!(matches!(folder.artifact_key(), Err(DataFolderError::Exposed { mode: 0o640, .. })));
+    }
+
+    #[test]
+    fn a_key_or_a_folder_of_another_user_is_refused() {
+        if platform::user() != 0 {
+            eprintln!("not tested: files can be given to another user by root only");
+            return;
+        }
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let root = temporary.path().join("data");
+        let folder = ours(&root);
+        folder.artifact_key().expect("made");
+        let key = folder.paths().artifact_key();
+        std::os::unix::fs::chown(&key, Some(12_345), None).expect("given away");
+        assert!(matches!(folder.artifact_key(), Err(DataFolderError::NotOurs { user: 12_345, .. })));
+        drop(folder);
+        std::os::unix::fs::chown(&root, Some(12_345), None).expect("given away");
+        assert!(matches!(DataFolder::take(&root), Err(DataFolderError::NotOurs { ours: 0, .. })));
+        let foreign = temporary.path().join("foreign");
+        std::fs::create_dir(&foreign).expect("made");
+        std::os::unix::fs::chown(&foreign, Some(12_345), None).expect("given away");
+        assert!(matches!(DataFolder::take(&foreign), Err(DataFolderError::NotOurs { .. })));
+        assert!(!foreign.join("owner.lock").exists(), "nothing of this user is left in it");
+    }
+
+    #[test]
+    fn a_folder_that_others_can_change_is_refused_with_what_to_run() {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let root = temporary.path().join("data");
+        drop(ours(&root));
+        std::fs::set_permissions(&root, PermissionsExt::from_mode(0o770)).expect("changed");
+        let error = DataFolder::take(&root).expect_err("refused");
+        assert!(matches!(error, DataFolderError::OpenToChange { mode: 0o770, .. }), "{error}");
+        assert!(error.to_string().contains("chmod 700"), "{error}");
+        std::fs::set_permissions(&root, PermissionsExt::from_mode(0o755)).expect("changed");
+        drop(ours(&root));
+    }
+
+    #[test]
+    fn those_who_only_look_see_the_owner_and_change_nothing() {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let root = temporary.path().join("data");
+        assert_eq!(DataPaths::of(&root).owner().expect("looked"), None);
+        assert!(!root.exists());
+        let folder = ours(&root);
+        assert_eq!(DataPaths::of(&root).owner().expect("looked"), Some(Some(std::process::id())));
+        drop(folder);
+        assert_eq!(DataPaths::of(&root).owner().expect("looked"), None);
+    }
+
+    #[test]
+    fn a_half_restored_folder_is_refused() {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let paths = ours(temporary.path()).paths().clone();
+        std::fs::create_dir(paths.restoring()).expect("made");
+        let error = DataFolder::take(temporary.path()).expect_err("refused");
+        assert!(matches!(error, DataFolderError::HalfRestored { .. }), "{error}");
+        std::fs::remove_dir(paths.restoring()).expect("removed");
+        drop(ours(temporary.path()));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! [`Host::call`] reads from top to bottom: resolve, authorize, admit, run, finish. What an admin does
 //! is in `gateway/`, by what it is done to. Nothing here knows HTTP, MCP or a command line.
 
+mod backup;
+mod disk;
 mod embedding;
 mod errors;
 mod grants;
@@ -22,8 +24,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::disk::DiskWatch;
 use crate::audit::event::{CallContext, CallOutcome, Event};
-use crate::audit::query::{self, Filter};
+use crate::audit::query;
 use crate::audit::{Durability, Log, LogError, LogOptions};
 use crate::authn::local_admin;
 use crate::config::{DataFolder, DataPaths};
@@ -37,6 +40,8 @@ use crate::sandbox::{InvokeError, Origin, Sandbox, SandboxOptions, ToolAnswer};
 use crate::text::clean;
 use running::{Running, Subject};
 
+pub use backup::{Backup, RestoreProgress, RestoreStep, restore_backup};
+pub use disk::{DISK_RESERVE_BYTES_DEFAULT, DiskLow};
 pub use embedding::RequestError;
 pub use errors::{Blame, CallError, HostError};
 pub use grants::{GrantsChanged, GrantsSource};
@@ -69,6 +74,11 @@ pub struct Host {
     durability: Durability,
     limits: Arc<HostLimits>,
     registrations: Arc<registrations::Registrations>,
+    disk: DiskWatch,
+    /// Read by whoever changes packages or grants, written by whoever needs a moment without changes.
+    changing: tokio::sync::RwLock<()>,
+    /// Held by whoever removes components, or needs them to stay.
+    keeping: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +88,7 @@ struct InForce {
 }
 
 /// How to open a host.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct HostOptions {
     /// What an answer waits for. Default: that its records are on disk.
     pub durability: Durability,
@@ -88,6 +98,34 @@ pub struct HostOptions {
     /// Defaults and ceilings of this host. Default: those of the table in [`limits`](crate::limits). Stored
     /// grants that give more are cut to the ceilings.
     pub limits: HostLimits,
+    /// When fewer bytes are free on the data folder's disk, no new call or package is taken, so that the
+    /// ends of running calls and what admins do can still be written. 0: never looked at. Default:
+    /// [`DISK_RESERVE_BYTES_DEFAULT`].
+    pub disk_reserve_bytes: u64,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::default(),
+            compiler: Compiler::default(),
+            limits: HostLimits::default(),
+            disk_reserve_bytes: DISK_RESERVE_BYTES_DEFAULT,
+        }
+    }
+}
+
+/// Whether a host can work, as far as only it knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostHealth {
+    /// The revision of the grants in force.
+    pub revision: Revision,
+    /// Why the log takes no records, if it does not.
+    pub log_failure: Option<String>,
+    /// Why no new calls are taken, if the disk is low.
+    pub disk_low: Option<String>,
+    /// What is kept free on the disk.
+    pub disk_reserve_bytes: u64,
 }
 
 /// A call that is asked for.
@@ -148,13 +186,20 @@ impl Host {
         let paths = folder.paths().clone();
         let key = folder.artifact_key()?;
         let audit = paths.audit();
-        let log = blocking(move || Log::open(&audit, LogOptions::default())).await?;
+        // The database before the log: one of a newer version is refused before anything is written.
         let database = Database::open(&paths.database()).await?;
-        let logged = last_revision(&paths)?;
-        database.settle(logged).await?;
+        let log = blocking(move || Log::open(&audit, LogOptions::default())).await?;
+        if let Err(refusal) = settle(&database, &paths).await {
+            // The log ends well, and says that a host was here and did nothing.
+            if let Err(error) = log.close().await {
+                tracing::warn!(%error, "the log was not closed");
+            }
+            database.close().await;
+            return Err(refusal);
+        }
         let registry = Registry::open(database.clone(), &paths.packages()).await?;
         registry.tidy().await?;
-        let HostOptions { durability, compiler, limits } = options;
+        let HostOptions { durability, compiler, limits, disk_reserve_bytes } = options;
         let limits = Arc::new(limits);
         let registrations = Arc::new(registrations::Registrations::new(&limits));
         let options =
@@ -166,6 +211,7 @@ impl Host {
         })
         .await?;
         let host = Self {
+            disk: DiskWatch::new(folder.paths().audit(), disk_reserve_bytes),
             folder,
             registry,
             database,
@@ -178,6 +224,8 @@ impl Host {
             durability,
             limits,
             registrations,
+            changing: Default::default(),
+            keeping: Arc::default(),
         };
         host.refresh().await?;
         Ok(host)
@@ -203,6 +251,7 @@ impl Host {
     /// [`CallError`]; each says whose fault it is.
     pub async fn call(&self, request: CallRequest) -> Result<CallAnswer, CallError> {
         self.log.check()?;
+        self.disk.check()?;
         let in_force = self.in_force();
         let package = self.resolve(&in_force, &request).await?;
         let call = CallId::generate();
@@ -339,6 +388,16 @@ impl Host {
         &self.limits
     }
 
+    /// Whether the host can work.
+    pub fn health(&self) -> HostHealth {
+        HostHealth {
+            revision: self.in_force().policy.revision,
+            log_failure: self.log.check().err().map(|error| error.to_string()),
+            disk_low: self.disk.check().err().map(|low| low.to_string()),
+            disk_reserve_bytes: self.disk.reserve_bytes(),
+        }
+    }
+
     /// Where things are.
     pub fn paths(&self) -> &DataPaths {
         self.folder.paths()
@@ -402,6 +461,14 @@ impl Host {
     }
 }
 
+/// Finishes a change that was under way, and refuses a database and a log that do not belong together.
+async fn settle(database: &Database, paths: &DataPaths) -> Result<(), HostError> {
+    let audit = paths.audit();
+    let logged = blocking(move || query::last_revision(&audit)).await?;
+    database.settle(logged).await?;
+    Ok(())
+}
+
 async fn blocking<T: Send + 'static, E>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, HostError>
@@ -413,25 +480,6 @@ where
         Ok(result) => Ok(result?),
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
-}
-
-/// The highest revision of grants that the log speaks of, found from its end.
-fn last_revision(paths: &DataPaths) -> Result<Revision, HostError> {
-    let audit = paths.audit();
-    for count in [100, 10_000] {
-        let mut last = None;
-        for record in query::tail(&audit, count)? {
-            last = last.max(record?.event.revision());
-        }
-        if let Some(revision) = last {
-            return Ok(revision);
-        }
-    }
-    let mut last = Revision::default();
-    for record in query::read(&audit, Filter::default()) {
-        last = last.max(record?.event.revision().unwrap_or_default());
-    }
-    Ok(last)
 }
 
 fn not_approved(request: &CallRequest) -> Denial {

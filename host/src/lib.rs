@@ -13,13 +13,16 @@
 //! | `cli` | the command line: arguments to requests, answers to text, errors to exit codes |
 //! | `api` | protocols: requests to calls of the host, its errors to problem documents |
 //! | `gateway` ([`Host`]) | the host as a whole, and the one path of every call |
+//! | `doctor` | looks over machine and data folder, and says what to do; changes nothing |
 //! | `sandbox` | the engine, compiling, the gate, one fresh sandbox for each call |
 //! | `registry` | package name to digest, description and bytes; which folders may be granted |
+//! | `backup` | the archive of a data folder: written as a stream, read back with suspicion |
 //! | [`audit`] | the log: events, one writer, recovery, reading |
 //! | `authn` | who is asking |
 //! | `database` | the one place that speaks SQL: packages, grants, revisions |
 //! | [`policy`] | grants files, and the one decision; pure |
 //! | `config` | the data folder: where things are, and who owns it |
+//! | `platform`, [`hardening`] | facts about the machine; what a process gives up at its start |
 //! | [`package`], [`arguments`], [`limits`], [`ids`], `text` | plain data, checked when it is made |
 //!
 //! # To embed it
@@ -67,16 +70,23 @@ pub mod audit;
 #[doc(hidden)]
 pub mod authn;
 #[doc(hidden)]
+pub mod backup;
+#[doc(hidden)]
 pub mod cli;
 #[doc(hidden)]
 pub mod config;
 #[doc(hidden)]
 pub mod database;
 #[doc(hidden)]
+pub mod doctor;
+#[doc(hidden)]
 pub mod gateway;
+pub mod hardening;
 pub mod ids;
 pub mod limits;
 pub mod package;
+#[doc(hidden)]
+pub mod platform;
 pub mod policy;
 #[doc(hidden)]
 pub mod registry;

@@ -59,7 +59,7 @@ impl World {
     /// The same, whose answers do not wait for the disk: for those who make very many.
     pub(crate) async fn relaxed() -> Self {
         let temporary = tempfile::tempdir().expect("a temporary folder");
-        let options = HostOptions { durability: Durability::Relaxed };
+        let options = HostOptions { durability: Durability::Relaxed, ..options() };
         let data = temporary.path().join("data");
         let host = open_with(&data, options).await.expect("a fresh folder opens");
         Self { host, temporary }

@@ -25,6 +25,8 @@ const POLL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct Cli {
     pub(crate) data: PathBuf,
+    /// What each command finds in its environment besides the tests' own.
+    pub(crate) environment: Vec<(&'static str, String)>,
     /// Where commands run; removed at the end.
     pub(crate) temporary: TempDir,
 }
@@ -49,7 +51,7 @@ impl Cli {
     /// An empty data folder that is not made yet.
     pub(crate) fn new() -> Self {
         let temporary = tempfile::tempdir().expect("a temporary folder");
-        Self { data: temporary.path().join("data"), temporary }
+        Self { data: temporary.path().join("data"), environment: Vec::new(), temporary }
     }
 
     /// With a package, approved and granted to [`AGENT`]; `more` follows in its grant.
@@ -118,15 +120,36 @@ impl Cli {
 
     /// Starts a command.
     pub(crate) fn start<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Running {
+        let mut command = self.command(arguments);
+        command.env("NO_COLOR", "1").envs(self.environment.iter().cloned());
+        Running::start(command)
+    }
+
+    /// A command that was not started yet, without what is said about colour.
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(program());
         command.arg("--data-dir").arg(&self.data).args(arguments).current_dir(self.temporary.path());
-        command.env_remove("PORTCULLIS_LOG").env("NO_COLOR", "1");
-        Running::start(command)
+        for name in ["PORTCULLIS_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "NOTIFY_SOCKET"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// A process that serves, once it is ready.
+    pub(crate) fn serve(&self) -> Running {
+        let owner = self.start(["serve"]);
+        self.wait_for_owner(&owner);
+        owner
     }
 
     /// A process that owns the folder until it is ended: it follows the log.
     pub(crate) fn owner(&self) -> Running {
         let owner = self.start(["audit", "tail", "--follow"]);
+        self.wait_for_owner(&owner);
+        owner
+    }
+
+    fn wait_for_owner(&self, owner: &Running) {
         let pid = owner.child.id().to_string();
         wait_until("the folder is owned", || {
             let owner = std::fs::read_to_string(self.data.join("owner.lock")).unwrap_or_default();
@@ -134,7 +157,6 @@ impl Cli {
         });
         // It is answered once the host is open.
         self.run(["package", "list"]).expect(0);
-        owner
     }
 
     /// The log as it is on disk, without a host.
@@ -200,6 +222,7 @@ impl Running {
         Self { child, stdout, stderr }
     }
 
+    /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

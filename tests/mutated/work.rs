@@ -136,6 +136,7 @@ fn refusal(error: &PackageError) -> &'static str {
         PackageError::CoreModule => "core module",
         PackageError::Invalid(_) => "invalid",
         PackageError::TooLarge(reached) => reached.limit.name(),
+        PackageError::CompilerDied(_) => "compiler died",
         PackageError::UnknownImports(_) => "unknown imports",
         PackageError::NoTools(_) => "no tools",
         PackageError::ListTools(_) => "list-tools",

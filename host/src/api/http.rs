@@ -25,7 +25,7 @@ use super::messages::{
     GrantsQuery, Health, Removed,
 };
 use super::problem::{ErrorKind, Problem};
-use super::{admin, packages, tail};
+use super::{admin, backup, packages, tail};
 use crate::arguments::{ARGUMENT_BYTES_MAX, parse_arguments};
 use crate::authn::local_admin;
 use crate::database::{Package, PackageState};
@@ -61,6 +61,7 @@ pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
         .route("/v1/policy", get(show_policy))
         .route("/v1/calls", post(call))
         .route("/v1/audit", get(audit))
+        .route("/v1/backup", post(take_backup))
         .route("/v1/health", get(health))
         .merge(admin::routes())
         .fallback(no_route)
@@ -208,8 +209,13 @@ async fn audit(
     tail::tail(&api, query).await
 }
 
-async fn health() -> Json<Health> {
-    Json(Health { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() })
+async fn take_backup(State(api): State<Api>) -> Result<Response, Problem> {
+    backup::backup(&api).await
+}
+
+async fn health(State(api): State<Api>) -> Json<Health> {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Json(Health { version, pid: std::process::id(), health: api.host.health() })
 }
 
 async fn no_route(request: Request) -> Problem {

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
-use crate::gateway::AddedPackage;
+use crate::gateway::{AddedPackage, HostHealth};
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, ToolName};
 use crate::package::PackageDescription;
 use crate::policy::{Grant, Role};
@@ -206,4 +206,7 @@ pub struct Health {
     pub version: String,
     /// Its process id.
     pub pid: u32,
+    /// How it is.
+    #[serde(flatten)]
+    pub health: HostHealth,
 }

@@ -4,6 +4,7 @@
 //! client went away.
 
 mod admin;
+mod backup;
 pub mod http;
 pub mod messages;
 mod packages;
@@ -15,6 +16,7 @@ mod tests;
 
 pub use axum::Router;
 pub use axum::body::Body;
+pub use backup::BYTES_HEADER;
 pub use http::{Stopping, router};
 pub use problem::{ErrorKind, Problem};
 pub use serve::serve;

@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::backup::BackupError;
 use crate::database::{ChangeError, DatabaseError};
 use crate::gateway::{Blame, CallError, CallReport, HostError};
 use crate::ids::CallId;
@@ -66,6 +67,9 @@ pub enum ErrorKind {
     /// The log can't be written, so nothing runs.
     #[serde(rename = "urn:portcullis:error:log-unavailable")]
     LogUnavailable,
+    /// The disk is low: no new calls or packages are taken.
+    #[serde(rename = "urn:portcullis:error:disk-low")]
+    DiskLow,
     /// The host failed.
     #[serde(rename = "urn:portcullis:error:host-fault")]
     HostFault,
@@ -73,7 +77,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds.
-    pub const ALL: [ErrorKind; 17] = [
+    pub const ALL: [ErrorKind; 18] = [
         ErrorKind::BadInput,
         ErrorKind::NotFound,
         ErrorKind::MethodNotAllowed,
@@ -90,6 +94,7 @@ impl ErrorKind {
         ErrorKind::Busy,
         ErrorKind::GrantUnusable,
         ErrorKind::LogUnavailable,
+        ErrorKind::DiskLow,
         ErrorKind::HostFault,
     ];
 
@@ -108,7 +113,9 @@ impl ErrorKind {
             | ErrorKind::LimitReached => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorKind::Denied | ErrorKind::Stopped => StatusCode::FORBIDDEN,
             ErrorKind::ToolError => StatusCode::BAD_GATEWAY,
-            ErrorKind::Busy | ErrorKind::LogUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Busy | ErrorKind::LogUnavailable | ErrorKind::DiskLow => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             ErrorKind::GrantUnusable | ErrorKind::HostFault => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -132,6 +139,7 @@ impl ErrorKind {
             ErrorKind::Busy => "The host is busy",
             ErrorKind::GrantUnusable => "A granted folder can't be used",
             ErrorKind::LogUnavailable => "The audit log can't be written",
+            ErrorKind::DiskLow => "The disk is low",
             ErrorKind::HostFault => "The host failed",
         }
     }
@@ -238,6 +246,7 @@ impl From<CallError> for Problem {
                 Self { call, limit, stop, data, report: Some(report), ..new(kind) }
             }
             CallError::Log(_) => new(ErrorKind::LogUnavailable),
+            CallError::DiskLow(_) => new(ErrorKind::DiskLow),
             CallError::Host(error) => error.into(),
         }
     }
@@ -279,6 +288,9 @@ impl From<HostError> for Problem {
             | HostError::Registry(_)
             | HostError::Sandbox(_)
             | HostError::Naming(_)
+            | HostError::DiskLow(_)
+            | HostError::Backup(_)
+            | HostError::Occupied(_)
             | HostError::Change(_) => problem,
         }
     }
@@ -295,6 +307,13 @@ fn kind_of(error: &HostError) -> ErrorKind {
         HostError::Change(error) => kind_of_change(error),
         HostError::Registry(error) => kind_of_registry(error),
         HostError::Database(error) => kind_of_database(error),
+        HostError::DiskLow(_) => ErrorKind::DiskLow,
+        HostError::Occupied(_) => ErrorKind::Busy,
+        HostError::Backup(BackupError::NotWhole(_) | BackupError::Newer { .. }) => ErrorKind::BadInput,
+        HostError::Backup(BackupError::NotEmpty { .. }) => ErrorKind::Conflict,
+        HostError::Backup(BackupError::Io { .. } | BackupError::Stream(_) | BackupError::NoRoom { .. }) => {
+            ErrorKind::HostFault
+        }
         HostError::Folder(_) | HostError::Owned { .. } | HostError::Read(_) | HostError::Sandbox(_) => {
             ErrorKind::HostFault
         }
@@ -337,6 +356,8 @@ fn kind_of_database(error: &DatabaseError) -> ErrorKind {
         | DatabaseError::NewerSchema { .. }
         | DatabaseError::Unsettled { .. }
         | DatabaseError::Behind { .. }
+        | DatabaseError::Ahead { .. }
+        | DatabaseError::NoCopy { .. }
         | DatabaseError::Other(_) => ErrorKind::HostFault,
     }
 }

@@ -173,6 +173,22 @@ pub enum Event {
         /// Who did it.
         by: PrincipalId,
     },
+    /// A backup was taken, of which this is the last record that is sure to be in it.
+    BackupTaken {
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// The data folder was put back from a backup. What happened after the backup is not in this log.
+    Restored {
+        /// When the backup was taken.
+        made_at: Timestamp,
+        /// The revision of the grants in it.
+        revision: Revision,
+        /// Its `backup_taken` record.
+        record: Sequence,
+        /// Who did it.
+        by: PrincipalId,
+    },
     /// A call was refused before it began.
     CallDenied {
         /// Its id.
@@ -262,7 +278,9 @@ impl Event {
             | Event::PackageQuarantined { .. }
             | Event::PackageReleased { .. }
             | Event::PrincipalAdded { .. }
-            | Event::PrincipalRemoved { .. } => None,
+            | Event::PrincipalRemoved { .. }
+            | Event::BackupTaken { .. }
+            | Event::Restored { .. } => None,
         }
     }
 }
@@ -436,7 +454,9 @@ impl Event {
             | Event::PackageRefused { .. }
             | Event::PackageApproved { .. }
             | Event::PackageRemoved { .. }
-            | Event::ArtifactRefused { .. } => None,
+            | Event::ArtifactRefused { .. }
+            | Event::BackupTaken { .. }
+            | Event::Restored { .. } => None,
         }
     }
 }

@@ -25,4 +25,4 @@ mod writer;
 
 pub use line::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 pub use log::{Clock, Log, LogError, LogOptions};
-pub use recorder::{Durability, RECORDER_UNITS_MAX, Recorder};
+pub use recorder::{Durability, RECORDER_BYTES_MAX, RECORDER_UNITS_MAX, Recorder};

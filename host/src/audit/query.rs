@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use super::event::Record;
 use super::line::sequence_of;
+use super::recovery;
 use super::segment::{self, Found, Lines, Segment};
-use crate::ids::{CallId, Sequence};
+use crate::ids::{CallId, Revision, Sequence};
 
 /// How many records `audit tail` shows when nobody says otherwise.
 pub const TAIL_RECORDS: usize = 100;
@@ -79,6 +80,87 @@ pub fn tail(folder: &Path, count: usize) -> Result<Reader, ReadError> {
         }
     }
     Ok(reader)
+}
+
+/// The highest revision of grants that the log speaks of (0 if none), found from its end.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn last_revision(folder: &Path) -> Result<Revision, ReadError> {
+    for count in [100, 10_000] {
+        let mut last = None;
+        for record in tail(folder, count)? {
+            last = last.max(record?.event.revision());
+        }
+        if let Some(revision) = last {
+            return Ok(revision);
+        }
+    }
+    let mut last = Revision::default();
+    for record in read(folder, Filter::default()) {
+        last = last.max(record?.event.revision().unwrap_or_default());
+    }
+    Ok(last)
+}
+
+/// The files of a log, as far as they hold whole records now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogParts {
+    /// Segments by their first record: the file, and how much of it.
+    pub segments: Vec<(Sequence, (PathBuf, u64))>,
+    /// What crashes tore off, by name.
+    pub quarantine: Vec<(String, (PathBuf, u64))>,
+}
+
+/// The files of the log in `folder`. They only grow, so what is named here stays as it is.
+///
+/// # Errors
+/// [`ReadError::Io`].
+pub fn parts(folder: &Path) -> Result<LogParts, ReadError> {
+    let mut parts = LogParts::default();
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |error| ReadError::io(&path, error)
+    };
+    for Segment { first, path } in segment::list(folder).map_err(io(folder))? {
+        let bytes = whole_lines(&path).map_err(io(&path))?;
+        parts.segments.push((first, (path, bytes)));
+    }
+    let quarantine = folder.join(recovery::QUARANTINE);
+    let entries = match fs::read_dir(&quarantine) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(parts),
+        Err(error) => return Err(ReadError::io(&quarantine, error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(io(&quarantine))?;
+        let metadata = entry.metadata().map_err(io(&entry.path()))?;
+        if let Ok(name) = entry.file_name().into_string()
+            && metadata.is_file()
+        {
+            parts.quarantine.push((name, (entry.path(), metadata.len())));
+        }
+    }
+    parts.quarantine.sort();
+    Ok(parts)
+}
+
+/// How many bytes of a file are whole lines.
+fn whole_lines(path: &Path) -> io::Result<u64> {
+    let mut file = File::open(path)?;
+    let mut end = file.metadata()?.len();
+    let mut block = vec![0; BLOCK_BYTES];
+    while end > 0 {
+        let start = end.saturating_sub(u64::try_from(BLOCK_BYTES).unwrap_or(u64::MAX));
+        let block = &mut block[..usize::try_from(end - start).unwrap_or(BLOCK_BYTES)];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(block)?;
+        if let Some(newline) = block.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + u64::try_from(newline + 1).unwrap_or(0));
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 /// An iterator over records. After `None` it can be asked again: it goes on when the log has grown.

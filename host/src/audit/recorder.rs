@@ -23,6 +23,9 @@ const HAND_OVER_UNITS: u32 = 512;
 /// before it says [`LogError::Overloaded`].
 pub const RECORDER_UNITS_MAX: u32 = 8_192;
 
+/// The most that the records of one call can hold in memory, in bytes of the log.
+pub const RECORDER_BYTES_MAX: u64 = RECORDER_UNITS_MAX as u64 * 256;
+
 /// What a call's answer waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {

@@ -14,7 +14,7 @@ use super::log::LogError;
 use super::segment::{self, Found, Lines, Segment};
 use crate::ids::{CallId, Sequence};
 
-const QUARANTINE: &str = "quarantine";
+pub(super) const QUARANTINE: &str = "quarantine";
 
 /// Far more than a `host_stopped` line needs.
 const TAIL_BYTES: usize = 4096;

@@ -16,10 +16,11 @@ Examples:
   portcullis grant apply grants.toml             who may call it, with which folders and limits
   portcullis call markdown render --as writer --args '{\"markdown\": \"# Hello\"}'
   portcullis audit tail --follow                 watch what happens
+  portcullis doctor                              look whether this machine and folder are fit
 
 Exit codes:
   0    done
-  1    the host or its machine failed
+  1    the host or its machine failed, or `doctor` found what does not work
   2    bad input: arguments, a file, a component, a grants file, an unknown package, tool or grant
   3    denied, or a running call was stopped because it would be denied now
   4    a limit ended the call
@@ -33,7 +34,8 @@ else ~/.local/share/portcullis. One process owns it at a time; others talk to th
 
 With --json, stdout has one JSON document (JSON lines for `audit tail`), and an error is a problem
 document (RFC 9457) on stderr. Without it, text of tools is shown without what could act on a
-terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.";
+terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.
+PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).";
 
 /// Runs AI agents' tools that nobody trusts: each gets what an admin granted it, inside hard limits, and
 /// everything that it does is logged.
@@ -47,7 +49,26 @@ pub(super) struct Arguments {
     #[arg(long, global = true)]
     pub(super) json: bool,
     #[command(subcommand)]
-    pub(super) command: Command,
+    pub(super) command: Action,
+}
+
+/// Who does what is asked.
+#[derive(Debug, Subcommand)]
+pub(super) enum Action {
+    /// The owner of the data folder: this process, or another.
+    #[command(flatten)]
+    Asked(Command),
+    /// Own the data folder and answer other commands until told to stop
+    ///
+    /// Without it each command opens the host anew, or finds another that has it open. With it they share
+    /// one, which starts once. It listens on the owner's socket in the data folder only; addresses for
+    /// agents (HTTP, MCP) come in a later version. SIGTERM or Ctrl-C ends it: running calls get ten
+    /// seconds, the rest is cancelled and recorded, and the log is closed.
+    #[command(after_help = "Example:\n  portcullis serve &\n  portcullis package list")]
+    Serve,
+    /// This process alone.
+    #[command(flatten)]
+    Local(LocalCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,6 +100,55 @@ pub(super) enum Command {
     /// Read the audit log
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Write database, components and log into one file, while calls go on
+    ///
+    /// All of one moment. Compiled components and the key of their MACs belong to this machine and are left
+    /// out: they are made again. The file holds everything that the log says of arguments and paths: keep
+    /// it as you keep the data folder.
+    #[command(after_help = "Example:\n  portcullis backup portcullis-2027-01-01.tar")]
+    Backup(BackupArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LocalCommand {
+    /// Look over the machine and the data folder, and say what to do; changes nothing
+    ///
+    /// Ends with 1 if something fails.
+    #[command(
+        after_help = "Example:\n  portcullis doctor --json | jq '.checks[] | select(.level == \"fail\")'"
+    )]
+    Doctor,
+    /// Put a backup into a new data folder
+    #[command(after_help = "Example:\n  portcullis restore portcullis-2027-01-01.tar --data-dir restored")]
+    Restore(RestoreArguments),
+    /// Write the completions of a shell to stdout
+    #[command(after_help = "Example:\n  portcullis completions bash > /etc/bash_completion.d/portcullis")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual: its first page to stdout, or all pages into a folder
+    #[command(after_help = "Example:\n  portcullis man --out /usr/local/share/man/man1")]
+    Man {
+        /// The folder, made if it is not there
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BackupArguments {
+    /// The file to write, with mode 0600. It appears when it is whole and was read back
+    pub(super) file: PathBuf,
+    /// Replace it if it is there
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArguments {
+    /// The file that `backup` wrote. Checked to its end before anything is made
+    pub(super) file: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -278,15 +348,21 @@ mod tests {
         Usage: portcullis [OPTIONS] <COMMAND>
 
         Commands:
-          package    Register components, review them, approve them
-          grant      Say which agents may call which tools, with which powers
-          principal  Add and remove agents, admins and auditors
-          call       Call a tool
-          freeze     Stop everything: running calls end, no call begins, until `thaw`
-          thaw       Let calls begin again after `freeze`
-          status     Show whether the host is frozen, what is quarantined, and what runs now
-          audit      Read the audit log
-          help       Print this message or the help of the given subcommand(s)
+          package      Register components, review them, approve them
+          grant        Say which agents may call which tools, with which powers
+          principal    Add and remove agents, admins and auditors
+          call         Call a tool
+          freeze       Stop everything: running calls end, no call begins, until `thaw`
+          thaw         Let calls begin again after `freeze`
+          status       Show whether the host is frozen, what is quarantined, and what runs now
+          audit        Read the audit log
+          backup       Write database, components and log into one file, while calls go on
+          serve        Own the data folder and answer other commands until told to stop
+          doctor       Look over the machine and the data folder, and say what to do; changes nothing
+          restore      Put a backup into a new data folder
+          completions  Write the completions of a shell to stdout
+          man          Write the manual: its first page to stdout, or all pages into a folder
+          help         Print this message or the help of the given subcommand(s)
 
         Options:
               --data-dir <DIR>
@@ -308,10 +384,11 @@ mod tests {
           portcullis grant apply grants.toml             who may call it, with which folders and limits
           portcullis call markdown render --as writer --args '{"markdown": "# Hello"}'
           portcullis audit tail --follow                 watch what happens
+          portcullis doctor                              look whether this machine and folder are fit
 
         Exit codes:
           0    done
-          1    the host or its machine failed
+          1    the host or its machine failed, or `doctor` found what does not work
           2    bad input: arguments, a file, a component, a grants file, an unknown package, tool or grant
           3    denied, or a running call was stopped because it would be denied now
           4    a limit ended the call
@@ -326,6 +403,7 @@ mod tests {
         With --json, stdout has one JSON document (JSON lines for `audit tail`), and an error is a problem
         document (RFC 9457) on stderr. Without it, text of tools is shown without what could act on a
         terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.
+        PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
         "##);
     }
 

@@ -17,7 +17,7 @@ use tower::ServiceExt;
 
 use super::failure::Failure;
 use crate::api::messages::FROZEN_HEADER;
-use crate::api::{Body, Problem, Router};
+use crate::api::{BYTES_HEADER, Body, Problem, Router};
 use crate::policy::Freeze;
 
 /// The longest wait for an answer to begin: longer than a call, or a change that waits for the disk.
@@ -77,6 +77,14 @@ impl Client {
         })
     }
 
+    /// Sends a request whose answer is bytes, as they come.
+    pub(super) async fn pieces(self, request: Request<Body>) -> Result<Pieces, Failure> {
+        let Answer { response, connection } = self.send(request).await?;
+        let expected = response.headers().get(BYTES_HEADER);
+        let bytes_expected = expected.and_then(|bytes| bytes.to_str().ok()?.parse().ok());
+        Ok(Pieces { body: response.into_body(), bytes_expected, _connection: connection })
+    }
+
     /// Sends a request; an answer that is a problem is an error.
     async fn send(self, request: Request<Body>) -> Result<Answer, Failure> {
         let mut connection = JoinSet::new();
@@ -113,6 +121,41 @@ impl Client {
         let bytes = collect(response.into_body()).await?;
         let problem: Problem = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
         Err(problem.into())
+    }
+}
+
+/// The bytes of an answer.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    body: Body,
+    bytes_expected: Option<u64>,
+    _connection: JoinSet<()>,
+}
+
+impl Pieces {
+    /// About how many bytes will come, if the host said so.
+    pub(super) fn bytes_expected(&self) -> Option<u64> {
+        self.bytes_expected
+    }
+
+    /// The next bytes; none at the end, and an error if the host broke off. Waits at most `patience`.
+    pub(super) async fn next(&mut self, patience: Duration) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let frame = timeout(patience, self.body.frame())
+                .await
+                .map_err(|_| Failure::host(format!("the host said nothing for {} s", patience.as_secs())))?;
+            match frame {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+                Some(Err(error)) => {
+                    return Err(Failure::host(format!("the host broke off before the end: {error}")));
+                }
+                None => return Ok(None),
+            }
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::Progress;
-use super::{admin, input, records, show};
+use super::{admin, archive, input, records, show};
 use crate::api::messages::{AddLine, ApproveRequest, Approved, GrantList, Removed, TailError};
 use crate::api::{Body, Problem};
 use crate::audit::event::Record;
@@ -41,6 +41,7 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
         Command::Thaw => admin::thaw(client, output).await,
         Command::Status => admin::status(client, output).await,
         Command::Audit(AuditCommand::Tail(arguments)) => tail(client, arguments, output).await,
+        Command::Backup(arguments) => archive::backup(client, arguments, output).await,
     }
 }
 

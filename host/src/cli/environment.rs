@@ -1,11 +1,21 @@
-//! What the environment says: the data folder, colour, how much to log, which program this is. Nothing else
-//! of it is read.
+//! What the environment says: the data folder, what to keep free on its disk, colour, how much to log, which
+//! program this is, the service manager, and where authors' libraries are. Nothing else of it is read.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
+
+use super::failure::Failure;
+use crate::gateway::DISK_RESERVE_BYTES_DEFAULT;
+use crate::policy::parse_size;
+
+/// What is kept free on the disk of the data folder.
+const DISK_RESERVE: &str = "PORTCULLIS_DISK_RESERVE";
+
+/// The most toolchains that are looked at.
+const TOOLCHAINS_MAX: usize = 64;
 
 /// A variable that is set and not empty.
 fn variable(name: &str) -> Option<OsString> {
@@ -33,9 +43,68 @@ pub(super) fn own_program() -> io::Result<PathBuf> {
     if running.exists() { Ok(running) } else { std::env::current_exe() }
 }
 
-/// Whether colour may be used on a terminal (no-color.org).
-pub(super) fn allows_color() -> bool {
-    variable("NO_COLOR").is_none() && variable("TERM").is_none_or(|term| term != "dumb")
+/// The data folder that an option names, else the environment.
+pub(super) fn chosen(named: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    named.or_else(data_folder).ok_or_else(|| {
+        Failure::input("there is no home folder to keep data in; name a data folder with --data-dir")
+    })
+}
+
+/// What is to be kept free on the data folder's disk.
+pub(super) fn disk_reserve_bytes() -> Result<u64, Failure> {
+    let Some(reserve) = variable(DISK_RESERVE) else { return Ok(DISK_RESERVE_BYTES_DEFAULT) };
+    let size = parse_size(&reserve.to_string_lossy());
+    size.map_err(|error| Failure::input(format!("${DISK_RESERVE}: {error}")))
+}
+
+/// Where the service manager wants to be told that the program is ready (`sd_notify(3)`).
+pub(super) fn notify_socket() -> Option<OsString> {
+    variable("NOTIFY_SOCKET")
+}
+
+/// Where the libraries of Rust's targets may be: of rustup's toolchains, and of the system's.
+pub(super) fn rust_libraries() -> Vec<PathBuf> {
+    let home = variable("HOME").map(|home| PathBuf::from(home).join(".rustup"));
+    let rustup = variable("RUSTUP_HOME").map(PathBuf::from).or(home);
+    let toolchains = rustup.and_then(|rustup| std::fs::read_dir(rustup.join("toolchains")).ok());
+    let of_rustup = toolchains.into_iter().flatten().take(TOOLCHAINS_MAX);
+    let mut libraries: Vec<PathBuf> =
+        of_rustup.filter_map(|entry| Some(entry.ok()?.path().join("lib/rustlib"))).collect();
+    libraries.push("/usr/lib/rustlib".into());
+    libraries
+}
+
+/// Whether text for people has colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Color {
+    Never,
+    OnTerminals,
+    Always,
+}
+
+/// What is said about colour: `NO_COLOR` (no-color.org) before all, then `CLICOLOR_FORCE` and `CLICOLOR`
+/// (bixense.com/clicolors), then `TERM`. The parser of arguments keeps to the same.
+pub(super) fn color() -> Color {
+    choose_color(variable)
+}
+
+fn choose_color(variable: impl Fn(&str) -> Option<OsString>) -> Color {
+    if variable("NO_COLOR").is_some() {
+        Color::Never
+    } else if variable("CLICOLOR_FORCE").is_some_and(|force| force != "0") {
+        Color::Always
+    } else if variable("CLICOLOR").is_some_and(|color| color == "0")
+        || variable("TERM").is_some_and(|term| term == "dumb")
+    {
+        Color::Never
+    } else {
+        Color::OnTerminals
+    }
+}
+
+/// Whether the terminal understands nothing but text.
+pub(super) fn terminal_is_dumb() -> bool {
+    variable("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Warnings go to stderr, and what `PORTCULLIS_LOG` asks for.
@@ -51,6 +120,22 @@ pub(super) fn init_logging() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colour_is_as_the_conventions_have_it() {
+        let with = |set: &[(&str, &str)]| {
+            let set: Vec<(String, String)> =
+                set.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            choose_color(move |wanted| {
+                set.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.into())
+            })
+        };
+        let all = [("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1"), ("CLICOLOR", "0")];
+        assert_eq!(with(&all), Color::Never);
+        assert_eq!(with(&all[1..]), Color::Always);
+        assert_eq!(with(&all[2..]), Color::Never);
+        assert_eq!(with(&[("CLICOLOR_FORCE", "0"), ("CLICOLOR", "0")]), Color::Never);
+    }
 
     #[test]
     fn the_data_folder_is_the_first_that_is_named() {

@@ -49,7 +49,10 @@ impl From<ErrorKind> for Exit {
             ErrorKind::LimitReached => Exit::LimitReached,
             ErrorKind::ToolError => Exit::ToolError,
             ErrorKind::Busy => Exit::Busy,
-            ErrorKind::GrantUnusable | ErrorKind::LogUnavailable | ErrorKind::HostFault => Exit::HostFault,
+            ErrorKind::GrantUnusable
+            | ErrorKind::LogUnavailable
+            | ErrorKind::DiskLow
+            | ErrorKind::HostFault => Exit::HostFault,
         }
     }
 }
@@ -79,6 +82,7 @@ mod tests {
         Busy 6
         GrantUnusable 1
         LogUnavailable 1
+        DiskLow 1
         HostFault 1
         "##);
     }

@@ -191,6 +191,7 @@ fn next_step(problem: &Problem) -> Option<String> {
         ErrorKind::LogUnavailable => {
             "mend the disk of the data folder (space, permissions); until then nothing runs".to_owned()
         }
+        ErrorKind::DiskLow => "make room on the disk of the data folder (`portcullis doctor` shows how much is free); revoking and reading work meanwhile".to_owned(),
         ErrorKind::HostFault => return None,
     };
     Some(step)

@@ -4,35 +4,42 @@
 //! another. The only module that reads the environment. Decides nothing about who may do what.
 
 mod admin;
+mod archive;
 mod arguments;
 mod client;
 mod commands;
+mod doctor;
 mod environment;
 mod exit;
 mod failure;
 mod input;
+mod notify;
 mod offline;
 mod output;
+mod pages;
 mod progress;
 mod records;
+mod serve;
 mod session;
 mod show;
 mod signals;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use tokio::runtime::Runtime;
 
-use self::arguments::{Arguments, AuditCommand, Command};
+use self::arguments::{Action, Arguments, AuditCommand, Command, LocalCommand};
 use self::exit::Exit;
 use self::failure::Failure;
 use self::output::Output;
 use self::session::Session;
 use self::signals::Signals;
 use crate::sandbox::compiler;
+use crate::{hardening, sandbox};
 
 /// How long threads that can't be interrupted (the compiler, a read of stdin) are waited for.
 const THREADS_TIME_MAX: Duration = Duration::from_millis(100);
@@ -44,8 +51,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(exit) = compiler::run_if_asked(arguments.iter().cloned()) {
         return exit;
     }
-    // What this process makes, the socket before all, is nobody else's to open.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // The engine's last chance for its own page map; and before there are threads that would not inherit
+    // what is given up.
+    sandbox::open_page_map();
+    let hardened = hardening::harden();
     environment::init_logging();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
@@ -56,6 +65,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let output = Output::new(arguments.json);
+    if let Err(error) = hardened {
+        return Failure::host(error.to_string()).report(&output).into();
+    }
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -73,22 +85,50 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
         Ok(signals) => signals,
         Err(error) => return Failure::host(format!("signals can't be caught: {error}")).report(output),
     };
+    let command = match arguments.command {
+        Action::Asked(command) => command,
+        Action::Serve => return serve::serve(arguments.data_dir, output, &mut signals).await,
+        Action::Local(command) => {
+            return tokio::select! {
+                exit = local(command, arguments.data_dir, output) => exit,
+                () = signals.next() => Exit::Interrupted,
+            };
+        }
+    };
     let opened = tokio::select! {
         opened = Session::open(arguments.data_dir.clone()) => opened,
         () = signals.next() => return Exit::Interrupted,
     };
     let (client, session) = match opened {
         Ok(opened) => opened,
-        Err(failure) => return without_host(arguments, failure, output).await,
+        Err(failure) => return without_host(command, arguments.data_dir, failure, output).await,
     };
     // Dropping the command's future drops its request, which cancels the call that it made.
     let exit = tokio::select! {
-        done = commands::run(client, arguments.command, output) => match done {
+        done = commands::run(client, command, output) => match done {
             Ok(()) => Exit::Ok,
             Err(failure) => failure.report(output),
         },
         () = signals.next() => Exit::Interrupted,
     };
+    close(session, exit, output, &mut signals).await
+}
+
+/// What needs no host, or must not have one.
+async fn local(command: LocalCommand, data_dir: Option<PathBuf>, output: &Output) -> Exit {
+    let done = match command {
+        LocalCommand::Doctor => doctor::doctor(data_dir, output).await,
+        LocalCommand::Restore(arguments) => {
+            archive::restore(data_dir, arguments, output).await.map(|()| Exit::Ok)
+        }
+        LocalCommand::Completions { shell } => pages::completions(shell, output).map(|()| Exit::Ok),
+        LocalCommand::Man { out } => pages::man(out, output).map(|()| Exit::Ok),
+    };
+    done.unwrap_or_else(|failure| failure.report(output))
+}
+
+/// Lets the folder go. An error of that is the program's if nothing else went wrong.
+async fn close(session: Session, exit: Exit, output: &Output, signals: &mut Signals) -> Exit {
     // A second signal does not wait for others' requests; the log is mended at the next start.
     tokio::select! {
         closed = session.close() => match closed {
@@ -103,11 +143,16 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
 }
 
 /// No host can open the data folder: the log can be read all the same. Says why on stderr.
-async fn without_host(arguments: Arguments, failure: Failure, output: &Output) -> Exit {
+async fn without_host(
+    command: Command,
+    data_dir: Option<PathBuf>,
+    failure: Failure,
+    output: &Output,
+) -> Exit {
     let exit = failure.report(output);
-    match arguments.command {
+    match command {
         Command::Audit(AuditCommand::Tail(tail)) if exit == Exit::HostFault && !tail.follow => {
-            match offline::tail(arguments.data_dir, tail, *output).await {
+            match offline::tail(data_dir, tail, *output).await {
                 Some(Ok(())) => Exit::Ok,
                 Some(Err(failure)) => failure.report(output),
                 None => exit,
@@ -120,6 +165,7 @@ async fn without_host(arguments: Arguments, failure: Failure, output: &Output) -
         | Command::Call(_)
         | Command::Freeze { .. }
         | Command::Thaw
-        | Command::Status => exit,
+        | Command::Status
+        | Command::Backup(_) => exit,
     }
 }

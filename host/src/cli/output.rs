@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::Serialize;
 
-use super::environment;
+use super::environment::{self, Color};
 use super::failure::Failure;
 
 /// How this run writes.
@@ -23,8 +23,14 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn new(json: bool) -> Self {
-        let is_watched = io::stderr().is_terminal();
-        Self { json, is_watched, color: is_watched && environment::allows_color() }
+        let is_terminal = io::stderr().is_terminal();
+        let color = match environment::color() {
+            Color::Never => false,
+            Color::OnTerminals => is_terminal,
+            Color::Always => true,
+        };
+        // A spinner moves the cursor, which a dumb terminal can't.
+        Self { json, is_watched: is_terminal && !environment::terminal_is_dumb(), color }
     }
 
     /// Whether stderr may have colour.

@@ -1,6 +1,6 @@
-//! Shows that a registration goes on: a spinner for a person, a line now and then for a file.
+//! Shows that long work goes on: a spinner or a bar for a person, a line now and then for a file.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
@@ -54,6 +54,52 @@ impl Drop for Progress<'_> {
     fn drop(&mut self) {
         if let Some(spinner) = &self.spinner {
             spinner.finish_and_clear();
+        }
+    }
+}
+
+/// The progress of work that is measured in bytes: a bar for a person, a line now and then for a file.
+/// It disappears when it is dropped.
+#[derive(Debug)]
+pub(super) struct Meter<'a> {
+    output: &'a Output,
+    what: &'static str,
+    bar: Option<ProgressBar>,
+    bytes: u64,
+    total: Option<u64>,
+    begun: Instant,
+    written: Option<Instant>,
+}
+
+impl<'a> Meter<'a> {
+    pub(super) fn new(output: &'a Output, what: &'static str, total: Option<u64>) -> Self {
+        let bar = (output.is_watched && !output.json).then(|| match total {
+            Some(total) => ProgressBar::new(total),
+            None => ProgressBar::new_spinner(),
+        });
+        Self { output, what, bar, bytes: 0, total, begun: Instant::now(), written: None }
+    }
+
+    pub(super) fn advance(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if let Some(bar) = &self.bar {
+            bar.inc(bytes);
+            return;
+        }
+        let last = self.written.unwrap_or(self.begun);
+        if self.output.json || last.elapsed() < LINE_EVERY {
+            return;
+        }
+        self.written = Some(Instant::now());
+        let of = self.total.map(|total| format!(" of about {}", total >> 20)).unwrap_or_default();
+        self.output.note(&format!("{}… {}{of} MiB", self.what, self.bytes >> 20));
+    }
+}
+
+impl Drop for Meter<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
         }
     }
 }

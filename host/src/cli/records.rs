@@ -73,6 +73,11 @@ fn event(event: &Event) -> (&'static str, String) {
         Event::PrincipalRemoved { revision, name, by } => {
             ("principal_removed", format!("{name}, revision {revision}, by {by}"))
         }
+        Event::BackupTaken { by } => ("backup_taken", format!("up to here, by {by}")),
+        Event::Restored { made_at, revision, record, by } => (
+            "restored",
+            format!("from the backup of {made_at}, record {record}, revision {revision}, by {by}"),
+        ),
         Event::CallDenied { call, principal, package, tool, denial, .. } => {
             ("call_denied", format!("{call} {package} {tool} as {principal}: {}", text(&denial.to_string())))
         }

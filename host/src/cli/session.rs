@@ -17,7 +17,7 @@ use super::client::Client;
 use super::environment;
 use super::failure::Failure;
 use crate::api::{self, ErrorKind, Problem};
-use crate::config::{DataFolder, Ownership};
+use crate::config::{DataFolder, DataPaths, Ownership};
 use crate::gateway::{Blame, Host, HostError, HostOptions};
 use crate::policy::parse::{LIMITS_FILE_BYTES_MAX, parse_host_limits};
 use crate::sandbox::compiler::Compiler;
@@ -51,11 +51,7 @@ struct Owned {
 impl Session {
     /// Owns the data folder, or finds its owner.
     pub(super) async fn open(data_folder: Option<PathBuf>) -> Result<(Client, Self), Failure> {
-        let Some(root) = data_folder.or_else(environment::data_folder) else {
-            return Err(Failure::input(
-                "there is no home folder to keep data in; name a data folder with --data-dir",
-            ));
-        };
+        let root = environment::chosen(data_folder)?;
         let deadline = Instant::now() + OWNER_TIME_MAX;
         let (mut pause, pause_max) = RETRY_PAUSES;
         loop {
@@ -76,6 +72,33 @@ impl Session {
                         root.display()
                     )));
                 }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(pause_max);
+        }
+    }
+
+    /// Owns the data folder, or fails. An owner that is about to leave is waited for.
+    pub(super) async fn own(data_folder: Option<PathBuf>) -> Result<(DataPaths, Self), Failure> {
+        let root = environment::chosen(data_folder)?;
+        let deadline = Instant::now() + OWNER_TIME_MAX;
+        let (mut pause, pause_max) = RETRY_PAUSES;
+        loop {
+            let pid = match DataFolder::take(&root)? {
+                Ownership::Ours(folder) => {
+                    let paths = folder.paths().clone();
+                    let (_, session) = own(folder).await?;
+                    return Ok((paths, session));
+                }
+                Ownership::Others { pid, .. } => pid,
+            };
+            if Instant::now() >= deadline {
+                let who = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+                let detail = format!(
+                    "the data folder {} is owned by {who} already; `portcullis doctor` says more",
+                    root.display()
+                );
+                return Err(Problem::new(ErrorKind::Busy, detail, Blame::Host).into());
             }
             sleep(pause).await;
             pause = (pause * 2).min(pause_max);
@@ -132,7 +155,9 @@ async fn own(folder: DataFolder) -> Result<(Client, Session), Failure> {
 fn options(folder: &DataFolder) -> Result<HostOptions, Failure> {
     let program = environment::own_program()
         .map_err(|error| Failure::host(format!("this program does not find itself: {error}")))?;
-    let mut options = HostOptions { compiler: Compiler::Program(program), ..HostOptions::default() };
+    let disk_reserve_bytes = environment::disk_reserve_bytes()?;
+    let compiler = Compiler::Program(program);
+    let mut options = HostOptions { compiler, disk_reserve_bytes, ..HostOptions::default() };
     if let Some(text) = folder.limits_text(LIMITS_FILE_BYTES_MAX)? {
         let file = folder.paths().limits().display().to_string();
         options.limits = parse_host_limits(&text).map_err(|diagnostics| {
@@ -164,7 +189,7 @@ fn remove(socket: &Path) {
     }
 }
 
-async fn connect(socket: &Path) -> io::Result<UnixStream> {
+pub(super) async fn connect(socket: &Path) -> io::Result<UnixStream> {
     timeout(CONNECT_TIME_MAX, UnixStream::connect(socket)).await?
 }
 

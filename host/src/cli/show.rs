@@ -9,9 +9,11 @@ use comfy_table::{Cell, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::archive::Archived;
 use super::output::Output;
 use crate::api::messages::{Approved, GrantEffect, GrantList, GrantStatus};
 use crate::database::{Added, Package, PackageState};
+use crate::doctor::{Check, Level, Report};
 use crate::gateway::{AddedPackage, CallReport, GrantsChanged, PackageDetails};
 use crate::ids::{GrantId, PackageDigest, PackageName};
 use crate::limits::{Limit, Usage};
@@ -292,6 +294,43 @@ pub(super) fn usage(usage: &Usage) -> String {
     #[expect(clippy::cast_precision_loss, reason = "shown with one digit after the point")]
     let milliseconds = usage.wall_time_us as f64 / 1_000.0;
     format!("{milliseconds:.1} ms · fuel {} · host calls {}", grouped(usage.fuel), grouped(usage.host_calls))
+}
+
+pub(super) fn backed_up(archived: &Archived) -> String {
+    let Archived { file, bytes, components, record, revision, .. } = archived;
+    format!(
+        "wrote {}: {} bytes, {components} components, the log up to record {record}, grants at revision {revision}; read back and whole",
+        one_line(&file.to_string_lossy()),
+        grouped(*bytes)
+    )
+}
+
+pub(super) fn restored(archived: &Archived) -> String {
+    let Archived { data_dir, made_at, components, revision, .. } = archived;
+    let data_dir = data_dir.as_ref().map(|folder| one_line(&folder.to_string_lossy())).unwrap_or_default();
+    format!(
+        "restored into {data_dir}: {components} components, grants at revision {revision}, as of {}. What was \
+         granted or revoked since then is not in it.",
+        moment(*made_at)
+    )
+}
+
+pub(super) fn report(report: &Report) -> String {
+    let mut text = String::new();
+    for Check { name, level, found, advice } in &report.checks {
+        push(&mut text, format_args!("{:<5} {name:<12} {}", word(level), one_line(found)));
+        if let Some(advice) = advice {
+            push(&mut text, format_args!("{:<18} do: {}", "", one_line(advice)));
+        }
+    }
+    let count = |level| report.checks.iter().filter(|check| check.level == level).count();
+    let (fails, warns) = (count(Level::Fail), count(Level::Warn));
+    let folder = one_line(&report.data_dir.to_string_lossy());
+    push(
+        &mut text,
+        format_args!("\n{folder}: {fails} fail, {warns} warn, of {} checks", report.checks.len()),
+    );
+    text
 }
 
 fn table<const N: usize>(header: [&str; N]) -> Table {

@@ -3,6 +3,7 @@
 //! The plan is on disk before the log has its record, so whatever moment the host dies at,
 //! [`Database::settle`] can tell by the log whether the change was made.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -225,7 +226,8 @@ impl Database {
     /// was refused as [`DatabaseError::Unsettled`].
     ///
     /// # Errors
-    /// [`DatabaseError::Behind`] if the log knows of later revisions: the host must not start.
+    /// [`DatabaseError::Behind`] if the log knows of later revisions, [`DatabaseError::Ahead`] if it does
+    /// not know of the database's: one of them is an old copy, and the host must not start.
     pub async fn settle(&self, logged: Revision) -> Result<Settled, DatabaseError> {
         let _guard = self.begin_change().await?;
         let settled = match self.pending().await? {
@@ -240,10 +242,12 @@ impl Database {
             }
         };
         let database = self.revision().await?;
-        if database < logged {
-            return Err(DatabaseError::Behind { database, log: logged });
+        match database.cmp(&logged) {
+            Ordering::Less => Err(DatabaseError::Behind { database, log: logged }),
+            // A revision is put in force after its record is on disk, so no crash explains it.
+            Ordering::Greater => Err(DatabaseError::Ahead { database, log: logged }),
+            Ordering::Equal => Ok(settled),
         }
-        Ok(settled)
     }
 
     /// Plans what a grants file says: it replaces all grants of each package that it names, and each
@@ -348,6 +352,11 @@ impl Database {
         let plan: Option<String> =
             sqlx::query_scalar("SELECT plan FROM pending_change").fetch_optional(&self.pool).await?;
         plan.map(|plan| from_json("pending_change.plan", &plan)).transpose()
+    }
+
+    /// The revision of a change that waits to be settled.
+    pub(super) async fn pending_revision(&self) -> Result<Option<Revision>, DatabaseError> {
+        Ok(self.pending().await?.map(|plan| plan.revision))
     }
 
     /// Refuses a new plan while an earlier one waits to be settled.

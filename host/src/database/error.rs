@@ -55,13 +55,35 @@ pub enum DatabaseError {
     /// The log knows of changes that the database does not: it is an old copy, which would revive
     /// revoked grants.
     #[error(
-        "the database is at revision {database}, the log at {log}: this is an old copy of the database, and it may allow what was revoked or forbidden since"
+        "the database is at revision {database}, the log at {log}: this is an old copy of the database, and it may allow what was revoked or forbidden since; put back a whole backup with `portcullis restore`, never the database alone"
     )]
     Behind {
         /// The database's revision.
         database: Revision,
         /// The log's last revision.
         log: Revision,
+    },
+    /// The database knows of changes that the log does not: records are missing at the log's end.
+    #[error(
+        "the log ends at revision {log}, the database is at {database}: records are missing at the end of the log, so it is an old copy or was cut; put back a whole backup with `portcullis restore`"
+    )]
+    Ahead {
+        /// The database's revision.
+        database: Revision,
+        /// The log's last revision.
+        log: Revision,
+    },
+    /// The copy that is kept before an upgrade of the schema could not be made, so nothing was upgraded.
+    #[error(
+        "the database has schema {found} and was not upgraded, since no copy of it could be kept in {path:?}: {reason}"
+    )]
+    NoCopy {
+        /// The schema of the file.
+        found: i64,
+        /// Where the copy should be.
+        path: PathBuf,
+        /// Why it can't.
+        reason: String,
     },
     /// A table has no room for more rows, by its bound. The admin's fault.
     #[error("there may be at most {max} {what}")]

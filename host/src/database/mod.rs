@@ -7,10 +7,12 @@
 mod change;
 mod error;
 mod grants;
+mod look;
 mod packages;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -27,8 +29,10 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub use change::{ChangeError, GrantsChange, Preview, Settled};
 pub use error::DatabaseError;
 pub use grants::RevisionRow;
+pub use look::{Content, Look, look};
 pub use packages::{Added, NewPackage, Package, PackageRemoval, PackageState};
 pub use standing::Step;
+pub use upgrade::known_schema;
 
 /// The schema, in the binary.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -55,11 +59,16 @@ pub(crate) type ChangeGuard = OwnedMutexGuard<()>;
 impl Database {
     /// Opens the database at `path`, or makes it, with mode 0600, and brings its schema up to date.
     ///
-    /// Every commit is on disk when it returns (write-ahead log, `synchronous = FULL`).
+    /// Every commit is on disk when it returns (write-ahead log, `synchronous = FULL`). Before an older
+    /// schema is brought up to date, a copy is kept in `upgrades/` beside it, of which the last three stay.
     ///
     /// # Errors
-    /// [`DatabaseError`], above all `Open`, `Corrupt`, `ReadOnly` and `NewerSchema`.
+    /// [`DatabaseError`], above all `Open`, `Corrupt`, `ReadOnly`, and `NewerSchema`, which changes nothing.
     pub async fn open(path: &Path) -> Result<Self, DatabaseError> {
+        Self::open_with(path, &MIGRATIONS).await
+    }
+
+    async fn open_with(path: &Path, migrations: &Migrator) -> Result<Self, DatabaseError> {
         on_file(path, private_file).await?;
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -84,8 +93,7 @@ impl Database {
         if let Some(damage) = damage.into_iter().find(|line| line != "ok") {
             return Err(DatabaseError::corrupt(damage));
         }
-        let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-        MIGRATIONS.run(&pool).await.map_err(|error| DatabaseError::migration(error, known))?;
+        upgrade::bring_up_to_date(&pool, path, migrations).await?;
         on_file(path, flush_folder).await?;
         Ok(Self { pool, changing: Arc::default() })
     }
@@ -105,6 +113,15 @@ impl Database {
         .execute(&self.pool)
         .await
         .expect("a trigger can be made");
+    }
+
+    /// Writes a whole copy into a file that is there and empty, and waits for the disk. Changes wait
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]; what is in the file then is worth nothing.
+    pub async fn copy_into(&self, target: &Path) -> Result<(), DatabaseError> {
+        upgrade::copy_into(&self.pool, target).await
     }
 
     /// Waits, at most 10 seconds, for the right to change packages or grants.

@@ -265,6 +265,10 @@ async fn an_old_copy_is_refused() {
     assert_eq!(database.settle(Revision(1)).await.expect("settled"), Settled::Nothing);
     let behind = database.settle(Revision(2)).await.expect_err("behind");
     assert!(matches!(behind, DatabaseError::Behind { database: Revision(1), log: Revision(2) }));
+    let ahead = database.settle(Revision(0)).await.expect_err("ahead");
+    assert!(matches!(ahead, DatabaseError::Ahead { database: Revision(1), log: Revision(0) }));
+    // A refusal is no change: with the log that belongs to it, it goes on.
+    assert_eq!(database.settle(Revision(1)).await.expect("settled"), Settled::Nothing);
 }
 
 #[tokio::test]

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::CallReport;
+use super::{CallReport, DiskLow};
 use crate::audit::LogError;
 use crate::audit::query::ReadError;
+use crate::backup::BackupError;
 use crate::config::DataFolderError;
 use crate::database::{ChangeError, DatabaseError};
 use crate::ids::CallId;
@@ -56,6 +57,9 @@ pub enum CallError {
     /// The log can't be written, so nothing runs.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The disk is low: what room there is, is for calls that run already.
+    #[error(transparent)]
+    DiskLow(#[from] DiskLow),
     /// The host failed before the call could run.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -75,7 +79,9 @@ impl CallError {
                 InvokeError::Grant(_) | InvokeError::Stopped(_) => Blame::Admin,
                 InvokeError::Busy | InvokeError::Log(_) | InvokeError::Host(_) => Blame::Host,
             },
-            CallError::Busy(_) | CallError::Log(_) | CallError::Host(_) => Blame::Host,
+            CallError::Busy(_) | CallError::Log(_) | CallError::DiskLow(_) | CallError::Host(_) => {
+                Blame::Host
+            }
         }
     }
 }
@@ -129,6 +135,15 @@ pub enum HostError {
         /// Its errors.
         diagnostics: Vec<Diagnostic>,
     },
+    /// The disk is low, and a package takes room.
+    #[error(transparent)]
+    DiskLow(#[from] DiskLow),
+    /// A backup that can't be made or put back.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// Something else is being done that this must wait for.
+    #[error("{0}; try again")]
+    Occupied(&'static str),
     /// A change that can't be made.
     #[error(transparent)]
     Change(ChangeError),
@@ -154,8 +169,14 @@ impl HostError {
             ) => Blame::Admin,
             HostError::Change(ChangeError::Database(_)) => Blame::Host,
             HostError::Change(_) => Blame::Admin,
+            HostError::Backup(
+                BackupError::NotWhole(_) | BackupError::Newer { .. } | BackupError::NotEmpty { .. },
+            ) => Blame::Admin,
             HostError::Folder(_)
             | HostError::Owned { .. }
+            | HostError::DiskLow(_)
+            | HostError::Backup(_)
+            | HostError::Occupied(_)
             | HostError::Log(_)
             | HostError::Read(_)
             | HostError::Database(_)

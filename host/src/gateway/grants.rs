@@ -53,6 +53,7 @@ impl Host {
         source: &GrantsSource,
     ) -> Result<GrantsChanged, HostError> {
         let file = self.read_grants(source)?;
+        let _changing = self.begin_change().await?;
         let planned = self.database.prepare_apply(&file, by, self.now()).await;
         let (change, preview) = planned.map_err(|error| refused(source, error))?;
         let diff = Some(Box::new(self.compare(&file, &preview)));
@@ -103,6 +104,7 @@ impl Host {
     /// # Errors
     /// If there is no such grant.
     pub async fn revoke(&self, by: &PrincipalId, grant: GrantId) -> Result<GrantsChanged, HostError> {
+        let _changing = self.begin_change().await?;
         let change = self.database.prepare_revoke(grant, by, self.now()).await.map_err(HostError::Change)?;
         self.put_in_force(by, change).await
     }

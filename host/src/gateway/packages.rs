@@ -95,6 +95,7 @@ impl Host {
         version: Option<semver::Version>,
         progress: impl Fn(AddProgress) + Send,
     ) -> Result<AddedPackage, HostError> {
+        self.disk.check()?;
         let (by, digest) = (registration.by(), PackageDigest::of(&bytes));
         let _turn = registration.turn().await;
         let described = self.describe(by, &bytes, name, version, &progress).await;
@@ -109,6 +110,7 @@ impl Host {
             }
         };
         progress(AddProgress::Storing);
+        let _changing = self.begin_change().await?;
         self.log
             .append(Event::PackageAdded {
                 package: package.clone(),
@@ -199,6 +201,7 @@ impl Host {
         name: &PackageName,
         digest: Option<PackageDigest>,
     ) -> Result<PackageDigest, HostError> {
+        let _changing = self.begin_change().await?;
         let approval = self.registry.prepare_approval(name, digest).await?;
         let digest = approval.digest();
         self.log.append(Event::PackageApproved { package: name.clone(), digest, by: by.clone() }).await?;
@@ -212,6 +215,8 @@ impl Host {
     /// # Errors
     /// If there is no such package.
     pub async fn remove_package(&self, by: &PrincipalId, name: &PackageName) -> Result<(), HostError> {
+        let _keeping = self.begin_removal().await?;
+        let _changing = self.begin_change().await?;
         let removal = self.registry.prepare_removal(name, by, self.now()).await?;
         if let Some(change) = removal.change() {
             let (revision, granted, revoked) =

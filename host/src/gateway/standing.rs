@@ -232,6 +232,7 @@ impl Host {
     }
 
     async fn take(&self, by: &PrincipalId, step: Step) -> Result<Taken, HostError> {
+        let _changing = self.begin_change().await?;
         let change = self.database.prepare_step(&step, by, self.now()).await.map_err(HostError::Change)?;
         let Some(change) = change else {
             let revision = self.in_force().policy.revision;

@@ -175,6 +175,7 @@ async fn a_call_that_was_allowed_before_a_change_is_judged_again_before_it_runs(
                 approved: Some(package.digest),
                 declared: &package.description.capabilities,
                 now: host.now(),
+                limits: &host.limits,
             },
             &in_force.policy,
         );

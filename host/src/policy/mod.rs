@@ -12,6 +12,6 @@ pub use grant::{Access, AgentSelector, FilesystemRule, Grant, GrantTerms, Policy
 pub(crate) use parse::nearest;
 pub use parse::{
     AgentPlace, Diagnostic, GRANTS_FILE_BYTES_MAX, GrantEntry, GrantsFile, PathCheck, PathProblem,
-    parse_grants, parse_grants_within, parse_host_limits,
+    parse_grants, parse_grants_within, parse_host_limits, parse_size,
 };
 pub use standing::{Freeze, Principal, Quarantine, Role, Standing};

@@ -119,6 +119,13 @@ pub(super) fn compiler_engine() -> wasmtime::Result<Engine> {
     Engine::new(&config(&HostLimits::default()))
 }
 
+/// Opens what the engine needs of `/proc/self`, and keeps it: a process that was
+/// [hardened](crate::hardening::harden) can't any more, unless it is root. Says whether the kernel can
+/// tell which pages a guest wrote, which saves every call zeroing the others.
+pub fn open_page_map() -> bool {
+    PoolingAllocationConfig::is_pagemap_scan_available()
+}
+
 /// A bare engine with the same settings: the floor that benchmarks compare with.
 ///
 /// # Errors

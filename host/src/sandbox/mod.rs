@@ -34,7 +34,7 @@ use self::capabilities::CallState;
 use self::capabilities::filesystem::{DISK_WORKERS_MAX, Quotas};
 use self::compiler::{Compiler, Job};
 use self::convert::shape::TypedFunction;
-pub use self::engine::{EPOCH_TICK, tuned_floor_engine};
+pub use self::engine::{EPOCH_TICK, open_page_map, tuned_floor_engine};
 pub use self::inspect::PackageError;
 pub use self::invocation::{Content, InvokeError, Invoked, ToolAnswer};
 use self::invocation::{Entry, Loaded, Resources};
@@ -53,6 +53,14 @@ const COMPILERS_MAX: usize = 1;
 #[derive(Debug, thiserror::Error)]
 #[error("the sandbox can't run: {0}")]
 pub struct SandboxError(String);
+
+/// Makes an engine, and drops it: whether this machine can run one.
+///
+/// # Errors
+/// Why it can't.
+pub fn try_engine() -> Result<(), SandboxError> {
+    engine::engine(&HostLimits::default()).map(drop).map_err(|error| SandboxError(format!("{error:#}")))
+}
 
 /// Whose fault it is that a component can't be had.
 #[derive(Debug, thiserror::Error)]

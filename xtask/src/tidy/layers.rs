@@ -6,11 +6,11 @@ use super::source::{Token, tokens};
 
 /// The modules of the host, from the top down. Those on one line do not know each other, but for
 /// the last: plain data.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["main", "cli"],
     &["api"],
-    &["gateway"],
-    &["sandbox", "registry"],
+    &["gateway", "doctor"],
+    &["sandbox", "registry", "backup"],
     &["audit"],
     &["authn"],
     &["egress", "secrets"],
@@ -18,6 +18,7 @@ const LAYERS: [&[&str]; 11] = [
     // Below the database, which keeps grants: policy is pure, and needs nobody.
     &["policy"],
     &["config"],
+    &["platform", "hardening"],
     &["package", "arguments", "limits", "ids", "text"],
 ];
 

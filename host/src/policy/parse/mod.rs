@@ -30,6 +30,17 @@ use crate::limits::HostLimits;
 use reader::{Keys, Node, Reader, Table};
 use values::{Problem, quoted};
 
+/// Bytes from a size such as `64MiB`, as grants files have them.
+///
+/// # Errors
+/// What is wrong, and what to write.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    values::size(text).map_err(|Problem { message, help }| match help {
+        Some(help) => format!("{message}; {help}"),
+        None => message,
+    })
+}
+
 /// The most bytes of a grants file.
 pub const GRANTS_FILE_BYTES_MAX: usize = 1 << 20;
 

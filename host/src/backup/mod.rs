@@ -1,0 +1,204 @@
+//! The archive of a data folder: a tar file that holds database, components and log of one moment, and
+//! last a manifest with the SHA-256 of each.
+//!
+//! Knows names, sizes and sums, not what is in a database or a record. What it reads it trusts in
+//! nothing: only files of a closed set of names, nothing but regular ones, each within its bound. What
+//! belongs to one machine is left out: compiled components, and the key of their MACs.
+
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{PackageDigest, Revision, Sequence};
+
+pub use read::{restore, verify};
+pub use write::{Part, Source, write};
+
+/// The version of the archive's form.
+const FORMAT: u32 = 1;
+
+/// The name of the last member.
+const MANIFEST: &str = "manifest.json";
+const DATABASE: &str = "portcullis.db";
+const PACKAGES: &str = "packages";
+const AUDIT: &str = "audit";
+const QUARANTINE: &str = "audit/quarantine";
+
+/// The most files in a backup.
+const MEMBERS_MAX: usize = 200_000;
+const MANIFEST_BYTES_MAX: u64 = 64 << 20;
+const DATABASE_BYTES_MAX: u64 = 64 << 30;
+/// The most bytes of one file of the log. What it may take is bounded by the archive, which is not
+/// compressed, and by the room that is looked for first.
+const LOG_BYTES_MAX: u64 = 1 << 50;
+const QUARANTINE_NAME_BYTES_MAX: usize = 80;
+
+/// How much is copied at once.
+const BLOCK_BYTES: usize = 64 << 10;
+
+/// Why a backup could not be made, read or put back.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BackupError {
+    /// A file or folder could not be used: the disk's fault, or its admin's.
+    #[error("could not {action} {path}: {source}", path = path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: Arc<io::Error>,
+    },
+    /// The stream could not be written on: whoever read it is gone, or its disk is full.
+    #[error("the backup could not be written to its end: {0}")]
+    Stream(Arc<io::Error>),
+    /// The file is not a backup, or not any more. Nothing was restored.
+    #[error("this is not a whole backup: {0}; nothing was restored")]
+    NotWhole(String),
+    /// A newer version made it.
+    #[error(
+        "the backup was made by version {version}, whose {what} is {found}; this version knows {known}: use a newer portcullis"
+    )]
+    Newer {
+        /// The version that made it.
+        version: String,
+        /// Of what.
+        what: &'static str,
+        /// Its number.
+        found: i64,
+        /// The newest that is known here.
+        known: i64,
+    },
+    /// There is something in the folder that the backup is to be put into.
+    #[error("{path} is not empty; a backup is put into a new folder: name one with --data-dir", path = path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The disk has not enough room.
+    #[error("the backup has {needed} bytes, and {free} are free on the disk of {path}", path = path.display())]
+    NoRoom {
+        /// The folder.
+        path: PathBuf,
+        /// What it takes.
+        needed: u64,
+        /// What is there.
+        free: u64,
+    },
+}
+
+impl BackupError {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self::Io { action, path, source: Arc::new(error) }
+    }
+}
+
+/// What a backup is of, and what is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The version of the archive's form.
+    pub format: u32,
+    /// What it is of.
+    #[serde(flatten)]
+    pub of: Moment,
+    /// Each member before this one, in order.
+    pub members: Vec<Member>,
+}
+
+/// The state of a host at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// The version of the host that made it.
+    pub version: String,
+    /// When.
+    pub made_at: Timestamp,
+    /// The schema of the database.
+    pub schema: i64,
+    /// The revision of the grants in force.
+    pub revision: Revision,
+    /// The record of the log that says that the backup was taken. A few later ones may follow it.
+    pub record: Sequence,
+}
+
+/// One file in a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Its name in the archive, which is that in the data folder.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Their SHA-256, in hex.
+    pub sha256: String,
+}
+
+/// What may be in an archive. Whatever else is in one is refused, and so is whatever a path could lead
+/// to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum MemberName {
+    Database,
+    Package(PackageDigest),
+    Segment(Sequence),
+    Quarantine(String),
+    Manifest,
+}
+
+impl MemberName {
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            DATABASE => return Some(Self::Database),
+            MANIFEST => return Some(Self::Manifest),
+            _ => {}
+        }
+        if let Some(file) = name.strip_prefix("packages/") {
+            let digest = format!("sha256:{}", file.strip_suffix(".wasm")?).parse().ok()?;
+            return (Self::Package(digest).text() == name).then_some(Self::Package(digest));
+        }
+        if let Some(file) = name.strip_prefix("audit/quarantine/") {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+            let is_plain = !file.starts_with('.') && !file.is_empty() && file.bytes().all(plain);
+            return (is_plain && file.len() <= QUARANTINE_NAME_BYTES_MAX)
+                .then(|| Self::Quarantine(file.to_owned()));
+        }
+        let digits = name.strip_prefix("audit/")?.strip_suffix(".jsonl")?;
+        let segment = Self::Segment(Sequence(digits.parse().ok()?));
+        (segment.text() == name).then_some(segment)
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Database => DATABASE.to_owned(),
+            Self::Package(digest) => format!("{PACKAGES}/{}.wasm", digest.hex()),
+            Self::Segment(first) => format!("{AUDIT}/{:020}.jsonl", first.0),
+            Self::Quarantine(file) => format!("{QUARANTINE}/{file}"),
+            Self::Manifest => MANIFEST.to_owned(),
+        }
+    }
+
+    fn bytes_max(&self) -> u64 {
+        match self {
+            Self::Database => DATABASE_BYTES_MAX,
+            Self::Package(_) => crate::limits::Limit::ComponentBytes.row().ceiling,
+            Self::Segment(_) | Self::Quarantine(_) => LOG_BYTES_MAX,
+            Self::Manifest => MANIFEST_BYTES_MAX,
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes all");
+        text
+    })
+}
