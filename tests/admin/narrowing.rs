@@ -217,6 +217,22 @@ async fn a_call_ends_when_its_last_grant_expires() {
     drop(stays.await);
 }
 
+/// The moment that counts is that of the grants in force, not of those by which the call began.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_ends_when_a_grant_that_replaced_its_own_expires() {
+    let world = world(&["clock", "spin"]).await;
+    let (_, ends) = started(&world, AGENT, "clock", "sleep-for-ever", json!({})).await;
+    let (_, stays) = started(&world, AGENT, "spin", "run", json!({})).await;
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
+    let changed = world.grant(&format!("{}expires = {soon}\n", limited("clock", LONG))).await;
+    assert_eq!(changed.stopped, [], "it has what it had, until then");
+    let denial = stopped_by(&world, ends).await;
+    assert!(matches!(denial, Denial::Expired { expires, .. } if expires == soon), "{denial:?}");
+    assert!(!stays.is_finished());
+    stays.abort();
+    drop(stays.await);
+}
+
 /// A call that waits for a disk or a log is not lost: what it wrote before is recorded with its outcome.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_stopped_call_did_before_is_in_the_log() {

@@ -32,6 +32,7 @@ pub struct RevisionRow {
 }
 
 type GrantColumns = (i64, String, String, String);
+type RevisionColumns = (i64, String, String, String, String, String, Option<String>);
 
 fn grant((id, package, digest, terms): GrantColumns) -> Result<Grant, DatabaseError> {
     Ok(Grant {
@@ -106,7 +107,7 @@ impl Database {
     /// # Errors
     /// [`DatabaseError`].
     pub async fn revisions(&self, count: u32) -> Result<Vec<RevisionRow>, DatabaseError> {
-        let rows: Vec<(i64, String, String, String, String, String, Option<String>)> = sqlx::query_as(
+        let rows: Vec<RevisionColumns> = sqlx::query_as(
             "SELECT number, made_at, made_by, granted, revoked, groups, step FROM revisions \
              ORDER BY number DESC LIMIT $1",
         )

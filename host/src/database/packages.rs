@@ -238,7 +238,7 @@ impl Database {
         let plan =
             Plan { revoked, removes: Some(name.clone()), ..Plan::new(self.revision().await?, by, now) };
         let change = GrantsChange::prepare(self.clone(), guard, plan).await?;
-        Ok(PackageRemoval { step: RemovalStep::WithGrants(change) })
+        Ok(PackageRemoval { step: RemovalStep::WithGrants(Box::new(change)) })
     }
 }
 
@@ -252,7 +252,7 @@ pub struct PackageRemoval {
 #[derive(Debug)]
 enum RemovalStep {
     Alone { database: Database, name: PackageName, guard: ChangeGuard },
-    WithGrants(GrantsChange),
+    WithGrants(Box<GrantsChange>),
 }
 
 impl PackageRemoval {
@@ -260,7 +260,7 @@ impl PackageRemoval {
     pub fn change(&self) -> Option<&GrantsChange> {
         match &self.step {
             RemovalStep::Alone { .. } => None,
-            RemovalStep::WithGrants(change) => Some(change),
+            RemovalStep::WithGrants(change) => Some(change.as_ref()),
         }
     }
 
@@ -274,7 +274,7 @@ impl PackageRemoval {
                     .await?;
                 Ok(guard)
             }
-            RemovalStep::WithGrants(change) => change.commit_and_keep().await,
+            RemovalStep::WithGrants(change) => (*change).commit_and_keep().await,
         }
     }
 
@@ -282,7 +282,7 @@ impl PackageRemoval {
     pub(crate) async fn abandon(self) -> Result<(), DatabaseError> {
         match self.step {
             RemovalStep::Alone { .. } => Ok(()),
-            RemovalStep::WithGrants(change) => change.abandon().await,
+            RemovalStep::WithGrants(change) => (*change).abandon().await,
         }
     }
 }

@@ -544,7 +544,8 @@ async fn the_log_decides_what_becomes_of_an_interrupted_step() {
 #[tokio::test]
 async fn what_is_quarantined_is_released_as_it_was_quarantined() {
     let (_folder, database) = filled().await;
-    let digest = Some(PackageDigest::of(b"notes"));
+    let bytes = PackageDigest::of(b"notes");
+    let digest = Some(bytes);
     let (package, because): (PackageName, _) = (id("notes"), id("an incident"));
     let release = |digest| Step::Release { package: package.clone(), digest };
     let of = |digest, name: &str| Step::Quarantine { package: id(name), digest, because: id("r") };
@@ -552,11 +553,11 @@ async fn what_is_quarantined_is_released_as_it_was_quarantined() {
     let set = Step::Quarantine { package: package.clone(), digest, because };
     step(&database, &set).await.expect("changes").commit().await.expect("committed");
     let whole = database.prepare_step(&release(None), &id("root"), now()).await.expect_err("bytes are");
-    assert!(whole.to_string().contains(&digest.expect("some").to_string()), "{whole}");
+    assert!(whole.to_string().contains(&bytes.to_string()), "{whole}");
     step(&database, &release(digest)).await.expect("changes").commit().await.expect("committed");
     step(&database, &of(None, "notes")).await.expect("changes").commit().await.expect("committed");
-    let bytes = database.prepare_step(&release(digest), &id("root"), now()).await.expect_err("all is");
-    assert!(bytes.to_string().contains("without a digest"), "{bytes}");
+    let refused = database.prepare_step(&release(digest), &id("root"), now()).await.expect_err("all is");
+    assert!(refused.to_string().contains("without a digest"), "{refused}");
     // The state of a package says so, for the name and for bytes under any name.
     step(&database, &of(Some(PackageDigest::of(b"fetch")), "notes"))
         .await

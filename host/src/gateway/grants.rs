@@ -138,8 +138,8 @@ impl Host {
 }
 
 fn refused(source: &GrantsSource, error: ChangeError) -> HostError {
-    match error {
-        ChangeError::File(diagnostics) => HostError::Grants { file: source.file.clone(), diagnostics },
-        error => HostError::Change(error),
+    if let ChangeError::File(diagnostics) = error {
+        return HostError::Grants { file: source.file.clone(), diagnostics };
     }
+    HostError::Change(error)
 }

@@ -17,7 +17,7 @@ use crate::audit::event::CallContext;
 use crate::ids::{CallId, GrantId};
 use crate::policy::{AuthorizationRequest, AuthorizedCall, Denial, Stop, authorize};
 
-/// How often a call that may expire looks at the clock: so late at most it ends, however the clock is set
+/// How often a call looks whether it has expired: so late at most it ends, however the clock is set
 /// meanwhile.
 const EXPIRY_POLL: Duration = Duration::from_millis(500);
 
@@ -120,23 +120,21 @@ impl Host {
         let subject = Arc::new(subject);
         let mut entered = self.running.enter(Arc::clone(&subject), self.now());
         let mut expiry = subject.authorized.as_ref().and_then(|call| call.next_expiry());
-        // A change since the call was allowed did not find it among the running ones.
-        let mut must_judge = !Arc::ptr_eq(&allowed_by, &self.in_force());
-        drop(allowed_by);
+        let mut judged_by = allowed_by;
         loop {
-            if must_judge {
-                match self.judge(&subject, &self.in_force()) {
+            let in_force = self.in_force();
+            // A change since the call was allowed did not find it among the running ones; one that found
+            // it may have changed when it expires.
+            let has_changed = !Arc::ptr_eq(&judged_by, &in_force);
+            if has_changed || expiry.is_some_and(|expires| expires <= self.now()) {
+                match self.judge(&subject, &in_force) {
                     Ok(next) => expiry = next,
                     Err(stop) => return stop,
                 }
+                judged_by = in_force;
             }
-            let Some(expires) = expiry else {
-                return told(&mut entered.stopped).await;
-            };
-            tokio::select! {
-                biased;
-                stop = told(&mut entered.stopped) => return stop,
-                () = tokio::time::sleep(EXPIRY_POLL) => must_judge = expires <= self.now(),
+            if let Ok(stop) = tokio::time::timeout(EXPIRY_POLL, told(&mut entered.stopped)).await {
+                return stop;
             }
         }
     }

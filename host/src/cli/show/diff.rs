@@ -1,7 +1,7 @@
 //! What a grants file changes, in words.
 
 use super::{ids, joined, one_line, push};
-use crate::policy::diff::{AgentDiff, GrantHead, GrantsDiff, ToolChange};
+use crate::policy::diff::{AgentDiff, GrantHead, GrantsDiff, PowerChange, ToolChange};
 
 /// All that a file would change.
 pub(in crate::cli) fn diff(diff: &GrantsDiff) -> String {
@@ -35,8 +35,11 @@ pub(super) fn agents(diff: &GrantsDiff) -> String {
         push(&mut text, format_args!("{agent} with {package}:"));
         for (sign, changes) in [("+", widens), ("-", narrows)] {
             for ToolChange { tools, change } in changes {
-                let tools =
-                    tools.as_ref().map_or_else(String::new, |tools| format!(" ({})", joined(tools, ", ")));
+                let tools = match (tools, change) {
+                    (Some(tools), _) => format!(" ({})", joined(tools, ", ")),
+                    (None, PowerChange::Call) => " (all tools)".to_owned(),
+                    (None, _) => String::new(),
+                };
                 push(&mut text, format_args!("  {sign} {}{tools}", one_line(&change.to_string())));
             }
         }

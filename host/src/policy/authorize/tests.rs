@@ -532,6 +532,10 @@ fn what_an_admin_barred_is_denied_before_anything_else_and_its_twin_is_granted()
     assert!(!text.contains("incident"), "whoever calls is not told an admin's words: {text}");
 }
 
+fn set(terms: &mut GrantTerms, limit: Limit, value: u64) {
+    terms.limits.insert(limit, value);
+}
+
 #[test]
 fn a_call_is_within_powers_that_are_the_same_or_wider_and_in_no_others() {
     let (question, mut policy) = granted();
@@ -545,8 +549,8 @@ fn a_call_is_within_powers_that_are_the_same_or_wider_and_in_no_others() {
         ("the same", |_| {}, None),
         ("for others too", |terms| terms.agents.push(AgentSelector::Agent(id("bob"))), None),
         ("for ever", |terms| terms.expires = None, None),
-        ("more fuel", |terms| terms.limits.extend([(Limit::Fuel, 6)]), None),
-        ("less fuel", |terms| terms.limits.extend([(Limit::Fuel, 4)]), Some(fuel)),
+        ("more fuel", |terms| set(terms, Limit::Fuel, 6), None),
+        ("less fuel", |terms| set(terms, Limit::Fuel, 4), Some(fuel)),
         (
             "the default time, which is more",
             |terms| terms.limits.retain(|limit, _| *limit != Limit::WallTime),
