@@ -2,7 +2,7 @@
 //! registration, loading what was compiled, the first call of a host that has just started, and a call
 //! in a fresh sandbox after that.
 //!
-//! Prints a table, and keeps the times where criterion keeps its own, so that `cargo xtask bench
+//! Prints a table, with what one such call used, and keeps the times where criterion keeps its own, so that `cargo xtask bench
 //! languages --json` gives them. Nothing here asserts a speed.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
@@ -16,6 +16,7 @@ use portcullis::audit::Durability;
 use portcullis::authn::local_admin;
 use portcullis::config::{DataFolder, Ownership};
 use portcullis::gateway::{CallRequest, GrantsSource, Host, HostOptions};
+use portcullis::limits::Usage;
 use portcullis::sandbox::compiler::Compiler;
 use portcullis::sandbox::{Sandbox, SandboxOptions};
 use serde_json::{Value, json};
@@ -56,6 +57,7 @@ struct Row {
     load: Vec<Duration>,
     cold: Vec<Duration>,
     warm: Vec<Duration>,
+    usage: Usage,
 }
 
 fn guest_bytes(name: &str) -> Bytes {
@@ -90,7 +92,7 @@ async fn timed<T>(times: &mut Vec<Duration>, work: impl Future<Output = T>) -> T
     result
 }
 
-async fn call(host: &Host, guest: &Guest) {
+async fn call(host: &Host, guest: &Guest) -> Usage {
     let request = CallRequest {
         principal: AGENT.parse().expect("a name"),
         package: guest.name.parse().expect("a name"),
@@ -98,7 +100,7 @@ async fn call(host: &Host, guest: &Guest) {
         argument_bytes: 32,
         arguments: guest.arguments.clone(),
     };
-    host.call(request).await.expect("it answers");
+    host.call(request).await.expect("it answers").report.usage
 }
 
 async fn register(host: &Host, guest: &Guest, bytes: &Bytes, folder: &Path) {
@@ -146,7 +148,7 @@ async fn measure(guest: &Guest) -> Row {
         host.close().await.expect("closed");
     }
     let host = open(&data).await;
-    call(&host, guest).await;
+    row.usage = call(&host, guest).await;
     for _ in 0..WARM_CALLS {
         timed(&mut row.warm, call(&host, guest)).await;
     }
@@ -183,14 +185,24 @@ fn main() {
     }
     let runtime = Runtime::new().expect("a runtime");
     println!(
-        "\n{:<26} {:>9} {:>11} {:>11} {:>9} {:>9} {:>11} {:>11}",
-        "languages", "size KiB", "artifact KiB", "register s", "load ms", "cold ms", "warm p50 µs", "p99 µs"
+        "\n{:<23} {:>8} {:>12} {:>10} {:>7} {:>7} {:>11} {:>7} {:>8} {:>10} {:>10}",
+        "languages",
+        "size KiB",
+        "artifact KiB",
+        "register s",
+        "load ms",
+        "cold ms",
+        "warm p50 µs",
+        "p99 µs",
+        "Mfuel",
+        "memory KiB",
+        "host calls"
     );
     for guest in guests() {
         let row = runtime.block_on(measure(&guest));
         let half = |times: &[Duration]| percentile(times, 50).as_secs_f64();
         println!(
-            "{:<26} {:>9} {:>11} {:>11.2} {:>9.2} {:>9.2} {:>11.0} {:>11.0}",
+            "{:<23} {:>8} {:>12} {:>10.2} {:>7.2} {:>7.2} {:>11.0} {:>7.0} {:>8.3} {:>10} {:>10}",
             guest.label,
             row.bytes >> 10,
             row.artifact_bytes >> 10,
@@ -198,7 +210,10 @@ fn main() {
             half(&row.load) * 1e3,
             half(&row.cold) * 1e3,
             half(&row.warm) * 1e6,
-            percentile(&row.warm, 99).as_secs_f64() * 1e6
+            percentile(&row.warm, 99).as_secs_f64() * 1e6,
+            row.usage.fuel as f64 / 1e6,
+            row.usage.memory_peak >> 10,
+            row.usage.host_calls
         );
         for (what, times) in
             [("register", &row.register), ("load", &row.load), ("cold", &row.cold), ("warm", &row.warm)]

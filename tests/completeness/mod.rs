@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use portcullis::audit::event::{Decision, Event, HostCallOutcome, Record};
-use portcullis::gateway::{CallAnswer, CallError};
+use portcullis::gateway::CallError;
 use portcullis::sandbox::InvokeError;
 use serde_json::{Value, json};
 
@@ -130,23 +130,19 @@ fn said(answer: &Value) -> (&str, &str) {
     (answer["tag"].as_str().expect("a tag"), answer["value"].as_str().expect("a text"))
 }
 
-/// Why what came of a driver is not what was expected of it.
+/// Why what came of a driver is not what was expected of it. `ended` says that the guest ended itself
+/// instead of answering.
 fn mistake(
     expected: Expected,
-    result: &Result<CallAnswer, CallError>,
+    answer: Option<(&str, &str)>,
+    ended: bool,
     recorded: &Recorded,
 ) -> Option<&'static str> {
-    let answer = match result {
-        Ok(answer) => Some(said(answer.answer.structured.as_ref().expect("a value"))),
-        Err(_) => None,
-    };
     let as_expected = match expected {
         Expected::Allowed | Expected::Effect | Expected::DeniedSilently => matches!(answer, Some(("ok", _))),
         Expected::Answers(error) | Expected::Denied(error) => answer == Some(("error", error)),
         Expected::NoHandle => matches!(answer, Some(("no-handle", _))),
-        Expected::Ends => {
-            matches!(result, Err(CallError::Failed { error: InvokeError::Tool { .. }, .. }))
-        }
+        Expected::Ends => ended,
     };
     if !as_expected {
         return Some("the guest got something else");
@@ -165,6 +161,33 @@ fn mistake(
         _ => false,
     };
     (!well_recorded).then_some("the records are others")
+}
+
+/// The comparison itself: what has no record, too many, or another decision is a mistake.
+#[test]
+fn a_mistake_is_seen() {
+    let allowed = || (Decision::Allowed("a rule".into()), HostCallOutcome::Ok);
+    let denied =
+        |error: &'static str| (Decision::Denied("not granted".into()), HostCallOutcome::Error(error.into()));
+    let of = |calls| Recorded { calls, ..Recorded::default() };
+    let answered = |tag: &'static str, text: &'static str| Some((tag, text));
+    let ok = answered("ok", "()");
+    assert_eq!(mistake(Expected::Allowed, ok, false, &of(vec![allowed()])), None);
+    for wrong in [vec![], vec![allowed(), allowed()], vec![denied("access-denied")]] {
+        assert!(mistake(Expected::Allowed, ok, false, &of(wrong)).is_some());
+    }
+    let refused = answered("error", "access-denied");
+    let expected = Expected::Denied("access-denied");
+    assert_eq!(mistake(expected, refused, false, &of(vec![denied("access-denied")])), None);
+    assert!(mistake(expected, ok, false, &of(vec![denied("access-denied")])).is_some());
+    assert!(mistake(expected, answered("error", "other"), false, &of(vec![denied("other")])).is_some());
+    assert!(mistake(expected, refused, false, &of(vec![allowed()])).is_some());
+    let no_outcome = Recorded { attempts: vec![allowed().0], ..Recorded::default() };
+    assert!(mistake(Expected::Effect, ok, false, &no_outcome).is_some());
+    let whole = Recorded { outcomes: vec![HostCallOutcome::Ok], ..no_outcome };
+    assert_eq!(mistake(Expected::Effect, ok, false, &whole), None);
+    assert!(mistake(Expected::NoHandle, ok, false, &Recorded::default()).is_some());
+    assert!(mistake(Expected::Ends, None, false, &Recorded::default()).is_some());
 }
 
 /// Three packages of the same bytes, each with what it is granted.
@@ -221,8 +244,11 @@ async fn every_function_is_decided_and_recorded_granted_and_not() {
             let records = world.records(call);
             let recorded = recorded(&records, function(driver));
             let expected = expected(driver, signature, granted);
+            let value = result.as_ref().ok().and_then(|answer| answer.answer.structured.as_ref());
+            let answer = value.map(said);
+            let ended = matches!(result, Err(CallError::Failed { error: InvokeError::Tool { .. }, .. }));
             let mistake = match traced == spans::recorded(&records) {
-                true => mistake(expected, &result, &recorded),
+                true => mistake(expected, answer, ended, &recorded),
                 false => Some("the engine saw other host calls than the log has"),
             };
             if let Some(mistake) = mistake {
