@@ -24,10 +24,12 @@ const BATCH: u64 = 1_000;
 const WARM_UP: u64 = 10_000;
 /// What memory may grow by after that, whatever the number of calls.
 const GROWTH_BYTES_MAX: u64 = 64 << 20;
-/// The same for each call, by the least squares of the later half of the looks, once they are enough. Heaps
-/// fill more and more slowly; what is leaked in each call is leaked as fast at the end.
-const GROWTH_OF_A_CALL_BYTES_MAX: f64 = 16.0;
-const LOOKS_FOR_A_SLOPE: usize = 100;
+/// The same for each call, by the least squares of the later half of the looks: less than the smallest
+/// allocation, which takes 32 bytes.
+const GROWTH_OF_A_CALL_BYTES_MAX: f64 = 24.0;
+/// Heaps and pools fill more and more slowly, for some hundred thousand calls. With fewer looks that
+/// can't be told from a leak.
+const LOOKS_FOR_A_SLOPE: usize = 800;
 /// What is let go in the background is gone by then.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -226,13 +228,13 @@ mod tests {
     #[test]
     #[should_panic(expected = "bytes a call")]
     fn a_leak_is_found() {
-        flat(&(1..300).map(|at| Look { calls: at * 1_000, resident_bytes: at * 20_000 }).collect::<Vec<_>>());
+        flat(&(1..1_000).map(|at| Look { calls: at * 1_000, resident_bytes: at * 32_000 }).collect::<Vec<_>>());
     }
 
     #[test]
     fn what_fills_once_is_no_leak() {
         let filling = |at: u64| Look { calls: at * 1_000, resident_bytes: (40 << 20) - (40 << 20) / at };
-        let figures = flat(&(1..300).map(filling).collect::<Vec<_>>());
+        let figures = flat(&(1..1_000).map(filling).collect::<Vec<_>>());
         assert!(figures["bytes_a_call"].as_f64().is_some_and(|bytes| bytes < 3.0), "{figures}");
     }
 }
