@@ -20,5 +20,6 @@ mod one_door;
 mod operations;
 mod ready;
 mod registration;
+mod sdk;
 mod steady;
 mod ungranted;

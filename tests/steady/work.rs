@@ -228,7 +228,9 @@ mod tests {
     #[test]
     #[should_panic(expected = "bytes a call")]
     fn a_leak_is_found() {
-        flat(&(1..1_000).map(|at| Look { calls: at * 1_000, resident_bytes: at * 32_000 }).collect::<Vec<_>>());
+        flat(
+            &(1..1_000).map(|at| Look { calls: at * 1_000, resident_bytes: at * 32_000 }).collect::<Vec<_>>(),
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod python;
 mod toolchain;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -32,6 +32,8 @@ const C: &str = "tests/guests/c";
 
 /// The program that makes guests at random: it runs on this machine.
 const GENERATOR: &str = "tests/generator";
+/// What guests in Rust may be written with.
+const SDK: &str = "guest-sdk";
 
 /// Builds what is not built, into `target/guests/NAME.wasm`.
 pub(crate) fn guests(folders: &Folders) -> Result<()> {
@@ -78,9 +80,15 @@ fn crates(workspace: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// What a set is made from: its own sources, the interfaces, and this builder.
+/// What a set is made from: its own sources, the interfaces, this builder, and the SDK if it is Rust.
 fn read_sources(folders: &Folders, source: &Path) -> Result<Sources> {
-    Sources::read(&[source, &folders.root.join("wit"), &folders.root.join("xtask/src/guests")])
+    let mut made_from = vec![source.to_owned()];
+    made_from.extend(["wit", "xtask/src/guests"].map(|folder| folders.root.join(folder)));
+    if source != folders.root.join(PYTHON) {
+        made_from.push(folders.root.join(SDK));
+    }
+    let made_from: Vec<&Path> = made_from.iter().map(PathBuf::as_path).collect();
+    Sources::read(&made_from)
 }
 
 fn name_of(folder: &str) -> String {
@@ -167,4 +175,25 @@ fn build_c(folders: &Folders, source: &Path, wanted: &Path) -> Result<String> {
         process::run(&mut command, process::INSTALL_TIME_MAX)?;
     }
     Ok(compiler.describe())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sdk_is_a_source_of_all_rust_guests() {
+        let root = std::env::temp_dir().join(format!("xtask-guests-{}", std::process::id()));
+        let folders = Folders { target: root.join("target"), root };
+        for folder in ["wit", "xtask/src/guests", SDK, PYTHON].iter().chain(&WORKSPACES) {
+            fs::create_dir_all(folders.root.join(folder)).expect("made");
+        }
+        let read = |folder: &str| read_sources(&folders, &folders.root.join(folder)).expect("read");
+        let before = [WORKSPACES[0], WORKSPACES[1], PYTHON].map(read);
+        fs::write(folders.root.join(SDK).join("lib.rs"), "").expect("written");
+        let after = [WORKSPACES[0], WORKSPACES[1], PYTHON].map(read);
+        assert!(before[0] != after[0] && before[1] != after[1]);
+        assert_eq!(before[2], after[2]);
+        fs::remove_dir_all(&folders.root).expect("removed");
+    }
 }
