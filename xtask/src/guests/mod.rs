@@ -84,7 +84,7 @@ fn crates(workspace: &Path) -> Result<Vec<String>> {
 fn read_sources(folders: &Folders, source: &Path) -> Result<Sources> {
     let mut made_from = vec![source.to_owned()];
     made_from.extend(["wit", "xtask/src/guests"].map(|folder| folders.root.join(folder)));
-    if source != folders.root.join(PYTHON) {
+    if WORKSPACES.iter().any(|workspace| source == folders.root.join(workspace)) {
         made_from.push(folders.root.join(SDK));
     }
     let made_from: Vec<&Path> = made_from.iter().map(PathBuf::as_path).collect();
