@@ -107,6 +107,8 @@ fn a_backup_is_of_one_moment_while_calls_and_changes_go_on() {
 #[test]
 fn a_backup_has_what_belongs_to_the_host_and_nothing_of_the_machine() {
     let (cli, _) = Cli::with_notes();
+    let limits = "[limits]\nfuel = { ceiling = 900_000_000 }\n";
+    std::fs::write(cli.data.join("limits.toml"), limits).expect("written");
     cli.call("notes", "list", "{}").expect(0);
     let archive = cli.path("backup.tar").to_str().expect("ours").to_owned();
     let said = cli.json(&["backup", &archive]);
@@ -118,6 +120,9 @@ fn a_backup_has_what_belongs_to_the_host_and_nothing_of_the_machine() {
     assert_eq!(names.first(), Some(&"portcullis.db"));
     assert_eq!(names.last(), Some(&"manifest.json"));
     assert!(!names.iter().any(|name| name.contains("artifact") || name.contains("owner")), "{names:?}");
+    // Without its limits the restored host would allow more.
+    let other = restored(&cli, &archive, "with-limits");
+    assert_eq!(std::fs::read_to_string(other.data.join("limits.toml")).expect("there"), limits);
     let other = restored(&cli, &archive, "restored");
     let key = |cli: &Cli| std::fs::read(cli.data.join("artifact.key")).expect("made at the first start");
     assert_ne!(key(&cli), key(&other), "each host has a key of its own");

@@ -28,6 +28,7 @@ const FORMAT: u32 = 1;
 /// The name of the last member.
 const MANIFEST: &str = "manifest.json";
 const DATABASE: &str = "portcullis.db";
+const LIMITS: &str = "limits.toml";
 const PACKAGES: &str = "packages";
 const AUDIT: &str = "audit";
 const QUARANTINE: &str = "audit/quarantine";
@@ -39,6 +40,8 @@ const DATABASE_BYTES_MAX: u64 = 64 << 30;
 /// The most bytes of one file of the log. What it may take is bounded by the archive, which is not
 /// compressed, and by the room that is looked for first.
 const LOG_BYTES_MAX: u64 = 1 << 50;
+/// More than any host reads of it.
+const LIMITS_BYTES_MAX: u64 = 1 << 20;
 const QUARANTINE_NAME_BYTES_MAX: usize = 80;
 
 /// How much is copied at once.
@@ -96,7 +99,7 @@ pub enum BackupError {
 }
 
 impl BackupError {
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |error| Self::Io { action, path, source: Arc::new(error) }
     }
@@ -147,6 +150,7 @@ pub struct Member {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum MemberName {
     Database,
+    Limits,
     Package(PackageDigest),
     Segment(Sequence),
     Quarantine(String),
@@ -157,6 +161,7 @@ impl MemberName {
     fn parse(name: &str) -> Option<Self> {
         match name {
             DATABASE => return Some(Self::Database),
+            LIMITS => return Some(Self::Limits),
             MANIFEST => return Some(Self::Manifest),
             _ => {}
         }
@@ -178,6 +183,7 @@ impl MemberName {
     fn text(&self) -> String {
         match self {
             Self::Database => DATABASE.to_owned(),
+            Self::Limits => LIMITS.to_owned(),
             Self::Package(digest) => format!("{PACKAGES}/{}.wasm", digest.hex()),
             Self::Segment(first) => format!("{AUDIT}/{:020}.jsonl", first.0),
             Self::Quarantine(file) => format!("{QUARANTINE}/{file}"),
@@ -188,6 +194,7 @@ impl MemberName {
     fn bytes_max(&self) -> u64 {
         match self {
             Self::Database => DATABASE_BYTES_MAX,
+            Self::Limits => LIMITS_BYTES_MAX,
             Self::Package(_) => crate::limits::Limit::ComponentBytes.row().ceiling,
             Self::Segment(_) | Self::Quarantine(_) => LOG_BYTES_MAX,
             Self::Manifest => MANIFEST_BYTES_MAX,

@@ -25,11 +25,14 @@ fn sound(folder: &Path) -> PathBuf {
     let mut database = tempfile::NamedTempFile::new_in(folder).expect("made");
     database.write_all(b"a database").expect("written");
     let (package, segment) = (folder.join("package"), folder.join("segment"));
+    let limits = folder.join("limits");
+    std::fs::write(&limits, b"[limits]").expect("written");
     std::fs::write(&package, b"component").expect("written");
     std::fs::write(&segment, [LOG, b"{\"seq\":2"].concat()).expect("written");
     let source = Source {
         of: moment(),
         database: database.into_temp_path(),
+        limits: Some(Part { path: limits, bytes: 8 }),
         packages: vec![(PackageDigest::of(b"component"), package)],
         segments: vec![(Sequence(0), Part { path: segment.clone(), bytes: LOG.len() as u64 })],
         quarantine: vec![("12-34.torn".to_owned(), Part { path: segment, bytes: 4 })],
@@ -37,7 +40,7 @@ fn sound(folder: &Path) -> PathBuf {
     };
     let target = folder.join("sound.tar");
     let manifest = write(&source, std::fs::File::create(&target).expect("made")).expect("written");
-    assert_eq!((manifest.members.len(), manifest.of), (4, moment()));
+    assert_eq!((manifest.members.len(), manifest.of), (5, moment()));
     target
 }
 

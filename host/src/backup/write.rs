@@ -26,6 +26,8 @@ pub struct Source {
     pub of: Moment,
     /// A copy of the database. Removed with this.
     pub database: tempfile::TempPath,
+    /// The admin's limits of the host, if there are any: without them a restored host would allow more.
+    pub limits: Option<Part>,
     /// The components.
     pub packages: Vec<(PackageDigest, PathBuf)>,
     /// The log's segments, by their first record.
@@ -47,6 +49,9 @@ pub fn write(source: &Source, out: impl Write) -> Result<Manifest, BackupError> 
         Ok(Part { path: path.to_owned(), bytes })
     };
     archive.file(&MemberName::Database, &whole(&source.database)?)?;
+    if let Some(limits) = &source.limits {
+        archive.file(&MemberName::Limits, limits)?;
+    }
     for (digest, path) in &source.packages {
         archive.file(&MemberName::Package(*digest), &whole(path)?)?;
     }

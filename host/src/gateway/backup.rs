@@ -121,6 +121,12 @@ impl Host {
         let part = |(path, bytes)| Part { path, bytes };
         let segments: Vec<_> = log.segments.into_iter().map(|(first, at)| (first, part(at))).collect();
         let quarantine: Vec<_> = log.quarantine.into_iter().map(|(name, at)| (name, part(at))).collect();
+        let path = self.paths().limits();
+        let limits = match std::fs::metadata(&path) {
+            Ok(metadata) => Some(Part { path, bytes: metadata.len() }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(BackupError::io("look at", &path)(error).into()),
+        };
         let of_packages: u64 = packages.iter().map(|package| package.bytes).sum();
         let of_log =
             segments.iter().map(|(_, part)| part.bytes).chain(quarantine.iter().map(|(_, part)| part.bytes));
@@ -136,6 +142,7 @@ impl Host {
                 record,
             },
             database: copy,
+            limits,
             packages: digests
                 .into_iter()
                 .map(|digest| (digest, folder.join(format!("{}.wasm", digest.hex()))))
