@@ -21,7 +21,7 @@ use portcullis::gateway::{
     CallAnswer, CallError, CallRequest, GrantsChanged, GrantsSource, Host, HostError, HostOptions,
 };
 use portcullis::ids::{CallId, PackageDigest};
-use portcullis::limits::{HostLimits, LimitReached};
+use portcullis::limits::{HostLimits, Limit, LimitReached};
 use portcullis::sandbox::InvokeError;
 use portcullis::sandbox::compiler::Compiler;
 use serde_json::Value;
@@ -172,9 +172,12 @@ pub(crate) async fn open(data: &Path) -> Result<Host, HostError> {
     open_with(data, options()).await
 }
 
-/// As the program opens its own: components are compiled in a process of the built program.
+/// As the program opens its own: components are compiled in a process of the built program. It may take its
+/// time, since the machine that tests run on may have other work.
 pub(crate) fn options() -> HostOptions {
-    HostOptions { compiler: Compiler::Program(process::program()), ..HostOptions::default() }
+    let mut limits = HostLimits::default();
+    limits.set_value(Limit::CompileTime, Limit::CompileTime.row().ceiling).expect("the table's own");
+    HostOptions { compiler: Compiler::Program(process::program()), limits, ..HostOptions::default() }
 }
 
 async fn open_with(data: &Path, options: HostOptions) -> Result<Host, HostError> {
