@@ -76,9 +76,10 @@ impl Named for HeaderError {
 
 impl Named for HttpError {
     fn named(&self) -> String {
-        match self {
-            HttpError::HttpRequestDenied => "HTTP-request-denied".to_owned(),
-            other => format!("{other:?}"),
+        if matches!(self, HttpError::HttpRequestDenied) {
+            "HTTP-request-denied".to_owned()
+        } else {
+            format!("{self:?}")
         }
     }
 }
@@ -94,6 +95,12 @@ impl Named for () {
 #[expect(clippy::unnecessary_wraps, reason = "every driver has the same type")]
 pub(crate) fn plain(value: impl Debug) -> Outcome {
     Ok(Answer::Ok(format!("{value:?}")))
+}
+
+/// The answer of a function that says nothing.
+pub(crate) fn silent(call: impl FnOnce()) -> Outcome {
+    call();
+    plain(())
 }
 
 /// The answer of a function that can fail.

@@ -2,7 +2,7 @@
 //! stores, logging.
 
 use crate::Driver;
-use crate::answers::{fallible, plain};
+use crate::answers::{fallible, plain, silent};
 use crate::bindings::wasi::cli::{
     environment, exit, stderr, stdin, stdout, terminal_stderr, terminal_stdin, terminal_stdout,
 };
@@ -20,8 +20,8 @@ pub(crate) const DRIVERS: &[Driver] = &[
     ("wasi:cli/environment#get-environment", || plain(environment::get_environment())),
     ("wasi:cli/environment#get-arguments", || plain(environment::get_arguments())),
     ("wasi:cli/environment#initial-cwd", || plain(environment::initial_cwd())),
-    ("wasi:cli/exit#exit", || plain(exit::exit(Ok(())))),
-    ("wasi:cli/exit#exit-with-code", || plain(exit::exit_with_code(3))),
+    ("wasi:cli/exit#exit", || silent(|| exit::exit(Ok(())))),
+    ("wasi:cli/exit#exit-with-code", || silent(|| exit::exit_with_code(3))),
     ("wasi:cli/stdin#get-stdin", || plain(stdin::get_stdin())),
     ("wasi:cli/stdout#get-stdout", || plain(stdout::get_stdout())),
     ("wasi:cli/stderr#get-stderr", || plain(stderr::get_stderr())),
@@ -56,6 +56,6 @@ pub(crate) const DRIVERS: &[Driver] = &[
     ("wasi:config/store#get-all", || fallible(config::get_all())),
     ("wasi:keyvalue/store#open", || fallible(keyvalue::open("store"))),
     ("wasi:logging/logging#log", || {
-        plain(logging::log(logging::Level::Info, "context", "a line of the log"))
+        silent(|| logging::log(logging::Level::Info, "context", "a line of the log"))
     }),
 ];
