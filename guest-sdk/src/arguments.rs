@@ -78,7 +78,7 @@ impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut step = String::new();
         match self {
-            Path::Root => return f.write_str("$"),
+            Path::Root => f.write_str("$"),
             Path::Key(outer, key) => {
                 push_key(&mut step, key);
                 write!(f, "{outer}{step}")
