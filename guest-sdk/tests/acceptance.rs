@@ -2,7 +2,7 @@
 //! reads more than a schema says (`{"point": null}` for a variant without content, and on the host a `usize`
 //! beyond 32 bits), the schema is asked first.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::unit_arg, reason = "a test, of all types")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::{NonZeroI16, NonZeroU32};
