@@ -85,7 +85,7 @@ fn what_is_written_is_read_back_and_put_in_its_place() {
     let file = sound(temporary.path());
     let mut bytes = 0;
     verify(&file, SCHEMA, &mut |count| bytes += count).expect("whole");
-    assert_eq!(bytes, 10 + 9 + LOG.len() as u64 + 4);
+    assert_eq!(bytes, 10 + 9 + LOG.len() as u64 + 4 + 8);
     let folder = ours(&temporary.path().join("data"));
     restore(&file, &folder, &mut |_| {}).expect("restored");
     let paths = folder.paths();
