@@ -214,7 +214,7 @@ pub(crate) async fn concurrency() {
     world
         .grant(&format!(
             "[[grant]]\npackage = \"clock\"\nagents = [\"cleo\"]\nlimits = {{ concurrency = 17, {LONG} }}\n\
-             [[grant]]\npackage = \"clock\"\nagents = [\"ann\"]\n\
+             [[grant]]\npackage = \"clock\"\nagents = [\"ann\", \"bob\"]\nlimits = {{ {LONG} }}\n\
              [[grant]]\npackage = \"other\"\nagents = [\"cleo\"]\nlimits = {{ concurrency = 2, {LONG} }}\n"
         ))
         .await;

@@ -25,8 +25,6 @@ pub(super) enum Expected {
     Answers(&'static str),
     /// One record: denied. The guest gets this error of the interface.
     Denied(&'static str),
-    /// One record: denied. The function has no way to say so.
-    DeniedSilently,
     /// No record: what gives the handle was refused, or had none.
     NoHandle,
     /// One record, and the guest ends.
@@ -74,9 +72,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("wasi:sockets/udp-create-socket#create-udp-socket", "access-denied"),
 ];
 
-/// Functions that no grant allows today and that can't say so.
-const REFUSED_SILENTLY: &[&str] = &["wasi:logging/logging#log"];
-
 /// Stdin is at its end from the beginning.
 const AT_THE_END: &[&str] = &[
     "wasi:io/streams#[method]input-stream.blocking-read",
@@ -112,7 +107,6 @@ pub(super) fn expected(driver: &str, signature: &Signature, granted: Granted) ->
             None if driver == "wasi:filesystem/types#[method]descriptor.symlink-at" => {
                 Expected::Denied("not-permitted")
             }
-            None if is_in(REFUSED_SILENTLY) => Expected::DeniedSilently,
             None if is_in(EFFECTS) || is_in(STREAM_EFFECTS) => Expected::Effect,
             None if is_in(AT_THE_END) => Expected::Answers("closed"),
             None if is_in(ENDS) => Expected::Ends,
@@ -123,7 +117,7 @@ pub(super) fn expected(driver: &str, signature: &Signature, granted: Granted) ->
 
 /// Every driver that is named above.
 pub(super) fn named() -> impl Iterator<Item = &'static str> {
-    [EFFECTS, TO_WRITE, STREAM_EFFECTS, REFUSED_SILENTLY, AT_THE_END, ENDS]
+    [EFFECTS, TO_WRITE, STREAM_EFFECTS, AT_THE_END, ENDS]
         .into_iter()
         .flatten()
         .copied()

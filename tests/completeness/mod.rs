@@ -139,7 +139,7 @@ fn mistake(
     recorded: &Recorded,
 ) -> Option<&'static str> {
     let as_expected = match expected {
-        Expected::Allowed | Expected::Effect | Expected::DeniedSilently => matches!(answer, Some(("ok", _))),
+        Expected::Allowed | Expected::Effect => matches!(answer, Some(("ok", _))),
         Expected::Answers(error) | Expected::Denied(error) => answer == Some(("error", error)),
         Expected::NoHandle => matches!(answer, Some(("no-handle", _))),
         Expected::Ends => ended,
@@ -154,7 +154,6 @@ fn mistake(
         (Expected::Denied(error), [(Decision::Denied(_), HostCallOutcome::Error(recorded))], [], []) => {
             *recorded == error
         }
-        (Expected::DeniedSilently, [(Decision::Denied(_), HostCallOutcome::Error(_))], [], []) => true,
         (Expected::Ends, [(Decision::Allowed(_), HostCallOutcome::Trapped(_))], [], []) => true,
         (Expected::Effect, [], [Decision::Allowed(_)], [HostCallOutcome::Ok]) => true,
         (Expected::NoHandle, [], [], []) => true,

@@ -128,7 +128,7 @@ async fn settle(tasks: usize, descriptors: usize) {
 
 /// As many calls as may run do so at once; one more is too many.
 async fn all_places_at_once(world: &Arc<World>) {
-    let max = Limit::Concurrency.row().default;
+    let max = Limit::HostConcurrency.row().default;
     let sleeping = |call: usize| {
         // At most sixteen of each agent, and of each package.
         let (package, agent) = (SLEEPERS[call % SLEEPERS.len()], AGENTS[call / 16 % AGENTS.len()]);
