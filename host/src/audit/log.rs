@@ -211,7 +211,7 @@ impl Log {
         line::bound_event(&mut event);
         let room = self.handle.room(1).await?;
         let (ack, answer) = oneshot::channel();
-        let body = Body::Event { time: self.handle.now(), event };
+        let body = Body::Event { time: self.handle.now(), event: Box::new(event) };
         self.handle.send(Message { body, ack: Some(Ack::Durable(ack)), units: 1 }, room);
         self.handle.answer(answer).await
     }

@@ -41,7 +41,7 @@ pub(super) struct Message {
 pub(super) enum Body {
     Event {
         time: Timestamp,
-        event: Event,
+        event: Box<Event>,
     },
     /// Records of one call, in order.
     Call {

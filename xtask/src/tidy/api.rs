@@ -21,8 +21,10 @@ const FORMAT: u64 = 57;
 
 /// The modules that `lib.rs` hides: they serve the binary, and what embedders need of them is exported
 /// from the root.
-const HIDDEN: [&str; 9] =
-    ["api", "authn", "cli", "config", "database", "gateway", "registry", "sandbox", "text"];
+const HIDDEN: [&str; 12] = [
+    "api", "authn", "backup", "cli", "config", "database", "doctor", "gateway", "platform", "registry",
+    "sandbox", "text",
+];
 
 const ROOT: &str = "host/src/lib.rs";
 
