@@ -551,6 +551,7 @@ fn a_call_is_within_powers_that_are_the_same_or_wider_and_in_no_others() {
         ("for ever", |terms| terms.expires = None, None),
         ("more fuel", |terms| set(terms, Limit::Fuel, 6), None),
         ("less fuel", |terms| set(terms, Limit::Fuel, 4), Some(fuel)),
+        ("fewer calls at once", |terms| set(terms, Limit::Concurrency, 1), None),
         (
             "the default time, which is more",
             |terms| terms.limits.retain(|limit, _| *limit != Limit::WallTime),
@@ -625,7 +626,9 @@ fn single_powers(allowed_by: &[&Grant], has_files: bool, numbers: &BTreeSet<u64>
             numbers.iter().filter(|number| **number <= most).map(|number| format!("{what} {number}")),
         );
     };
-    for limit in Limit::ALL.into_iter().filter(|limit| limit.row().grantable) {
+    // How many calls may run at once is no power of one that runs.
+    let of_a_call = |limit: &Limit| limit.row().grantable && *limit != Limit::Concurrency;
+    for limit in Limit::ALL.into_iter().filter(of_a_call) {
         for grant in allowed_by {
             up_to(limit.name(), *grant.terms.limits.get(&limit).unwrap_or(&limit.row().default));
         }

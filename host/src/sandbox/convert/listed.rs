@@ -123,6 +123,13 @@ impl CheckedSchema {
             let value = key.and_then(|key| error.instance().get(key)).unwrap_or(&Value::Null);
             return ArgumentError::new(path(place, key), "no such key", describe(value));
         }
+        // What the library says of an object that may have no key at all.
+        if let ValidationErrorKind::FalseSchema = error.kind()
+            && error.schema_path().as_str().ends_with("/additionalProperties")
+            && let Some((key, value)) = error.instance().as_object().and_then(|object| object.iter().next())
+        {
+            return ArgumentError::new(path(place, Some(key)), "no such key", describe(value));
+        }
         // The schema's own words: `maximum 10`, `type "string"`.
         let keyword = error.kind().keyword();
         let rule = self.schema.pointer(error.schema_path().as_str()).unwrap_or(&Value::Null);
@@ -326,6 +333,13 @@ mod tests {
             Ok(()) => Vec::new(),
             Err(errors) => errors.errors().iter().map(ToString::to_string).collect(),
         }
+    }
+
+    #[test]
+    fn a_key_of_an_object_that_may_have_none_is_named() {
+        let schema = json!({"type": "object", "additionalProperties": false});
+        assert_eq!(errors(&schema, &json!({})), [""; 0]);
+        assert_eq!(errors(&schema, &json!({"a": 1})), ["$.a: expected no such key, found the number 1"]);
     }
 
     #[test]
