@@ -43,6 +43,10 @@ const fn test_of(limit: Limit) -> fn() {
         Limit::OpenFiles => open_files,
         Limit::DirectoryEntries => directory_entries,
         Limit::RandomBytes => random_bytes,
+        Limit::KvBytes | Limit::KvKeys => awaits_its_capability,
+        Limit::HttpRequests | Limit::HttpBytesIn | Limit::HttpBytesOut => awaits_its_capability,
+        Limit::Connections | Limit::PackageConnections => awaits_its_capability,
+        Limit::Depth | Limit::FanOut => awaits_its_capability,
         Limit::Concurrency => cancelled::concurrency,
         Limit::PrincipalConcurrency => cancelled::principal_concurrency,
         Limit::HostConcurrency => cancelled::host_concurrency,
@@ -67,6 +71,9 @@ const _: [fn(); Limit::ALL.len()] = {
     }
     tests
 };
+
+/// Of a limit that nothing reaches before its capability is there.
+fn awaits_its_capability() {}
 
 /// The id of a call that gave no answer.
 #[track_caller]

@@ -51,6 +51,24 @@ pub enum Limit {
     DirectoryEntries,
     /// Bytes in one request for random numbers. Ends the call.
     RandomBytes,
+    /// Bytes held in a key-value store, keys included. Answered `other`.
+    KvBytes,
+    /// Keys held in a key-value store. Answered `other`.
+    KvKeys,
+    /// HTTP requests of one call. The request is refused.
+    HttpRequests,
+    /// Bytes of HTTP responses that one call receives, heads included. The response is cut off with an error.
+    HttpBytesIn,
+    /// Bytes of HTTP requests that one call sends, heads included. The request is refused, or cut off.
+    HttpBytesOut,
+    /// Connections of one call at once: HTTP exchanges and sockets. The request or socket is refused.
+    Connections,
+    /// Connections of all calls of a package at once. The request or socket is refused.
+    PackageConnections,
+    /// How deep tools call tools: 1 is a tool that an agent called. The nested call is refused.
+    Depth,
+    /// Calls of other tools that one call makes. The nested call is refused.
+    FanOut,
     /// Calls of one package running at once, whoever makes them. Refused as busy.
     Concurrency,
     /// Calls of one principal running at once. Refused as busy.
@@ -113,22 +131,9 @@ pub struct LimitRow {
 
 const MIB: u64 = 1 << 20;
 
-/// Limits of the design whose capability does not exist yet: a grant or a host's limits that name one are
-/// refused, because nothing would enforce it.
-pub const LATER: [&str; 8] = [
-    "kv_bytes",
-    "kv_keys",
-    "http_requests",
-    "http_bytes_in",
-    "http_bytes_out",
-    "connections",
-    "depth",
-    "fan_out",
-];
-
 impl Limit {
     /// All limits, in the order of the table.
-    pub const ALL: [Limit; 29] = [
+    pub const ALL: [Limit; 38] = [
         Limit::Fuel,
         Limit::WallTime,
         Limit::Memory,
@@ -146,6 +151,15 @@ impl Limit {
         Limit::OpenFiles,
         Limit::DirectoryEntries,
         Limit::RandomBytes,
+        Limit::KvBytes,
+        Limit::KvKeys,
+        Limit::HttpRequests,
+        Limit::HttpBytesIn,
+        Limit::HttpBytesOut,
+        Limit::Connections,
+        Limit::PackageConnections,
+        Limit::Depth,
+        Limit::FanOut,
         Limit::Concurrency,
         Limit::PrincipalConcurrency,
         Limit::HostConcurrency,
@@ -181,6 +195,15 @@ impl Limit {
             Limit::OpenFiles => ("descriptors", 256, 256, Answers, true),
             Limit::DirectoryEntries => ("entries", 10_000, 100_000, Answers, true),
             Limit::RandomBytes => ("bytes", 64 << 10, 64 << 10, Ends, true),
+            Limit::KvBytes => ("bytes", MIB, 1024 * MIB, Answers, false),
+            Limit::KvKeys => ("keys", 10_000, 1_000_000, Answers, false),
+            Limit::HttpRequests => ("requests", 50, 10_000, Answers, true),
+            Limit::HttpBytesIn => ("bytes", 8 * MIB, 1024 * MIB, Answers, true),
+            Limit::HttpBytesOut => ("bytes", MIB, 1024 * MIB, Answers, true),
+            Limit::Connections => ("connections", 8, 64, Answers, true),
+            Limit::PackageConnections => ("connections", 64, 1_024, Answers, false),
+            Limit::Depth => ("calls", 4, 16, Answers, true),
+            Limit::FanOut => ("calls", 16, 256, Answers, true),
             Limit::Concurrency => ("calls", 16, 64, Busy, true),
             Limit::PrincipalConcurrency => ("calls", 16, 64, Busy, false),
             Limit::HostConcurrency => ("calls", 64, 64, Busy, false),
@@ -217,6 +240,15 @@ impl Limit {
             Limit::OpenFiles => "open_files",
             Limit::DirectoryEntries => "directory_entries",
             Limit::RandomBytes => "random_bytes",
+            Limit::KvBytes => "kv_bytes",
+            Limit::KvKeys => "kv_keys",
+            Limit::HttpRequests => "http_requests",
+            Limit::HttpBytesIn => "http_bytes_in",
+            Limit::HttpBytesOut => "http_bytes_out",
+            Limit::Connections => "connections",
+            Limit::PackageConnections => "package_connections",
+            Limit::Depth => "depth",
+            Limit::FanOut => "fan_out",
             Limit::Concurrency => "concurrency",
             Limit::PrincipalConcurrency => "principal_concurrency",
             Limit::HostConcurrency => "host_concurrency",
@@ -254,6 +286,15 @@ impl Limit {
             Limit::OpenFiles => "descriptors open at once",
             Limit::DirectoryEntries => "entries of one listing",
             Limit::RandomBytes => "bytes of random numbers in one request",
+            Limit::KvBytes => "bytes held in a key-value store, keys included: `quota`",
+            Limit::KvKeys => "keys held in a key-value store: `keys_max`",
+            Limit::HttpRequests => "HTTP requests of one call",
+            Limit::HttpBytesIn => "bytes of HTTP responses to one call, heads included",
+            Limit::HttpBytesOut => "bytes of HTTP requests of one call, heads included",
+            Limit::Connections => "connections of one call at once, HTTP and sockets",
+            Limit::PackageConnections => "connections of all calls of a package at once",
+            Limit::Depth => "calls within each other, the agent's own included",
+            Limit::FanOut => "calls of other tools that one call makes",
             Limit::Concurrency => "calls of one package running at once, whoever makes them",
             Limit::PrincipalConcurrency => "calls of one principal running at once",
             Limit::HostConcurrency => "calls running at once in this host",
@@ -274,7 +315,8 @@ impl Limit {
     /// Whether a host's limits have a default and a ceiling for it, instead of one value: grants, or the
     /// folders in them, choose below the ceiling.
     pub const fn has_two_bounds(self) -> bool {
-        self.row().grantable || matches!(self, Limit::FileBytes | Limit::Files)
+        self.row().grantable
+            || matches!(self, Limit::FileBytes | Limit::Files | Limit::KvBytes | Limit::KvKeys)
     }
 }
 
@@ -325,6 +367,18 @@ pub struct CallLimits {
     pub directory_entries: u64,
     /// [`Limit::RandomBytes`].
     pub random_bytes: u64,
+    /// [`Limit::HttpRequests`].
+    pub http_requests: u64,
+    /// [`Limit::HttpBytesIn`].
+    pub http_bytes_in: u64,
+    /// [`Limit::HttpBytesOut`].
+    pub http_bytes_out: u64,
+    /// [`Limit::Connections`].
+    pub connections: u64,
+    /// [`Limit::Depth`].
+    pub depth: u64,
+    /// [`Limit::FanOut`].
+    pub fan_out: u64,
     /// [`Limit::Stack`]: the same for all calls of a host.
     pub stack: u64,
     /// [`Limit::Concurrency`].
@@ -355,6 +409,12 @@ impl CallLimits {
             open_files: default(Limit::OpenFiles),
             directory_entries: default(Limit::DirectoryEntries),
             random_bytes: default(Limit::RandomBytes),
+            http_requests: default(Limit::HttpRequests),
+            http_bytes_in: default(Limit::HttpBytesIn),
+            http_bytes_out: default(Limit::HttpBytesOut),
+            connections: default(Limit::Connections),
+            depth: default(Limit::Depth),
+            fan_out: default(Limit::FanOut),
             stack: default(Limit::Stack),
             concurrency: default(Limit::Concurrency),
         }
@@ -398,6 +458,22 @@ pub struct Usage {
     pub directory_entries_peak: u64,
     /// The most bytes of random numbers in one request.
     pub random_bytes_peak: u64,
+    /// The most bytes that a key-value store held after a write, keys included.
+    pub kv_bytes_peak: u64,
+    /// The most keys that a key-value store held after a write.
+    pub kv_keys_peak: u64,
+    /// HTTP requests.
+    pub http_requests: u64,
+    /// Bytes of HTTP responses.
+    pub http_bytes_in: u64,
+    /// Bytes of HTTP requests.
+    pub http_bytes_out: u64,
+    /// The most connections at once.
+    pub connections_peak: u64,
+    /// How deep it ran: 1 if an agent called it.
+    pub depth: u64,
+    /// Calls of other tools.
+    pub fan_out: u64,
     /// Calls of the package that were running when it began, itself included.
     pub concurrency: u64,
     /// Calls of its principal that were running when it began, itself included.

@@ -29,6 +29,10 @@ pub enum Capability {
     Sockets,
     /// `wasi:sockets/ip-name-lookup`.
     Dns,
+    /// `portcullis:tool/secrets`: to see the value of a secret.
+    Secrets,
+    /// `portcullis:tool/invoke`: to call other tools.
+    Tools,
 }
 
 /// What a component is and asks for.

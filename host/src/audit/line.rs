@@ -286,6 +286,7 @@ fn cut_stop(stop: &mut Stop) {
             Loss::Folder { guest_path } | Loss::Write { guest_path } | Loss::Quota { guest_path, .. } => {
                 cut_text(guest_path);
             }
+            Loss::Rule { rule } => cut_text(rule),
             Loss::Call | Loss::Limit { .. } => {}
         },
     }

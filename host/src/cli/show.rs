@@ -162,21 +162,21 @@ pub(super) fn grants(list: &GrantList) -> String {
             list.revision
         );
     }
-    let mut table = table(["ID", "PACKAGE", "AGENTS", "TOOLS", "FOLDERS", "LIMITS", "EXPIRES", "EFFECT"]);
+    let mut table = table(["ID", "PACKAGE", "AGENTS", "TOOLS", "POWERS", "LIMITS", "EXPIRES", "EFFECT"]);
     for GrantStatus { grant, effect: now } in &list.grants {
-        let GrantTerms { agents, tools, expires, limits, filesystem } = &grant.terms;
+        let GrantTerms { agents, tools, expires, limits, filesystem, rules } = &grant.terms;
         let tools = tools.as_ref().map_or_else(|| "all".to_owned(), |tools| joined(tools, "\n"));
-        let folders: Vec<String> = filesystem
-            .iter()
-            .map(|rule| format!("{} ({})", one_line(&rule.guest_path), access(rule.access)))
-            .collect();
+        let folders =
+            filesystem.iter().map(|rule| format!("{} ({})", one_line(&rule.guest_path), access(rule.access)));
+        let powers: Vec<String> =
+            folders.chain(rules.iter().map(|rule| one_line(&rule.to_string()))).collect();
         let limits: Vec<String> = limits.iter().map(|(limit, value)| format!("{limit} {value}")).collect();
         table.add_row([
             grant.id.to_string(),
             grant.package.to_string(),
             joined(agents, "\n"),
             tools,
-            folders.join("\n"),
+            powers.join("\n"),
             limits.join("\n"),
             expires.map(moment).unwrap_or_default(),
             effect(*now).to_owned(),
@@ -191,7 +191,7 @@ pub(super) fn grants_in_full(package: &PackageName, list: &GrantList) -> String 
     }
     let mut text = format!("grants of {package} at revision {}\n", list.revision);
     for GrantStatus { grant, effect: now } in &list.grants {
-        let GrantTerms { agents, tools, expires, limits, filesystem } = &grant.terms;
+        let GrantTerms { agents, tools, expires, limits, filesystem, rules } = &grant.terms;
         push(&mut text, format_args!("\ngrant {} — {}", grant.id, effect(*now)));
         push(&mut text, format_args!("  bound to    {}", grant.digest));
         push(&mut text, format_args!("  agents      {}", joined(agents, ", ")));
@@ -203,6 +203,9 @@ pub(super) fn grants_in_full(package: &PackageName, list: &GrantList) -> String 
         }
         for (index, rule) in filesystem.iter().enumerate() {
             push(&mut text, format_args!("  filesystem {index}  {}", folder(rule)));
+        }
+        for rule in rules {
+            push(&mut text, format_args!("  {:<10}  {}", rule.kind(), one_line(&rule.to_string())));
         }
     }
     text

@@ -91,6 +91,8 @@ fn table() -> String {
         let in_a_grant = match limit {
             Limit::FileBytes => "`quota`",
             Limit::Files => "`files_max`",
+            Limit::KvBytes => "`quota`",
+            Limit::KvKeys => "`keys_max`",
             _ if row.grantable => "✓",
             _ => "",
         };
@@ -99,13 +101,6 @@ fn table() -> String {
         writeln!(table, "| `{limit}` | {about} | {default} | {ceiling} | {in_a_grant} | {effect} |")
             .expect("a String takes all");
     }
-    let later: Vec<String> = LATER.iter().map(|name| format!("`{name}`")).collect();
-    writeln!(
-        table,
-        "\nComing with their capabilities, and refused by name until then: {}.",
-        later.join(", ")
-    )
-    .expect("a String takes all");
     table
 }
 

@@ -10,9 +10,10 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::authorize::{bounded, limit_in, limit_of, united_folders, united_limits, width};
+use super::authorize::{bounded, limit_in, limit_of, united_folders, united_limits, united_rules, width};
 use super::grant::{Access, AgentSelector, FilesystemRule, Grant, Policy};
 use super::parse::Diagnostic;
+use super::rule::Rule;
 use crate::ids::{GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, ToolName};
 use crate::limits::{HostLimits, Limit};
 use crate::package::{Capability, PackageDescription};
@@ -126,6 +127,11 @@ pub enum PowerChange {
         /// How many.
         to: u64,
     },
+    /// A rule of any other kind.
+    Rule {
+        /// As people read it.
+        rule: String,
+    },
     /// A limit. Durations are in milliseconds.
     Limit {
         /// Which.
@@ -137,7 +143,7 @@ pub enum PowerChange {
     },
     /// When a power ends; `None` means never.
     Expires {
-        /// Which power: `call`, a guest path, or a limit.
+        /// Which power: `call`, a guest path, a limit, or a rule as people read it.
         what: String,
         /// When.
         from: Option<Timestamp>,
@@ -168,6 +174,7 @@ impl fmt::Display for PowerChange {
             PowerChange::Quota { guest_path, limit, from, to } => {
                 write!(f, "{guest_path}: {to} {} instead of {from}", limit.row().unit)
             }
+            PowerChange::Rule { rule } => f.write_str(rule),
             PowerChange::Limit { limit, from, to } => {
                 write!(f, "{limit}: {to} {} instead of {from}", limit.row().unit)
             }
@@ -294,14 +301,17 @@ fn compare(
     description: &PackageDescription,
     limits: &HostLimits,
 ) -> (Vec<ToolChange>, Vec<ToolChange>) {
-    let has_files = description.capabilities.contains(&Capability::Filesystem);
     let mut changes = Changes::new();
     let (mut all, mut callable) = (0, 0);
     for tool in &description.tools {
         let of_tool = |grants: &[&'_ Grant]| -> Option<Powers> {
             let names =
                 |grant: &&&Grant| grant.terms.tools.as_ref().is_none_or(|tools| tools.contains(&tool.name));
-            Powers::of(&grants.iter().filter(names).copied().collect::<Vec<_>>(), has_files, limits)
+            Powers::of(
+                &grants.iter().filter(names).copied().collect::<Vec<_>>(),
+                &description.capabilities,
+                limits,
+            )
         };
         let (before, after) = (of_tool(before), of_tool(after));
         all += 1;
@@ -352,11 +362,12 @@ struct Powers {
     until: Until,
     limits: BTreeMap<Limit, (u64, Until)>,
     folders: BTreeMap<String, (FilesystemRule, Until)>,
+    rules: BTreeMap<Rule, Until>,
 }
 
 impl Powers {
     /// The union of grants, which all allow the tool; `None` if there are none.
-    fn of(grants: &[&Grant], has_files: bool, host: &HostLimits) -> Option<Self> {
+    fn of(grants: &[&Grant], declared: &BTreeSet<Capability>, host: &HostLimits) -> Option<Self> {
         if grants.is_empty() {
             return None;
         }
@@ -366,6 +377,7 @@ impl Powers {
             let givers = grants.iter().filter(|grant| limit_in(grant, limit, host) >= value);
             Some((limit, (value, Until::of(givers))))
         });
+        let has_files = declared.contains(&Capability::Filesystem);
         let folders = united_folders(grants, host).into_iter().filter(|_| has_files).map(|folder| {
             let same = |rule: &FilesystemRule| {
                 rule.guest_path == folder.rule.guest_path
@@ -375,14 +387,27 @@ impl Powers {
             let until = Until::of(givers);
             (folder.rule.guest_path.clone(), (folder.rule, until))
         });
-        Some(Self { until: Until::of(grants.iter()), limits: limits.collect(), folders: folders.collect() })
+        let rules = united_rules(grants, declared).into_iter().map(|given| {
+            let givers = grants.iter().filter(|grant| grant.terms.rules.contains(&given.rule));
+            let until = Until::of(givers);
+            (given.rule, until)
+        });
+        Some(Self {
+            until: Until::of(grants.iter()),
+            limits: limits.collect(),
+            folders: folders.collect(),
+            rules: rules.collect(),
+        })
     }
 
-    /// The call itself and each folder, where there was or will be nothing.
+    /// The call itself, each folder and each rule, where there was or will be nothing.
     fn whole(self, note: &mut impl FnMut(PowerChange)) {
         note(PowerChange::Call);
         for (guest_path, (rule, _)) in self.folders {
             note(PowerChange::Folder { guest_path, access: rule.access });
+        }
+        for rule in self.rules.keys() {
+            note(PowerChange::Rule { rule: rule.to_string() });
         }
     }
 
@@ -415,6 +440,21 @@ impl Powers {
                 let (guest_path, access) = (guest_path.clone(), rule.access);
                 note(Way::Widens, PowerChange::Folder { guest_path, access });
             }
+        }
+        self.compare_rules(after, note);
+    }
+
+    fn compare_rules(&self, after: &Self, note: &mut impl FnMut(Way, PowerChange)) {
+        for (rule, from_until) in &self.rules {
+            match after.rules.get(rule) {
+                None => note(Way::Narrows, PowerChange::Rule { rule: rule.to_string() }),
+                Some(to_until) => {
+                    self.compare_until(&rule.to_string(), *from_until, after, *to_until, note);
+                }
+            }
+        }
+        for rule in after.rules.keys().filter(|rule| !self.rules.contains_key(rule)) {
+            note(Way::Widens, PowerChange::Rule { rule: rule.to_string() });
         }
     }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, ToolName};
 use crate::limits::Limit;
+use crate::policy::rule::Rule;
 use crate::policy::standing::{Freeze, Principal, Quarantine};
 
 /// One `[[grant]]` that is in force, bound to the bytes that were approved when it was made.
@@ -41,6 +42,9 @@ pub struct GrantTerms {
     pub limits: BTreeMap<Limit, u64>,
     /// Folders.
     pub filesystem: Vec<FilesystemRule>,
+    /// Powers of any other kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
 }
 
 /// Whom a grant is for.

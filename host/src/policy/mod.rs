@@ -5,13 +5,17 @@ pub mod authorize;
 pub mod diff;
 pub mod grant;
 pub mod parse;
+pub mod rule;
 pub mod standing;
 
-pub use authorize::{AuthorizationRequest, AuthorizedCall, AuthorizedFolder, Denial, Loss, Stop, authorize};
+pub use authorize::{
+    AuthorizationRequest, AuthorizedCall, AuthorizedFolder, AuthorizedRule, Denial, Loss, Stop, authorize,
+};
 pub use grant::{Access, AgentSelector, FilesystemRule, Grant, GrantTerms, Policy};
 pub(crate) use parse::nearest;
 pub use parse::{
     AgentPlace, Diagnostic, GRANTS_FILE_BYTES_MAX, GrantEntry, GrantsFile, PathCheck, PathProblem,
     parse_grants, parse_grants_within, parse_host_limits, parse_size,
 };
+pub use rule::{InvokeRule, Rule};
 pub use standing::{Freeze, Principal, Quarantine, Role, Standing};

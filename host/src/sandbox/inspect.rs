@@ -20,6 +20,9 @@ use crate::package::{Capability, ComponentSize, ToolDescription, ToolExport};
 /// The interface that makes a component a set of listed tools.
 pub(super) const TOOLS_INTERFACE: &str = "portcullis:tool/tools@0.1.0";
 
+/// The version of our own interfaces that this host serves.
+const TOOL_VERSION: &str = "0.1.0";
+
 /// Why a file can't be a package. The author's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PackageError {
@@ -160,6 +163,9 @@ fn served(import: &str) -> Option<Option<Capability>> {
             Some(Some(Capability::Keyvalue))
         }
         ("wasi:logging", "logging") if version == "0.1.0-draft" => Some(Some(Capability::Log)),
+        ("portcullis:tool", "progress") if version == TOOL_VERSION => Some(None),
+        ("portcullis:tool", "secrets") if version == TOOL_VERSION => Some(Some(Capability::Secrets)),
+        ("portcullis:tool", "invoke") if version == TOOL_VERSION => Some(Some(Capability::Tools)),
         _ => None,
     }
 }

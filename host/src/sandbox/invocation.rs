@@ -24,7 +24,7 @@ use super::limiter::MemoryLimiter;
 use super::places::Place;
 use crate::audit::{LogError, Recorder};
 use crate::limits::{CallLimits, Limit, LimitReached, Usage};
-use crate::policy::{AuthorizedCall, AuthorizedFolder, Stop};
+use crate::policy::{AuthorizedCall, AuthorizedFolder, AuthorizedRule, Stop};
 use crate::text::clean;
 
 /// What a byte of `list<u8>` costs where values are converted dynamically: the size of a `Val`.
@@ -182,7 +182,7 @@ pub(super) async fn invoke(
     stopped: impl Future<Output = Stop>,
 ) -> Invoked {
     let output_max = call.limits().output;
-    let bounds = Bounds { limits: call.limits(), folders: call.filesystem(), stopped };
+    let bounds = Bounds { limits: call.limits(), folders: call.filesystem(), rules: call.rules(), stopped };
     run(loaded, bounds, recorder, resources, async |store, instance| {
         place.note(store.data_mut().gate.usage());
         call_tool(store, instance, entry, arguments, output_max).await
@@ -194,6 +194,7 @@ pub(super) async fn invoke(
 struct Bounds<'a, S> {
     limits: &'a CallLimits,
     folders: &'a [AuthorizedFolder],
+    rules: &'a [AuthorizedRule],
     stopped: S,
 }
 
@@ -207,7 +208,7 @@ pub(super) async fn list_tools(
     stopped: impl Future<Output = Stop>,
 ) -> (Result<Vec<tool_world::ToolDefinition>, InvokeError>, Invoked) {
     let mut listed = Err(InvokeError::Crashed("it did not answer".to_owned()));
-    let bounds = Bounds { limits, folders: &[], stopped };
+    let bounds = Bounds { limits, folders: &[], rules: &[], stopped };
     let invoked = run(loaded, bounds, recorder, resources, async |store, instance| {
         let guest = indices.load(&mut *store, &instance).map_err(|error| failure(store, error))?;
         listed = Ok(guest.call_list_tools(&mut *store).await.map_err(|error| failure(store, error))?);
@@ -224,7 +225,7 @@ async fn run(
     resources: Resources<'_>,
     body: impl AsyncFnOnce(&mut Store<CallState>, Instance) -> Result<ToolAnswer, InvokeError>,
 ) -> Invoked {
-    let Bounds { limits, folders, stopped } = bounds;
+    let Bounds { limits, folders, rules, stopped } = bounds;
     let started = Instant::now();
     let opened = Filesystem::open(folders, resources.quotas, Arc::clone(resources.disk_workers));
     let filesystem = match opened {
@@ -241,6 +242,7 @@ async fn run(
         stdio: Stdio::new(limits.stdio),
         log: Lines::new(limits.log),
         filesystem,
+        rules: rules.to_vec(),
         http: Http::default(),
         started,
     };

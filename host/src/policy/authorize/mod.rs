@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::grant::{Access, AgentSelector, FilesystemRule, Grant, Policy};
+use super::rule::Rule;
 use super::standing::Role;
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, ToolName};
 use crate::limits::{CallLimits, HostLimits, Limit};
@@ -55,6 +56,7 @@ pub struct AuthorizedCall {
     grants: Vec<GrantId>,
     limits: CallLimits,
     filesystem: Vec<AuthorizedFolder>,
+    rules: Vec<AuthorizedRule>,
     next_expiry: Option<Timestamp>,
 }
 
@@ -74,6 +76,24 @@ impl AuthorizedFolder {
     /// The rule's name in the log, such as `grant 7 filesystem 0`.
     pub fn rule_name(&self) -> String {
         format!("grant {} filesystem {}", self.grant, self.index)
+    }
+}
+
+/// One power beside folders that a call may use, with the rule that says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuthorizedRule {
+    /// The grant it comes from.
+    pub grant: GrantId,
+    /// The place of the rule among those of its kind in the grant: the first `[[grant.http]]` is 0.
+    pub index: usize,
+    /// The rule.
+    pub rule: Rule,
+}
+
+impl AuthorizedRule {
+    /// The rule's name in the log, such as `grant 7 http 0`.
+    pub fn name(&self) -> String {
+        format!("grant {} {} {}", self.grant, self.rule.kind(), self.index)
     }
 }
 
@@ -121,6 +141,11 @@ impl AuthorizedCall {
     /// Its folders: one for each guest path.
     pub fn filesystem(&self) -> &[AuthorizedFolder] {
         &self.filesystem
+    }
+
+    /// Its powers beside folders, in the order of grants and of their rules.
+    pub fn rules(&self) -> &[AuthorizedRule] {
+        &self.rules
     }
 
     /// The moment at which the first of its grants expires, so that it must be judged anew.
@@ -209,7 +234,7 @@ pub enum Denial {
 ///
 /// All grants that match add up: their folders are united (where two give the same guest path, the
 /// wider access, then the larger quota wins), and each limit is the largest that a matching grant
-/// gives, a grant that is silent giving the host's default. No limit and no quota is above the host's
+/// gives, a grant that is silent giving the host's default; of all other rules, each counts. No limit and no quota is above the host's
 /// ceiling, whatever a stored grant says.
 ///
 /// What an admin has barred (by a freeze, a quarantine, the removal of a principal) is denied before
@@ -242,6 +267,7 @@ pub fn authorize(request: &AuthorizationRequest<'_>, policy: &Policy) -> Result<
         } else {
             Vec::new()
         },
+        rules: united_rules(&grants, request.declared),
         next_expiry: grants.iter().filter_map(|grant| grant.terms.expires).min(),
     })
 }
@@ -315,11 +341,20 @@ fn set_limit(limits: &mut CallLimits, limit: Limit, value: u64) {
         Limit::OpenFiles => limits.open_files = value,
         Limit::DirectoryEntries => limits.directory_entries = value,
         Limit::RandomBytes => limits.random_bytes = value,
+        Limit::HttpRequests => limits.http_requests = value,
+        Limit::HttpBytesIn => limits.http_bytes_in = value,
+        Limit::HttpBytesOut => limits.http_bytes_out = value,
+        Limit::Connections => limits.connections = value,
+        Limit::Depth => limits.depth = value,
+        Limit::FanOut => limits.fan_out = value,
         Limit::Concurrency => limits.concurrency = value,
         Limit::Instances
         | Limit::Stack
         | Limit::FileBytes
         | Limit::Files
+        | Limit::KvBytes
+        | Limit::KvKeys
+        | Limit::PackageConnections
         | Limit::PrincipalConcurrency
         | Limit::HostConcurrency
         | Limit::Registrations
@@ -349,6 +384,24 @@ pub(super) fn united_folders(grants: &[&Grant], host: &HostLimits) -> Vec<Author
         }
     }
     folders.into_values().collect()
+}
+
+/// The rules of all grants for what the component declares; of equals, the first.
+pub(super) fn united_rules(grants: &[&Grant], declared: &BTreeSet<Capability>) -> Vec<AuthorizedRule> {
+    let mut rules: Vec<AuthorizedRule> = Vec::new();
+    for grant in grants {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for rule in &grant.terms.rules {
+            let count = counts.entry(rule.kind()).or_default();
+            let index = *count;
+            *count += 1;
+            let is_new = !rules.iter().any(|given| given.rule == *rule);
+            if is_new && declared.contains(&rule.capability()) {
+                rules.push(AuthorizedRule { grant: grant.id, index, rule: rule.clone() });
+            }
+        }
+    }
+    rules
 }
 
 /// The rule with quotas that are not above the host's ceilings.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ids::GroupName;
 use crate::policy::grant::{Access, GrantTerms};
+use crate::policy::rule::InvokeRule;
 use crate::policy::standing::{Freeze, Principal, Quarantine, Standing};
 
 const PACKAGES: [&str; 2] = ["notes", "fetch"];
@@ -72,14 +73,18 @@ fn folder(guest_path: &str, access: Access, quota_bytes: u64) -> FilesystemRule 
     }
 }
 
-/// Ann may call `read` of `notes`, as bytes 1, until second 100, with one folder.
+fn invoke(package: &str, tool: Option<&str>) -> Rule {
+    Rule::Invoke(InvokeRule { package: id(package), tools: tool.map(|tool| BTreeSet::from([id(tool)])) })
+}
+
+/// Ann may call `read` of `notes`, as bytes 1, until second 100, with one folder and one other tool.
 fn granted() -> (Question, Policy) {
     let question = Question {
         principal: id("ann"),
         package: id("notes"),
         tool: id("read"),
         approved: Some(digest(1)),
-        declared: BTreeSet::from([Capability::Filesystem]),
+        declared: BTreeSet::from([Capability::Filesystem, Capability::Tools]),
         now: moment(99),
     };
     let grant = Grant {
@@ -92,6 +97,7 @@ fn granted() -> (Question, Policy) {
             expires: Some(moment(100)),
             limits: BTreeMap::from([(Limit::Fuel, 5), (Limit::WallTime, 1_500)]),
             filesystem: vec![folder("/a", Access::Read, 0)],
+            rules: vec![invoke("fetch", Some("read"))],
         },
     };
     let groups = BTreeMap::from([(id("readers"), BTreeSet::from([id("ann")]))]);
@@ -110,6 +116,9 @@ fn what_is_granted_is_allowed_with_exactly_the_granted_powers() {
     let rule = folder("/a", Access::Read, 0);
     assert_eq!(call.filesystem(), [AuthorizedFolder { grant: GrantId(7), index: 0, rule }]);
     assert_eq!(call.filesystem()[0].rule_name(), "grant 7 filesystem 0");
+    let rule = invoke("fetch", Some("read"));
+    assert_eq!(call.rules(), [AuthorizedRule { grant: GrantId(7), index: 0, rule }]);
+    assert_eq!(call.rules()[0].name(), "grant 7 invoke 0");
 }
 
 #[test]
@@ -184,7 +193,8 @@ fn what_is_not_declared_is_not_given() {
     let (mut question, policy) = granted();
     assert_eq!(question.ask(&policy).expect("granted").filesystem().len(), 1);
     question.declared = BTreeSet::from([Capability::Clock]);
-    assert_eq!(question.ask(&policy).expect("granted").filesystem(), []);
+    let call = question.ask(&policy).expect("granted");
+    assert_eq!((call.filesystem(), call.rules()), (&[][..], &[][..]));
 }
 
 #[test]
@@ -357,6 +367,15 @@ fn check_against_model(question: &Question, policy: &Policy) -> Result<(), TestC
         let quota = rules.iter().filter(|rule| (rule.access == Access::ReadWrite) == writable);
         prop_assert_eq!(Some(given.rule.quota_bytes), quota.map(|rule| rule.quota_bytes).max());
     }
+    let written: Vec<&Rule> =
+        allowed_by.iter().flat_map(|grant| &grant.terms.rules).filter(|_| declared).collect();
+    let given: Vec<&Rule> = call.rules().iter().map(|given| &given.rule).collect();
+    prop_assert!(given.iter().all(|rule| written.contains(rule)), "a rule that nobody wrote");
+    prop_assert!(written.iter().all(|rule| given.contains(rule)), "a rule that is lost");
+    for AuthorizedRule { grant, index, rule } in call.rules() {
+        let named = allowed_by.iter().find(|allowing| allowing.id == *grant);
+        prop_assert_eq!(named.and_then(|grant| grant.terms.rules.get(*index)), Some(rule));
+    }
     prop_assert!(call.filesystem().iter().all(|given| GUEST_PATHS.contains(&given.rule.guest_path.as_str())));
     Ok(())
 }
@@ -394,6 +413,11 @@ fn any_limits() -> impl Strategy<Value = BTreeMap<Limit, u64>> {
     proptest::collection::vec(one, 0..4).prop_map(|pairs| pairs.into_iter().collect())
 }
 
+fn any_rule() -> impl Strategy<Value = Rule> {
+    let tool = proptest::option::of(proptest::sample::select(&TOOLS[..]));
+    (proptest::sample::select(&PACKAGES[..]), tool).prop_map(|(package, tool)| invoke(package, tool))
+}
+
 fn any_terms() -> impl Strategy<Value = GrantTerms> {
     (
         proptest::collection::vec(any_selector(), 1..3),
@@ -401,13 +425,15 @@ fn any_terms() -> impl Strategy<Value = GrantTerms> {
         proptest::option::of((0..4_i64).prop_map(moment)),
         any_limits(),
         proptest::collection::vec(any_folder(), 0..4),
+        proptest::collection::vec(any_rule(), 0..3),
     )
-        .prop_map(|(agents, tools, expires, limits, filesystem)| GrantTerms {
+        .prop_map(|(agents, tools, expires, limits, filesystem, rules)| GrantTerms {
             agents,
             tools,
             expires,
             limits,
             filesystem,
+            rules,
         })
 }
 
@@ -442,7 +468,7 @@ proptest! {
             for package in PACKAGES {
                 for tool in TOOLS {
                     for approved in [None, Some(digest(0)), Some(digest(1))] {
-                        for declared in [BTreeSet::new(), BTreeSet::from([Capability::Filesystem])] {
+                        for declared in [BTreeSet::new(), BTreeSet::from([Capability::Filesystem, Capability::Tools])] {
                             for second in [0, 2] {
                                 let question = Question {
                                     principal: id(principal),
@@ -580,6 +606,12 @@ fn a_call_is_within_powers_that_are_the_same_or_wider_and_in_no_others() {
             |terms| terms.filesystem[1].quota_bytes = 9,
             Some(Loss::Quota { guest_path: path("/b"), limit: Limit::FileBytes, from: 10, to: 9 }),
         ),
+        ("another tool more", |terms| terms.rules.push(invoke("fetch", None)), None),
+        (
+            "another tool there",
+            |terms| terms.rules[0] = invoke("fetch", Some("write")),
+            Some(Loss::Rule { rule: "call read of package fetch".to_owned() }),
+        ),
         (
             "fewer entries",
             |terms| terms.filesystem[1].quota_files = 9,
@@ -619,7 +651,7 @@ fn a_call_says_when_the_first_of_its_grants_expires() {
 /// A call's powers as a set of single ones, so that "within" is "subset": the model of `is_within`.
 ///
 /// A number is a power for each of the `numbers` up to it.
-fn single_powers(allowed_by: &[&Grant], has_files: bool, numbers: &BTreeSet<u64>) -> BTreeSet<String> {
+fn single_powers(allowed_by: &[&Grant], is_declared: bool, numbers: &BTreeSet<u64>) -> BTreeSet<String> {
     let mut powers = BTreeSet::new();
     let mut up_to = |what: &str, most: u64| {
         powers.extend(
@@ -633,7 +665,7 @@ fn single_powers(allowed_by: &[&Grant], has_files: bool, numbers: &BTreeSet<u64>
             up_to(limit.name(), *grant.terms.limits.get(&limit).unwrap_or(&limit.row().default));
         }
     }
-    let rules = || allowed_by.iter().flat_map(|grant| &grant.terms.filesystem).filter(|_| has_files);
+    let rules = || allowed_by.iter().flat_map(|grant| &grant.terms.filesystem).filter(|_| is_declared);
     for rule in rules() {
         if rule.access == Access::ReadWrite {
             up_to(&format!("bytes in {}", rule.guest_path), rule.quota_bytes);
@@ -646,6 +678,8 @@ fn single_powers(allowed_by: &[&Grant], has_files: bool, numbers: &BTreeSet<u64>
             powers.insert(format!("write {}", rule.guest_path));
         }
     }
+    let others = allowed_by.iter().flat_map(|grant| &grant.terms.rules).filter(|_| is_declared);
+    powers.extend(others.map(Rule::to_string));
     powers
 }
 
@@ -667,8 +701,8 @@ proptest! {
         let numbers = numbers([&one, &other]);
         for principal in AGENTS {
             for tool in TOOLS {
-                for declared in [BTreeSet::new(), BTreeSet::from([Capability::Filesystem])] {
-                    let has_files = !declared.is_empty();
+                for declared in [BTreeSet::new(), BTreeSet::from([Capability::Filesystem, Capability::Tools])] {
+                    let is_declared = !declared.is_empty();
                     let question = Question {
                         principal: id(principal),
                         package: id(PACKAGES[0]),
@@ -678,7 +712,7 @@ proptest! {
                         now: moment(1),
                     };
                     let (Ok(held), Ok(now)) = (question.ask(&one), question.ask(&other)) else { continue };
-                    let powers = |policy| single_powers(&model(&question, policy), has_files, &numbers);
+                    let powers = |policy| single_powers(&model(&question, policy), is_declared, &numbers);
                     let (had, has) = (powers(&one), powers(&other));
                     prop_assert_eq!(held.is_within(&now), had.is_subset(&has), "{:?}", had.difference(&has));
                     prop_assert!(held.is_within(&held));

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuthorizedCall, Denial};
+use super::{AuthorizedCall, AuthorizedRule, Denial};
 use crate::ids::Revision;
 use crate::limits::{CallLimits, Limit};
 use crate::policy::grant::{Access, FilesystemRule};
@@ -61,6 +61,12 @@ pub enum Loss {
         /// What it would be given.
         to: u64,
     },
+    /// A rule of any other kind: it is gone, or says something else.
+    #[error("no longer granted: {rule}")]
+    Rule {
+        /// As people read it.
+        rule: String,
+    },
     /// A limit that is lower now.
     #[error("{limit} is {to} instead of {from}")]
     Limit {
@@ -95,6 +101,11 @@ impl AuthorizedCall {
         self.filesystem
             .iter()
             .find_map(|held| folder(&held.rule))
+            .or_else(|| {
+                let is_given = |held: &&AuthorizedRule| now.rules.iter().any(|given| given.rule == held.rule);
+                let lost = self.rules.iter().find(|held| !is_given(held))?;
+                Some(Loss::Rule { rule: lost.rule.to_string() })
+            })
             .or_else(|| limit_loss(&self.limits, &now.limits))
     }
 }
@@ -139,6 +150,12 @@ pub(in crate::policy) fn limit_of(limits: &CallLimits, limit: Limit) -> Option<u
         Limit::Output => limits.output,
         Limit::Stdio => limits.stdio,
         Limit::Log => limits.log,
+        Limit::HttpRequests => limits.http_requests,
+        Limit::HttpBytesIn => limits.http_bytes_in,
+        Limit::HttpBytesOut => limits.http_bytes_out,
+        Limit::Connections => limits.connections,
+        Limit::Depth => limits.depth,
+        Limit::FanOut => limits.fan_out,
         Limit::Concurrency => limits.concurrency,
         Limit::OpenFiles => limits.open_files,
         Limit::DirectoryEntries => limits.directory_entries,
@@ -147,6 +164,9 @@ pub(in crate::policy) fn limit_of(limits: &CallLimits, limit: Limit) -> Option<u
         | Limit::Stack
         | Limit::FileBytes
         | Limit::Files
+        | Limit::KvBytes
+        | Limit::KvKeys
+        | Limit::PackageConnections
         | Limit::PrincipalConcurrency
         | Limit::HostConcurrency
         | Limit::Registrations

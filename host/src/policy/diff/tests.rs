@@ -62,7 +62,7 @@ fn description(capabilities: BTreeSet<Capability>) -> PackageDescription {
 
 /// What changes, one line each: `agent package + what` or `- what`.
 fn told(before: &Policy, after: &Policy) -> Vec<String> {
-    let files = description(BTreeSet::from([Capability::Filesystem]));
+    let files = description(BTreeSet::from([Capability::Filesystem, Capability::Tools]));
     let (notes, fetch): (PackageName, PackageName) = (id("notes"), id("fetch"));
     let bytes = |name: &PackageName| PackageDigest::of(name.as_str().as_bytes());
     let approved = Approved::from([(&notes, (bytes(&notes), &files)), (&fetch, (bytes(&fetch), &files))]);
@@ -102,7 +102,8 @@ fn each_change_of_power_is_told_in_its_direction() {
     let large = format!("{write}\nquota = 11");
     let early = "expires = 2030-01-01T00:00:00Z";
     let late = "expires = 2031-01-01T00:00:00Z";
-    let pairs: [(&str, &str, &[&str], &[&str]); 7] = [
+    let one = "[[grant.invoke]]\npackage = \"fetch\"\ntools = [\"read\"]";
+    let pairs: [(&str, &str, &[&str], &[&str]); 8] = [
         (
             "limits = { fuel = 5 }",
             "limits = { fuel = 6 }",
@@ -122,6 +123,7 @@ fn each_change_of_power_is_told_in_its_direction() {
             &["call expires: 2030-01-01T00:00:00Z instead of never"],
         ),
         ("", read, &["read /a"], &["read /a"]),
+        ("", one, &["call read of package fetch"], &["call read of package fetch"]),
         (read, write, &["/a: read and write instead of read"], &["/a: read instead of read and write"]),
         (&small, &large, &["/a: 11 bytes instead of 10"], &["/a: 10 bytes instead of 11"]),
         ("tools = [\"read\"]", "", &["call ([\"write\"])"], &["call ([\"write\"])"]),

@@ -6,7 +6,7 @@ use super::diagnostic::Diagnostic;
 use super::reader::{Keys, Node, Reader, Table};
 use super::values::{self, Problem, nearest, quoted};
 use super::{DUPLICATE_KEY, report_syntax};
-use crate::limits::{HostLimits, LATER, Limit, SettingError};
+use crate::limits::{HostLimits, Limit, SettingError};
 
 /// The most bytes of a host's limits file.
 pub const LIMITS_FILE_BYTES_MAX: usize = 64 << 10;
@@ -101,10 +101,6 @@ fn report_setting(reader: &mut Reader<'_>, node: &Node<'_, '_>, error: SettingEr
 
 /// What is wrong with a limit of this name, which is none of those known here.
 pub(super) fn unknown(name: &str, known: &[&str]) -> Problem {
-    if LATER.contains(&name) {
-        let help = "leave it out: what is not enforced is not accepted";
-        return Problem::new(format!("`{name}` is not supported by this version"), help);
-    }
     let help = nearest(name, known.iter().copied()).map_or_else(
         || format!("known limits: {}", known.join(", ")),
         |near| format!("did you mean `{near}`?"),

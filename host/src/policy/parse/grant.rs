@@ -13,6 +13,7 @@ use super::{FoldersOfPackages, GrantEntry, Groups};
 use crate::ids::{GroupName, PackageName, ToolName};
 use crate::limits::{HostLimits, Limit};
 use crate::policy::grant::{Access, AgentSelector, FilesystemRule, GrantTerms};
+use crate::policy::rule::Rule;
 
 /// The most folders of one grant.
 const FOLDERS_PER_GRANT_MAX: usize = 64;
@@ -21,7 +22,7 @@ const FOLDERS_PER_GRANT_MAX: usize = 64;
 const NEAR_GROUPS_MAX: usize = 1_000;
 
 const GRANT_KEYS: Keys<'static> = Keys {
-    known: &["package", "agents", "tools", "expires", "limits", "filesystem"],
+    known: &["package", "agents", "tools", "expires", "limits", "filesystem", "invoke"],
     later: &[
         "calls_max",
         "http",
@@ -40,6 +41,12 @@ const GRANT_KEYS: Keys<'static> = Keys {
 
 const FILESYSTEM_KEYS: Keys<'static> =
     Keys { known: &["host_path", "guest_path", "access", "quota", "files_max"], later: &[] };
+
+/// Reads the rules of one kind.
+type ReadRules = fn(&mut Reader<'_>, &Node<'_, '_>) -> Vec<Rule>;
+
+/// The kinds of rules beside folders.
+const KINDS: [(&str, ReadRules); 1] = [("invoke", super::invoke::read)];
 
 /// What a grants file is judged by beside its own text.
 #[derive(Clone, Copy)]
@@ -71,6 +78,12 @@ pub(super) fn read_grant(
         .child("filesystem")
         .map(|node| read_folders(reader, &node, package.as_ref(), host, folders))
         .unwrap_or_default();
+    let mut rules = Vec::new();
+    for (name, read) in KINDS {
+        if let Some(node) = table.child(name) {
+            rules.extend(read(reader, &node));
+        }
+    }
     Some(GrantEntry {
         package: package?,
         terms: GrantTerms {
@@ -79,6 +92,7 @@ pub(super) fn read_grant(
             expires,
             limits,
             filesystem,
+            rules,
         },
         span: package_node?.span,
         tool_spans: tool_spans.unwrap_or_default(),
@@ -132,7 +146,8 @@ fn read_selector(
     None
 }
 
-fn read_tools(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> BTreeMap<ToolName, Range<usize>> {
+/// Reads a list of tools, with the place of each.
+pub(super) fn read_tools(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> BTreeMap<ToolName, Range<usize>> {
     let mut tools = BTreeMap::new();
     let Some(items) = reader.list(node) else { return tools };
     if items.is_empty() {
@@ -176,6 +191,8 @@ fn read_limits(reader: &mut Reader<'_>, node: &Node<'_, '_>, host: &HostLimits) 
 fn not_grantable(limit: Limit) -> Problem {
     let help = if matches!(limit, Limit::FileBytes | Limit::Files) {
         "it belongs to a folder: use `quota` or `files_max` in [[grant.filesystem]]"
+    } else if matches!(limit, Limit::KvBytes | Limit::KvKeys) {
+        "it belongs to a store: use `quota` or `keys_max` in [[grant.keyvalue]]"
     } else {
         "it is the same for all packages of this host: `limits.toml` in the data folder sets it"
     };

@@ -7,6 +7,7 @@
 mod bounds;
 mod diagnostic;
 mod grant;
+mod invoke;
 mod paths;
 mod reader;
 #[cfg(test)]

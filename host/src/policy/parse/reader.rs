@@ -241,6 +241,26 @@ impl<'t> Reader<'t> {
         self.list(node).unwrap_or_default()
     }
 
+    /// The tables of a grant's rules of one kind, at most `max`, with no other keys than `keys`.
+    pub(super) fn rules<'a, 'i>(
+        &mut self,
+        node: &Node<'a, 'i>,
+        max: usize,
+        keys: Keys<'_>,
+    ) -> Vec<Table<'a, 'i>> {
+        let items = self.tables(node);
+        if items.len() > max {
+            let message = format!("the grant has {} of these, at most {max}", items.len());
+            self.report_node(node, Problem::new(message, "divide them among several grants"));
+            return Vec::new();
+        }
+        let tables: Vec<Table<'a, 'i>> = items.iter().filter_map(|item| self.table(item)).collect();
+        for table in &tables {
+            self.check_keys(table, keys);
+        }
+        tables
+    }
+
     /// The value as a table.
     pub(super) fn table<'a, 'i>(&mut self, node: &Node<'a, 'i>) -> Option<Table<'a, 'i>> {
         let Some(entries) = node.value.as_table() else {

@@ -66,6 +66,13 @@ host_path = "reports"
 guest_path = "/notes/reports"
 access = "read"
 
+[[grant.invoke]]
+package = "fetch"
+
+[[grant.invoke]]
+package = "other"
+tools = ["b", "a"]
+
 [[grant]]
 package = "fetch"
 agents = ["ann"]
@@ -98,6 +105,8 @@ agents = ["ann"]
     assert_eq!(notes.host_path, Path::new("/home/ann/notes"));
     assert_eq!((notes.access, notes.quota_bytes), (Access::ReadWrite, 1 << 20));
     assert_eq!(notes.quota_files, Limit::Files.row().default);
+    let rules: Vec<String> = terms.rules.iter().map(ToString::to_string).collect();
+    assert_eq!(rules, ["call any tool of package fetch", "call a, b of package other"]);
     assert_eq!((reports.access, reports.quota_bytes, reports.quota_files), (Access::Read, 0, 0));
     let rest = &file.grants[1].terms;
     assert_eq!((rest.tools.as_ref(), rest.expires, rest.limits.len()), (None, None, 0));
@@ -131,7 +140,7 @@ fn unknown_and_doubled_keys() {
       help: did you mean `agents`?
     5:1 grant[0].frobnicate `frobnicate`
       unknown key frobnicate
-      help: known keys: package, agents, tools, expires, limits, filesystem
+      help: known keys: package, agents, tools, expires, limits, filesystem, invoke
     "#);
     insta::assert_snapshot!(errors("grants = 1\n"), @r#"
     1:1 grants `grants`
@@ -224,7 +233,7 @@ fn sizes_durations_and_limits() {
       help: did you mean `memory`?
     4:24 grant[0].limits.frobnicate `frobnicate`
       unknown limit "frobnicate"
-      help: known limits: fuel, wall_time, memory, table_elements, host_calls, copied_bytes, resources, output, stdio, log, open_files, directory_entries, random_bytes, concurrency
+      help: known limits: fuel, wall_time, memory, table_elements, host_calls, copied_bytes, resources, output, stdio, log, open_files, directory_entries, random_bytes, http_requests, http_bytes_in, http_bytes_out, connections, depth, fan_out, concurrency
     "#);
     insta::assert_snapshot!(errors(&with("limits = 3")), @r#"
     4:10 grant[0].limits `3`

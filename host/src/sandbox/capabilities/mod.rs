@@ -10,10 +10,13 @@ pub(crate) mod config;
 pub(crate) mod filesystem;
 pub(crate) mod gate;
 pub(crate) mod http;
+pub(crate) mod invoke;
 pub(crate) mod io;
 pub(crate) mod keyvalue;
 pub(crate) mod logging;
+pub(crate) mod progress;
 pub(crate) mod random;
+pub(crate) mod secrets;
 pub(crate) mod sockets;
 
 use std::borrow::Cow;
@@ -25,6 +28,7 @@ use self::gate::{Entered, Gate, HARMLESS, HostFunction};
 use super::limiter::MemoryLimiter;
 use crate::audit::event::HostCallOutcome;
 use crate::limits::{Limit, LimitReached};
+use crate::policy::AuthorizedRule;
 
 /// The most bytes of a guest's text that name the subject of a refused host call.
 const SUBJECT_BYTES_MAX: usize = 1_000;
@@ -46,6 +50,8 @@ pub(crate) struct CallState {
     pub(crate) log: logging::Lines,
     /// The granted folders.
     pub(crate) filesystem: filesystem::Filesystem,
+    /// What the call may do beside folders.
+    pub(crate) rules: Vec<AuthorizedRule>,
     /// Requests that a guest may make up, and nothing that could send them.
     pub(crate) http: http::Http,
     /// When the call began: the zero of its monotonic clock.
@@ -191,10 +197,13 @@ pub(crate) fn all_functions() -> impl Iterator<Item = &'static HostFunction> {
         config::FUNCTIONS,
         filesystem::FUNCTIONS,
         http::FUNCTIONS,
+        invoke::FUNCTIONS,
         io::FUNCTIONS,
         keyvalue::FUNCTIONS,
         logging::FUNCTIONS,
+        progress::FUNCTIONS,
         random::FUNCTIONS,
+        secrets::FUNCTIONS,
         sockets::FUNCTIONS,
     ]
     .into_iter()
@@ -211,6 +220,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<
     fn this(state: &mut CallState) -> &mut CallState {
         state
     }
+    use super::bindings::portcullis::tool;
     use super::bindings::wasi;
     use wasmtime_wasi_http::p2::bindings::http as wasmtime_http;
     let l = linker;
@@ -251,6 +261,9 @@ pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<
     wasi::keyvalue::atomics::add_to_linker::<_, This>(l, this)?;
     wasi::keyvalue::batch::add_to_linker::<_, This>(l, this)?;
     wasi::logging::logging::add_to_linker::<_, This>(l, this)?;
+    tool::progress::add_to_linker::<_, This>(l, this)?;
+    tool::secrets::add_to_linker::<_, This>(l, this)?;
+    tool::invoke::add_to_linker::<_, This>(l, this)?;
     Ok(())
 }
 

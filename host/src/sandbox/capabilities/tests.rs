@@ -106,6 +106,7 @@ impl Ungranted {
             stdio: cli::Stdio::new(limits.stdio),
             log: logging::Lines::new(limits.log),
             filesystem: filesystem::Filesystem::open(&[], &quotas, disk_workers).expect("no folders"),
+            rules: Vec::new(),
             http: http::Http::default(),
             started: Instant::now(),
             gate: Gate::new(recorder, limits),
