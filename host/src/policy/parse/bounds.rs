@@ -191,7 +191,6 @@ mod tests {
         let told = [
             "[limit]\nfuel = 5",
             "[limits]\nfule = { ceiling = 5 }",
-            "[limits]\nhttp_requests = 5",
             "[limits]\nfuel = 5",
             "[limits]\ncompile_time = { default = \"1s\" }",
             "[limits]\nmemory = { ceiling = \"2GiB\" }",
@@ -210,7 +209,6 @@ mod tests {
         insta::assert_snapshot!(told.join("\n"), @r#"
         1:2: limit: unknown key limit
         2:1: limits.fule: unknown limit "fule"
-        2:1: limits.http_requests: `http_requests` is not supported by this version
         2:8: limits.fuel: `fuel` has a default and a ceiling
         2:16: limits.compile_time: `compile_time` has one value, since no grant can set it
         2:22: limits.memory.ceiling: `ceiling` is 2147483648 bytes, above the ceiling of 1073741824

@@ -182,8 +182,8 @@ fn keys_of_later_versions() {
       `calls_max` is not supported by this version
       help: leave it out: what is not enforced is not accepted
     5:12 grant[0].limits.kv_keys `kv_keys`
-      `kv_keys` is not supported by this version
-      help: leave it out: what is not enforced is not accepted
+      `kv_keys` can't be set by a grant
+      help: it belongs to a store: use `quota` or `keys_max` in [[grant.keyvalue]]
     5:25 grant[0].limits.host_concurrency `host_concurrency`
       `host_concurrency` can't be set by a grant
       help: it is the same for all packages of this host: `limits.toml` in the data folder sets it
