@@ -8,6 +8,7 @@ mod disk;
 mod embedding;
 mod errors;
 mod grants;
+mod nested;
 mod packages;
 mod registrations;
 mod running;
@@ -36,10 +37,12 @@ use crate::limits::{HostLimits, Usage};
 use crate::policy::{AuthorizationRequest, Denial, Freeze, Policy, authorize};
 use crate::registry::{ApprovedPackage, Registry, RegistryError};
 use crate::sandbox::compiler::Compiler;
-use crate::sandbox::{InvokeError, Origin, Sandbox, SandboxOptions, ToolAnswer};
+use crate::sandbox::{InvokeError, Order, Origin, Sandbox, SandboxOptions, ToolAnswer};
 use crate::text::clean;
+use nested::Parent;
 use running::{Running, Subject};
 
+pub use crate::sandbox::{CANCEL_GRACE, CallControl, Progress};
 pub use backup::{Backup, RestoreProgress, RestoreStep, restore_backup};
 pub use disk::{DISK_RESERVE_BYTES_DEFAULT, DiskLow};
 pub use embedding::RequestError;
@@ -250,6 +253,28 @@ impl Host {
     /// # Errors
     /// [`CallError`]; each says whose fault it is.
     pub async fn call(&self, request: CallRequest) -> Result<CallAnswer, CallError> {
+        self.call_controlled(request, &CallControl::default()).await
+    }
+
+    /// The same, for a caller that wants to hear the call's progress, or to ask it to end.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_controlled(
+        &self,
+        request: CallRequest,
+        control: &CallControl,
+    ) -> Result<CallAnswer, CallError> {
+        self.run(request, control.clone(), None).await
+    }
+
+    /// Makes a call of an agent, or, with its `parent`, of a tool.
+    async fn run(
+        &self,
+        request: CallRequest,
+        control: CallControl,
+        parent: Option<Parent<'_>>,
+    ) -> Result<CallAnswer, CallError> {
         self.log.check()?;
         self.disk.check()?;
         let in_force = self.in_force();
@@ -269,12 +294,20 @@ impl Host {
             },
             &in_force.policy,
         );
+        let parent_id = parent.as_ref().map(|parent| parent.call);
         let (authorized, package) = match (decision, package) {
             (Ok(authorized), Some(package)) => (authorized, package),
             (Ok(_), None) => {
-                return Err(self.denied(call, &request, &in_force, not_approved(&request)).await?);
+                let denial = not_approved(&request);
+                return Err(self.denied(call, &request, parent_id, &in_force, denial).await?);
             }
-            (Err(denial), _) => return Err(self.denied(call, &request, &in_force, denial).await?),
+            (Err(denial), _) => {
+                return Err(self.denied(call, &request, parent_id, &in_force, denial).await?);
+            }
+        };
+        let authorized = match &parent {
+            Some(Parent { budget, .. }) => authorized.within_budget(budget.fuel, budget.wall_time),
+            None => authorized,
         };
         let place = self.sandbox.place(&authorized).map_err(CallError::Busy)?;
         let ready = self.ready(&package).await?;
@@ -285,16 +318,33 @@ impl Host {
             digest: authorized.digest(),
             tool: request.tool,
             revision: authorized.revision(),
+            parent: parent_id,
         });
         let authorized = Arc::new(authorized);
-        let subject = Subject { context: Arc::clone(&context), authorized: Some(Arc::clone(&authorized)) };
+        let subject = Subject {
+            context: Arc::clone(&context),
+            authorized: Some(Arc::clone(&authorized)),
+            control: control.clone(),
+        };
         let stopped = self.stopped(subject, in_force);
-        let recorder =
-            self.log.begin_call(context, authorized.grants().to_vec(), request.argument_bytes).await?;
-        let arguments = &request.arguments;
-        let invoked = self.sandbox.invoke(&ready, &authorized, arguments, recorder, place, stopped).await;
+        let grants = authorized.grants().to_vec();
+        let recorder = self.log.begin_call(Arc::clone(&context), grants, request.argument_bytes).await?;
+        let (nesting, orders) = nested::nesting(&authorized, parent.as_ref());
+        let ancestors = Arc::clone(&nesting.ancestors);
+        let (arguments, depth_max) = (&request.arguments, nesting.depth_max);
+        let order = Order { arguments, recorder, place, control, nesting };
+        let running = self.sandbox.invoke(&ready, &authorized, order, stopped);
+        let invoked = match orders {
+            None => running.await,
+            Some(orders) => {
+                let caller = nested::Caller { context: &context, ancestors, depth_max };
+                self.serve_nested(running, orders, &caller).await
+            }
+        };
         let outcome = outcome(&invoked.result);
-        let record = invoked.recorder.finish(outcome, invoked.usage.clone(), self.durability).await?;
+        // What a nested call did is on disk before its agent's call answers.
+        let durability = if parent.is_some() { Durability::Relaxed } else { self.durability };
+        let record = invoked.recorder.finish(outcome, invoked.usage.clone(), durability).await?;
         let digest = authorized.digest();
         let (usage, stdout, stderr, log) = (invoked.usage, invoked.stdout, invoked.stderr, invoked.log);
         let report = CallReport { call, digest, record, usage, stdout, stderr, log };
@@ -344,6 +394,7 @@ impl Host {
         &self,
         call: CallId,
         request: &CallRequest,
+        parent: Option<CallId>,
         in_force: &InForce,
         denial: Denial,
     ) -> Result<CallError, LogError> {
@@ -353,6 +404,7 @@ impl Host {
             package: request.package.clone(),
             tool: request.tool.clone(),
             revision: in_force.policy.revision,
+            parent,
             denial: denial.clone(),
         };
         self.log.append(event).await?;
@@ -492,6 +544,7 @@ fn outcome(result: &Result<ToolAnswer, InvokeError>) -> CallOutcome {
     match result {
         Ok(_) => CallOutcome::Ok,
         Err(InvokeError::LimitReached(reached)) => CallOutcome::LimitReached(*reached),
+        Err(InvokeError::Cancelled) => CallOutcome::Cancelled,
         Err(InvokeError::Stopped(stop)) => CallOutcome::Stopped { stop: stop.clone() },
         Err(error @ InvokeError::Arguments(_)) => CallOutcome::BadInput { message: message(error) },
         Err(error @ (InvokeError::Tool { .. } | InvokeError::Crashed(_))) => {

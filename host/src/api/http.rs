@@ -21,15 +21,14 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::messages::{
-    AddQuery, ApproveRequest, Approved, AuditQuery, CallQuery, GrantEffect, GrantList, GrantStatus,
-    GrantsQuery, Health, Removed,
+    AddQuery, ApproveRequest, Approved, AuditQuery, GrantEffect, GrantList, GrantStatus, GrantsQuery, Health,
+    Removed,
 };
 use super::problem::{ErrorKind, Problem};
-use super::{admin, backup, packages, tail};
-use crate::arguments::{ARGUMENT_BYTES_MAX, parse_arguments};
+use super::{admin, backup, calls, packages, tail};
 use crate::authn::local_admin;
 use crate::database::{Package, PackageState};
-use crate::gateway::{Blame, CallAnswer, CallRequest, GrantsChanged, GrantsSource, Host, PackageDetails};
+use crate::gateway::{Blame, GrantsChanged, GrantsSource, Host, PackageDetails};
 use crate::ids::{GrantId, PackageName};
 use crate::limits::{Limit, LimitReached};
 use crate::policy::{Grant, Policy};
@@ -59,7 +58,8 @@ pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
         .route("/v1/grants", put(apply_grants).get(list_grants))
         .route("/v1/grants/{id}", delete(revoke_grant))
         .route("/v1/policy", get(show_policy))
-        .route("/v1/calls", post(call))
+        .route("/v1/calls", post(calls::call))
+        .route("/v1/calls/{id}", delete(calls::cancel))
         .route("/v1/audit", get(audit))
         .route("/v1/backup", post(take_backup))
         .route("/v1/health", get(health))
@@ -180,28 +180,6 @@ async fn show_policy(State(api): State<Api>) -> Json<Policy> {
     Json(api.host.policy())
 }
 
-/// The call itself runs in this future: when hyper drops it, because the client went away, it is cancelled.
-async fn call(
-    State(api): State<Api>,
-    Checked(Query(query)): Checked<Query<CallQuery>>,
-    request: Request,
-) -> Result<Json<CallAnswer>, Problem> {
-    let text = body(request, ARGUMENT_BYTES_MAX).await.map_err(|error| {
-        error.into_problem(|bytes| {
-            let detail = format!(
-                "the arguments are {bytes} bytes long or longer, at most {ARGUMENT_BYTES_MAX} are read"
-            );
-            Problem::new(ErrorKind::TooLarge, detail, Blame::Agent)
-        })
-    })?;
-    let arguments = parse_arguments(&text)
-        .map_err(|error| Problem::bad_input(format!("the arguments can't be read: {error}")))?;
-    let CallQuery { principal, package, tool } = query;
-    let argument_bytes = text.len() as u64;
-    let request = CallRequest { principal, package, tool, arguments, argument_bytes };
-    Ok(Json(api.host.call(request).await?))
-}
-
 async fn audit(
     State(api): State<Api>,
     Checked(Query(query)): Checked<Query<AuditQuery>>,
@@ -259,7 +237,7 @@ where
     }
 }
 
-enum BodyError {
+pub(super) enum BodyError {
     /// At least so many bytes.
     TooLong { bytes: u64 },
     /// Not in time.
@@ -269,7 +247,7 @@ enum BodyError {
 }
 
 impl BodyError {
-    fn into_problem(self, too_long: impl FnOnce(u64) -> Problem) -> Problem {
+    pub(super) fn into_problem(self, too_long: impl FnOnce(u64) -> Problem) -> Problem {
         match self {
             BodyError::TooLong { bytes } => too_long(bytes),
             BodyError::TooSlow => {
@@ -282,7 +260,7 @@ impl BodyError {
 }
 
 /// Reads a body of at most `bytes_max`. One that says that it is longer is refused before it is read.
-async fn body(request: Request, bytes_max: usize) -> Result<Bytes, BodyError> {
+pub(super) async fn body(request: Request, bytes_max: usize) -> Result<Bytes, BodyError> {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if let Some(bytes) = length.filter(|length| *length > bytes_max as u64) {

@@ -5,10 +5,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
-use crate::gateway::{AddedPackage, HostHealth};
+use crate::gateway::{AddedPackage, CallAnswer, HostHealth};
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, ToolName};
 use crate::package::PackageDescription;
 use crate::policy::{Grant, Role};
+use crate::sandbox::Progress;
 
 /// Query of `POST /v1/packages`; the body is the component's bytes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -176,6 +177,29 @@ pub struct CallQuery {
     pub package: PackageName,
     /// Which of its tools.
     pub tool: ToolName,
+    /// Whether the answer is lines that say how far the call is, and then what came of it. Default: one
+    /// document at the end.
+    #[serde(default)]
+    pub progress: bool,
+}
+
+/// One line of the answer to `POST /v1/calls?progress=true`. The last line is a result or an error.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallLine {
+    /// How far it is, as the tool says. Steps that come too fast are left out.
+    Progress(Progress),
+    /// It answered.
+    Result(Box<CallAnswer>),
+    /// It did not.
+    Error(Box<Problem>),
+}
+
+/// A call that was asked to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancelled {
+    /// Which.
+    pub call: CallId,
 }
 
 /// Query of `GET /v1/audit`.

@@ -5,6 +5,7 @@
 
 mod admin;
 mod backup;
+mod calls;
 pub mod http;
 pub mod messages;
 mod packages;

@@ -52,6 +52,9 @@ pub enum ErrorKind {
     /// What is in force changed while the call ran, so that it was ended. What it did until then is done.
     #[serde(rename = "urn:portcullis:error:stopped")]
     Stopped,
+    /// Whoever waited for the call, or an admin, asked it to end. What it did until then is done.
+    #[serde(rename = "urn:portcullis:error:cancelled")]
+    Cancelled,
     /// A limit ended the call.
     #[serde(rename = "urn:portcullis:error:limit-reached")]
     LimitReached,
@@ -77,7 +80,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds.
-    pub const ALL: [ErrorKind; 18] = [
+    pub const ALL: [ErrorKind; 19] = [
         ErrorKind::BadInput,
         ErrorKind::NotFound,
         ErrorKind::MethodNotAllowed,
@@ -89,6 +92,7 @@ impl ErrorKind {
         ErrorKind::InvalidLimits,
         ErrorKind::Denied,
         ErrorKind::Stopped,
+        ErrorKind::Cancelled,
         ErrorKind::LimitReached,
         ErrorKind::ToolError,
         ErrorKind::Busy,
@@ -106,7 +110,7 @@ impl ErrorKind {
             ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorKind::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            ErrorKind::Conflict => StatusCode::CONFLICT,
+            ErrorKind::Conflict | ErrorKind::Cancelled => StatusCode::CONFLICT,
             ErrorKind::InvalidPackage
             | ErrorKind::InvalidGrants
             | ErrorKind::InvalidLimits
@@ -134,6 +138,7 @@ impl ErrorKind {
             ErrorKind::InvalidLimits => "The limits file has errors",
             ErrorKind::Denied => "The call is not allowed",
             ErrorKind::Stopped => "The call was stopped",
+            ErrorKind::Cancelled => "The call was cancelled",
             ErrorKind::LimitReached => "A limit ended the call",
             ErrorKind::ToolError => "The tool failed",
             ErrorKind::Busy => "The host is busy",
@@ -259,6 +264,7 @@ fn failed(error: InvokeError) -> (ErrorKind, Option<LimitReached>, Option<Value>
         InvokeError::Tool { data, .. } => (ErrorKind::ToolError, None, data),
         InvokeError::Crashed(_) => (ErrorKind::ToolError, None, None),
         InvokeError::Stopped(_) => (ErrorKind::Stopped, None, None),
+        InvokeError::Cancelled => (ErrorKind::Cancelled, None, None),
         InvokeError::Busy => (ErrorKind::Busy, None, None),
         InvokeError::Grant(_) => (ErrorKind::GrantUnusable, None, None),
         InvokeError::Log(_) => (ErrorKind::LogUnavailable, None, None),
@@ -280,6 +286,7 @@ impl From<HostError> for Problem {
             }
             HostError::Denied(denial) => Self { denial: Some(denial), ..problem },
             HostError::Package(_)
+            | HostError::NotRunning { .. }
             | HostError::Folder(_)
             | HostError::Owned { .. }
             | HostError::Log(_)
@@ -302,6 +309,7 @@ fn kind_of(error: &HostError) -> ErrorKind {
         HostError::Package(_) => ErrorKind::InvalidPackage,
         HostError::Denied(_) => ErrorKind::Denied,
         HostError::Busy(_) => ErrorKind::Busy,
+        HostError::NotRunning { .. } => ErrorKind::NotFound,
         HostError::Naming(_) => ErrorKind::BadInput,
         HostError::Grants { .. } => ErrorKind::InvalidGrants,
         HostError::Change(error) => kind_of_change(error),

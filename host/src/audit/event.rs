@@ -189,6 +189,13 @@ pub enum Event {
         /// Who did it.
         by: PrincipalId,
     },
+    /// Somebody asked a running call to end.
+    CallCancelled {
+        /// The call.
+        call: CallId,
+        /// Who.
+        by: PrincipalId,
+    },
     /// A call was refused before it began.
     CallDenied {
         /// Its id.
@@ -201,6 +208,9 @@ pub enum Event {
         tool: ToolName,
         /// The revision that was judged by.
         revision: Revision,
+        /// The call whose tool asked for this one, if an agent did not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<CallId>,
         /// Why.
         denial: Denial,
     },
@@ -258,7 +268,7 @@ impl Event {
     /// The call that the record belongs to, if it belongs to one.
     pub fn call(&self) -> Option<CallId> {
         match self {
-            Event::CallDenied { call, .. } => Some(*call),
+            Event::CallDenied { call, .. } | Event::CallCancelled { call, .. } => Some(*call),
             Event::CallAdmitted { context, .. }
             | Event::HostCall { context, .. }
             | Event::EffectAttempted { context, .. }
@@ -300,6 +310,9 @@ pub struct CallContext {
     pub tool: ToolName,
     /// The revision of the grants that allowed it.
     pub revision: Revision,
+    /// The call whose tool made this one, if an agent did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<CallId>,
 }
 
 /// A host call without an effect.
@@ -448,6 +461,7 @@ impl Event {
             | Event::EffectFinished { context, .. }
             | Event::CallFinished { context, .. } => Some(context.revision),
             Event::HostStarted { .. }
+            | Event::CallCancelled { .. }
             | Event::HostStopped { .. }
             | Event::Recovered { .. }
             | Event::PackageAdded { .. }

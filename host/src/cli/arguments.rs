@@ -84,6 +84,12 @@ pub(super) enum Command {
     Principal(PrincipalCommand),
     /// Call a tool
     Call(CallArguments),
+    /// Ask a running call to end; if its tool does not answer within a second, it is ended
+    #[command(after_help = "Example:\n  portcullis status\n  portcullis cancel 019a…")]
+    Cancel {
+        /// The call: `status` shows those that run
+        call: CallId,
+    },
     /// Stop everything: running calls end, no call begins, until `thaw`
     ///
     /// Survives restarts. Reading and granting go on.

@@ -21,7 +21,7 @@ use crate::api::{BYTES_HEADER, Body, Problem, Router};
 use crate::policy::Freeze;
 
 /// The longest wait for an answer to begin: longer than a call, or a change that waits for the disk.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(15 * 60);
+pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(15 * 60);
 /// The most bytes of an answer that is one document: a call's largest output as text and as data, each
 /// byte escaped.
 const ANSWER_BYTES_MAX: usize = 256 << 20;

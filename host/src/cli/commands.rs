@@ -11,16 +11,19 @@ use serde::Serialize;
 use super::arguments::{
     AddArguments, AuditCommand, CallArguments, Command, GrantCommand, PackageCommand, TailArguments,
 };
-use super::client::Client;
+use super::client::{ANSWER_TIME_MAX, Client, Lines};
 use super::failure::Failure;
 use super::output::Output;
-use super::progress::Progress;
+use super::progress::{Progress, Steps};
 use super::{admin, archive, input, records, show};
-use crate::api::messages::{AddLine, ApproveRequest, Approved, GrantList, Removed, TailError};
+use crate::api::messages::{
+    AddLine, ApproveRequest, Approved, CallLine, Cancelled, GrantList, Removed, TailError,
+};
 use crate::api::{Body, Problem};
 use crate::audit::event::Record;
 use crate::database::Package;
 use crate::gateway::{CallAnswer, GrantsChanged, PackageDetails};
+use crate::ids::CallId;
 
 /// The longest silence of a host that compiles: it says something each second, unless the machine is
 /// overloaded.
@@ -38,6 +41,7 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
         Command::Principal(command) => admin::principal(client, command, output).await,
         Command::Call(arguments) => call(client, arguments, output).await,
         Command::Freeze { reason } => admin::freeze(client, reason, output).await,
+        Command::Cancel { call } => cancel(client, call, output).await,
         Command::Thaw => admin::thaw(client, output).await,
         Command::Status => admin::status(client, output).await,
         Command::Audit(AuditCommand::Tail(arguments)) => tail(client, arguments, output).await,
@@ -147,7 +151,8 @@ async fn call(client: Client, arguments: CallArguments, output: &Output) -> Resu
     query.push("as", principal.as_str());
     query.push("package", package.as_str());
     query.push("tool", tool.as_str());
-    let answer: CallAnswer = client.document(send(Method::POST, &query.0, text)?).await?;
+    query.push("progress", "true");
+    let answer = answered(client.lines(send(Method::POST, &query.0, text)?).await?, output).await?;
     if !output.json {
         show::printed(&answer.report, output);
     }
@@ -156,6 +161,29 @@ async fn call(client: Client, arguments: CallArguments, output: &Output) -> Resu
         output.aside(&show::summary(&answer.report));
     }
     Ok(())
+}
+
+/// Shows how far a call is until it is done.
+async fn answered(mut lines: Lines, output: &Output) -> Result<CallAnswer, Failure> {
+    let mut steps = Steps::new(output);
+    while let Some(line) = lines.next(Some(ANSWER_TIME_MAX)).await? {
+        let line: CallLine = serde_json::from_slice(&line)
+            .map_err(|error| Failure::host(format!("the host's answer can't be read: {error}")))?;
+        match line {
+            CallLine::Progress(step) => steps.show(&step),
+            CallLine::Result(answer) => return Ok(*answer),
+            CallLine::Error(problem) => return Err(Problem::into(*problem)),
+        }
+    }
+    Err(Failure::host("the host ended before it said what came of the call"))
+}
+
+async fn cancel(client: Client, call: CallId, output: &Output) -> Result<(), Failure> {
+    let request = send(Method::DELETE, &format!("/v1/calls/{call}"), Bytes::new())?;
+    let cancelled: Cancelled = client.document(request).await?;
+    output.answer(&cancelled, |cancelled| {
+        format!("asked {} to end; if it does not within a second, it is ended", cancelled.call)
+    })
 }
 
 async fn tail(client: Client, arguments: TailArguments, output: &Output) -> Result<(), Failure> {

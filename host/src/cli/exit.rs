@@ -45,7 +45,7 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::InvalidPackage
             | ErrorKind::InvalidGrants
             | ErrorKind::InvalidLimits => Exit::BadInput,
-            ErrorKind::Denied | ErrorKind::Stopped => Exit::Denied,
+            ErrorKind::Denied | ErrorKind::Stopped | ErrorKind::Cancelled => Exit::Denied,
             ErrorKind::LimitReached => Exit::LimitReached,
             ErrorKind::ToolError => Exit::ToolError,
             ErrorKind::Busy => Exit::Busy,
@@ -77,6 +77,7 @@ mod tests {
         InvalidLimits 2
         Denied 3
         Stopped 3
+        Cancelled 3
         LimitReached 4
         ToolError 5
         Busy 6

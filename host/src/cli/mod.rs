@@ -163,6 +163,7 @@ async fn without_host(
         | Command::Grant(_)
         | Command::Principal(_)
         | Command::Call(_)
+        | Command::Cancel { .. }
         | Command::Freeze { .. }
         | Command::Thaw
         | Command::Status

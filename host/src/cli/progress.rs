@@ -6,6 +6,7 @@ use indicatif::ProgressBar;
 
 use super::output::Output;
 use crate::api::messages::AddStage;
+use crate::gateway::Progress as Step;
 
 /// Before this, nothing is written where there is no terminal: most components compile in less.
 const LINE_AFTER: Duration = Duration::from_secs(1);
@@ -51,6 +52,50 @@ impl<'a> Progress<'a> {
 }
 
 impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        if let Some(spinner) = &self.spinner {
+            spinner.finish_and_clear();
+        }
+    }
+}
+
+/// How far a call is, as its tool says. It disappears when it is dropped.
+#[derive(Debug)]
+pub(super) struct Steps<'a> {
+    output: &'a Output,
+    spinner: Option<ProgressBar>,
+    written: Option<Instant>,
+}
+
+impl<'a> Steps<'a> {
+    pub(super) fn new(output: &'a Output) -> Self {
+        Self { output, spinner: None, written: None }
+    }
+
+    /// The text is the tool's, and the host has cleaned it.
+    pub(super) fn show(&mut self, step: &Step) {
+        if self.output.json {
+            return;
+        }
+        let Step { done, total, message } = step;
+        let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+        let separator = if message.is_empty() { "" } else { ": " };
+        let text = format!("the tool says: {done}{of}{separator}{message}");
+        if self.output.is_watched {
+            let spinner = self.spinner.get_or_insert_with(|| {
+                let spinner = ProgressBar::new_spinner();
+                spinner.enable_steady_tick(SPIN_EVERY);
+                spinner
+            });
+            spinner.set_message(text);
+        } else if self.written.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
+            self.written = Some(Instant::now());
+            self.output.note(&text);
+        }
+    }
+}
+
+impl Drop for Steps<'_> {
     fn drop(&mut self) {
         if let Some(spinner) = &self.spinner {
             spinner.finish_and_clear();

@@ -78,14 +78,16 @@ fn event(event: &Event) -> (&'static str, String) {
             "restored",
             format!("from the backup of {made_at}, record {record}, revision {revision}, by {by}"),
         ),
+        Event::CallCancelled { call, by } => ("call_cancelled", format!("{call}, by {by}")),
         Event::CallDenied { call, principal, package, tool, denial, .. } => {
             ("call_denied", format!("{call} {package} {tool} as {principal}: {}", text(&denial.to_string())))
         }
         Event::CallAdmitted { context, grants, argument_bytes } => {
-            let CallContext { call, principal, package, tool, revision, .. } = &**context;
+            let CallContext { call, principal, package, tool, revision, parent, .. } = &**context;
             let grants = list(grants);
+            let parent = parent.map(|parent| format!(", for {parent}")).unwrap_or_default();
             let what = format!(
-                "{call} {package} {tool} as {principal}, grants {grants} of revision {revision}, {argument_bytes} bytes"
+                "{call} {package} {tool} as {principal}, grants {grants} of revision {revision}, {argument_bytes} bytes{parent}"
             );
             ("call_admitted", what)
         }

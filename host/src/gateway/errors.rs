@@ -72,7 +72,7 @@ impl CallError {
             CallError::NotFound(_) => Blame::Agent,
             CallError::Denied { .. } => Blame::Admin,
             CallError::Failed { error, .. } => match error {
-                InvokeError::Arguments(_) => Blame::Agent,
+                InvokeError::Arguments(_) | InvokeError::Cancelled => Blame::Agent,
                 InvokeError::LimitReached(_) | InvokeError::Tool { .. } | InvokeError::Crashed(_) => {
                     Blame::Tool
                 }
@@ -92,6 +92,12 @@ pub enum HostError {
     /// The data folder.
     #[error(transparent)]
     Folder(#[from] DataFolderError),
+    /// There is no such running call.
+    #[error("no call {call} is running")]
+    NotRunning {
+        /// Which was asked for.
+        call: CallId,
+    },
     /// Another process owns the data folder. Its own commands, and the command line, can talk to it.
     #[error("data folder {}: owned by another process{}", path.display(), process(.pid))]
     Owned {
@@ -158,7 +164,10 @@ impl HostError {
     pub fn blame(&self) -> Blame {
         match self {
             HostError::Package(_) => Blame::Tool,
-            HostError::Naming(_) | HostError::Grants { .. } | HostError::Denied(_) => Blame::Admin,
+            HostError::Naming(_)
+            | HostError::Grants { .. }
+            | HostError::Denied(_)
+            | HostError::NotRunning { .. } => Blame::Admin,
             HostError::Registry(
                 RegistryError::NotFound { .. }
                 | RegistryError::NoSuchDigest { .. }

@@ -12,7 +12,7 @@ use crate::database::{Added, Package};
 use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId};
 use crate::package::PackageDescription;
 use crate::policy::Stop;
-use crate::sandbox::{Described, InvokeError, Sandbox};
+use crate::sandbox::{CallControl, Described, InvokeError, Sandbox};
 use crate::text::clean;
 
 /// The tool name under which a component's `list-tools` runs at registration.
@@ -158,8 +158,12 @@ impl Host {
             digest,
             tool: LIST_TOOLS.parse().expect("the constant is a valid name"),
             revision: in_force.policy.revision,
+            parent: None,
         });
-        let stopped = self.stopped(Subject { context: Arc::clone(&context), authorized: None }, in_force);
+        let stopped = self.stopped(
+            Subject { context: Arc::clone(&context), authorized: None, control: CallControl::default() },
+            in_force,
+        );
         let recorder = self.log.begin_call(context, Vec::new(), 0).await?;
         let (described, invoked) = self.sandbox.describe(candidate, recorder, stopped).await;
         invoked.recorder.finish(outcome(&invoked.result), invoked.usage, self.durability).await?;

@@ -12,10 +12,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{Host, InForce};
-use crate::audit::event::CallContext;
-use crate::ids::{CallId, GrantId};
+use super::{Host, HostError, InForce};
+use crate::audit::event::{CallContext, Event};
+use crate::ids::{CallId, GrantId, PrincipalId};
 use crate::policy::{AuthorizationRequest, AuthorizedCall, Denial, Stop, authorize};
+use crate::sandbox::CallControl;
 
 /// How often a call looks whether it has expired: so late at most it ends, however the clock is set
 /// meanwhile.
@@ -53,6 +54,8 @@ pub(super) struct Subject {
     pub(super) context: Arc<CallContext>,
     /// None while a component lists its tools at registration, without any power.
     pub(super) authorized: Option<Arc<AuthorizedCall>>,
+    /// The line to it.
+    pub(super) control: CallControl,
 }
 
 /// A running call's place among the others; given back when it is dropped.
@@ -88,6 +91,16 @@ impl Running {
         told
     }
 
+    /// Asks a call to end. Whether it runs.
+    fn cancel(&self, call: CallId) -> bool {
+        let calls = self.calls();
+        let running = calls.get(&call);
+        if let Some(entry) = running {
+            entry.subject.control.cancel();
+        }
+        running.is_some()
+    }
+
     fn list(&self) -> Vec<RunningCall> {
         let shown = |entry: &Entry| RunningCall {
             context: CallContext::clone(&entry.subject.context),
@@ -112,6 +125,22 @@ impl Host {
     /// The calls that run now, the oldest first.
     pub fn running(&self) -> Vec<RunningCall> {
         self.running.list()
+    }
+
+    /// Asks a running call to end: its tool can see that, and is ended after
+    /// [`CANCEL_GRACE`](crate::sandbox::CANCEL_GRACE). The log says who asked.
+    ///
+    /// # Errors
+    /// [`HostError::NotRunning`] if no such call runs; [`HostError::Log`] if the log can't be written.
+    pub async fn cancel(&self, by: &PrincipalId, call: CallId) -> Result<(), HostError> {
+        if !self.running.calls().contains_key(&call) {
+            return Err(HostError::NotRunning { call });
+        }
+        self.log.append(Event::CallCancelled { call, by: by.clone() }).await?;
+        match self.running.cancel(call) {
+            true => Ok(()),
+            false => Err(HostError::NotRunning { call }),
+        }
     }
 
     /// Ends when the call must. The call is among the running ones from the first poll until this is

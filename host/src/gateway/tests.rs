@@ -180,9 +180,17 @@ async fn a_call_that_was_allowed_before_a_change_is_judged_again_before_it_runs(
             &in_force.policy,
         );
         let revision = in_force.policy.revision;
-        let context = CallContext { call, principal, package: name, digest: package.digest, tool, revision };
+        let context = CallContext {
+            call,
+            principal,
+            package: name,
+            digest: package.digest,
+            tool,
+            revision,
+            parent: None,
+        };
         let authorized = Some(Arc::new(authorized.expect("granted")));
-        Subject { context: Arc::new(context), authorized }
+        Subject { context: Arc::new(context), authorized, control: CallControl::default() }
     };
     let at_once = std::time::Duration::ZERO;
     let (in_force, runs) = (host.in_force(), subject());

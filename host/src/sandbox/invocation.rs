@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use wasmtime::component::{ComponentExportIndex, Instance, InstancePre, ResourceTable, Val};
-use wasmtime::{CallHook, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+use wasmtime::{CallHook, PoolConcurrencyLimitError, Store, StoreContextMut, Trap, UpdateDeadline};
 
 use super::bindings::tool::exports::portcullis::tool::tools as tool_world;
 use super::capabilities::CallState;
@@ -16,11 +16,14 @@ use super::capabilities::cli::{Exited, Stdio};
 use super::capabilities::filesystem::{Filesystem, Quotas};
 use super::capabilities::gate::Gate;
 use super::capabilities::http::Http;
+use super::capabilities::invoke::Invoke;
 use super::capabilities::logging::Lines;
+use super::control::CallControl;
 use super::convert::answer::{ConvertError, ToolResult, ToolValue};
 use super::convert::listed::CheckedSchema;
 use super::convert::shape::TypedFunction;
 use super::limiter::MemoryLimiter;
+use super::nested::Nesting;
 use super::places::Place;
 use crate::audit::{LogError, Recorder};
 use crate::limits::{CallLimits, Limit, LimitReached, Usage};
@@ -106,6 +109,9 @@ pub enum InvokeError {
     /// What is in force changed, so that the call may not go on: the admin's doing.
     #[error("the call was stopped: {0}")]
     Stopped(Stop),
+    /// Whoever waited for it asked it to end, and it did not by itself.
+    #[error("the call was cancelled")]
+    Cancelled,
     /// There is no room for another call now.
     #[error("the host runs as many calls as it can; try again")]
     Busy,
@@ -152,10 +158,11 @@ pub(crate) enum Entry {
 }
 
 /// A call that may run.
-#[derive(Clone, Copy)]
 pub(super) struct Running<'a> {
     pub(super) call: &'a AuthorizedCall,
     pub(super) place: &'a Place,
+    pub(super) control: CallControl,
+    pub(super) nesting: Nesting,
 }
 
 /// Everything that a sandbox needs beside the component.
@@ -175,14 +182,21 @@ const FUEL_STEP: u64 = 1_000_000;
 pub(super) async fn invoke(
     loaded: &Loaded,
     entry: &Entry,
-    Running { call, place }: Running<'_>,
+    Running { call, place, control, nesting }: Running<'_>,
     arguments: &Value,
     recorder: Recorder,
     resources: Resources<'_>,
     stopped: impl Future<Output = Stop>,
 ) -> Invoked {
     let output_max = call.limits().output;
-    let bounds = Bounds { limits: call.limits(), folders: call.filesystem(), rules: call.rules(), stopped };
+    let bounds = Bounds {
+        limits: call.limits(),
+        folders: call.filesystem(),
+        rules: call.rules(),
+        control,
+        nesting,
+        stopped,
+    };
     run(loaded, bounds, recorder, resources, async |store, instance| {
         place.note(store.data_mut().gate.usage());
         call_tool(store, instance, entry, arguments, output_max).await
@@ -195,6 +209,8 @@ struct Bounds<'a, S> {
     limits: &'a CallLimits,
     folders: &'a [AuthorizedFolder],
     rules: &'a [AuthorizedRule],
+    control: CallControl,
+    nesting: Nesting,
     stopped: S,
 }
 
@@ -208,7 +224,10 @@ pub(super) async fn list_tools(
     stopped: impl Future<Output = Stop>,
 ) -> (Result<Vec<tool_world::ToolDefinition>, InvokeError>, Invoked) {
     let mut listed = Err(InvokeError::Crashed("it did not answer".to_owned()));
-    let bounds = Bounds { limits, folders: &[], rules: &[], stopped };
+    let context = recorder.context();
+    let nesting = Nesting::alone(context.package.clone(), context.tool.clone());
+    let control = CallControl::default();
+    let bounds = Bounds { limits, folders: &[], rules: &[], control, nesting, stopped };
     let invoked = run(loaded, bounds, recorder, resources, async |store, instance| {
         let guest = indices.load(&mut *store, &instance).map_err(|error| failure(store, error))?;
         listed = Ok(guest.call_list_tools(&mut *store).await.map_err(|error| failure(store, error))?);
@@ -225,7 +244,7 @@ async fn run(
     resources: Resources<'_>,
     body: impl AsyncFnOnce(&mut Store<CallState>, Instance) -> Result<ToolAnswer, InvokeError>,
 ) -> Invoked {
-    let Bounds { limits, folders, rules, stopped } = bounds;
+    let Bounds { limits, folders, rules, control, nesting, stopped } = bounds;
     let started = Instant::now();
     let opened = Filesystem::open(folders, resources.quotas, Arc::clone(resources.disk_workers));
     let filesystem = match opened {
@@ -243,6 +262,8 @@ async fn run(
         log: Lines::new(limits.log),
         filesystem,
         rules: rules.to_vec(),
+        invoke: Invoke::new(nesting, limits.fuel),
+        control: control.clone(),
         http: Http::default(),
         started,
     };
@@ -264,6 +285,7 @@ async fn run(
         // In this order, so that what is stopped before it begins does not begin.
         biased;
         stop = stopped => (Err(InvokeError::Stopped(stop)), true),
+        () = control.grace_is_over() => (Err(InvokeError::Cancelled), true),
         ended = tokio::time::timeout(limits.wall_time, work) => match ended {
             Ok(result) => (result, false),
             Err(_) => (Err(wall_time_reached(limits, started).into()), true),
@@ -352,17 +374,22 @@ fn new_store(
 
 /// Bounds what is copied out of the guest: by [`Limit::CopiedBytes`] in host calls, where a byte costs
 /// one unit, and by what the output may cost where a result is converted dynamically. A store has one
-/// hook, so a test's count of the host calls that the engine sees is made here as well.
+/// hook, so a test's count of the host calls that the engine sees is made here as well, and what nested calls
+/// cost is paid here.
 fn bound_copies(store: &mut Store<CallState>, limits: &CallLimits, seen: Option<&Arc<AtomicU64>>) {
     let units = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let in_host_calls = units(limits.copied_bytes);
     let in_result = in_host_calls.max(units(limits.output.saturating_mul(DYNAMIC_COST_OF_A_BYTE)));
     store.set_hostcall_fuel(in_result);
-    if in_result == in_host_calls && seen.is_none() {
+    let may_invoke = store.data().may_invoke_any();
+    if in_result == in_host_calls && seen.is_none() && !may_invoke {
         return;
     }
     let seen = seen.cloned();
     store.call_hook(move |mut store, hook| {
+        if may_invoke {
+            settle_fuel(&mut store, hook)?;
+        }
         store.set_hostcall_fuel(match hook {
             CallHook::CallingHost => {
                 if let Some(seen) = &seen {
@@ -374,6 +401,25 @@ fn bound_copies(store: &mut Store<CallState>, limits: &CallLimits, seen: Option<
         });
         Ok(())
     });
+}
+
+/// Tells a call that makes others what fuel it has left, and has it pay for them.
+fn settle_fuel(store: &mut StoreContextMut<'_, CallState>, hook: CallHook) -> wasmtime::Result<()> {
+    match hook {
+        CallHook::CallingHost => {
+            let left = store.get_fuel()?;
+            store.data_mut().invoke.fuel_left = left;
+        }
+        CallHook::ReturningFromHost => {
+            let owed = std::mem::take(&mut store.data_mut().invoke.fuel_owed);
+            if owed > 0 {
+                let left = store.get_fuel()?.saturating_sub(owed);
+                store.set_fuel(left)?;
+            }
+        }
+        CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
+    }
+    Ok(())
 }
 
 /// Gathers what was used and lets the recorder go.
@@ -406,6 +452,7 @@ fn finish(
 fn measure(state: &mut CallState, fuel_left: Option<u64>, started: Instant) {
     let fuel_max = state.gate.limits().fuel;
     let (stdio, log) = (state.stdio.written(), state.log.written());
+    let depth = state.invoke.depth();
     let usage = state.gate.usage();
     usage.fuel = fuel_left.map_or(0, |left| fuel_max.saturating_sub(left));
     usage.wall_time_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -413,6 +460,7 @@ fn measure(state: &mut CallState, fuel_left: Option<u64>, started: Instant) {
     usage.table_elements_peak = state.memory.table_elements_peak();
     usage.stdio = stdio;
     usage.log = log;
+    usage.depth = depth;
 }
 
 fn answer_bytes(answer: &ToolAnswer) -> u64 {

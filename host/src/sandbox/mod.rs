@@ -8,6 +8,7 @@ mod artifact;
 pub mod bindings;
 pub(crate) mod capabilities;
 pub mod compiler;
+mod control;
 pub(crate) mod convert;
 mod copies;
 mod engine;
@@ -15,6 +16,7 @@ mod inspect;
 mod invocation;
 mod limiter;
 mod listed;
+pub mod nested;
 mod places;
 
 use std::collections::{BTreeSet, HashMap};
@@ -33,11 +35,13 @@ use self::bindings::tool::exports::portcullis::tool::tools as tool_world;
 use self::capabilities::CallState;
 use self::capabilities::filesystem::{DISK_WORKERS_MAX, Quotas};
 use self::compiler::{Compiler, Job};
+pub use self::control::{CANCEL_GRACE, CallControl, Progress};
 use self::convert::shape::TypedFunction;
 pub use self::engine::{EPOCH_TICK, open_page_map, tuned_floor_engine};
 pub use self::inspect::PackageError;
 pub use self::invocation::{Content, InvokeError, Invoked, ToolAnswer};
 use self::invocation::{Entry, Loaded, Resources};
+use self::nested::Nesting;
 pub use self::places::Place;
 use self::places::Places;
 use crate::audit::Recorder;
@@ -122,6 +126,21 @@ pub enum Origin {
     Compiled,
     /// Compiled, because the artifact was not this host's; the reason is for the log.
     Recompiled(String),
+}
+
+/// What a sandbox runs a call with, beside its authorization.
+#[derive(Debug)]
+pub struct Order<'a> {
+    /// A JSON object.
+    pub arguments: &'a Value,
+    /// Takes its records.
+    pub recorder: Recorder,
+    /// Where it runs.
+    pub place: Place,
+    /// The line to whoever waits for it.
+    pub control: CallControl,
+    /// The calls around it.
+    pub nesting: Nesting,
 }
 
 /// What a sandbox is made of.
@@ -386,9 +405,7 @@ impl Sandbox {
         &self,
         package: &ReadyPackage,
         call: &AuthorizedCall,
-        arguments: &Value,
-        recorder: Recorder,
-        place: Place,
+        Order { arguments, recorder, place, control, nesting }: Order<'_>,
         stopped: impl Future<Output = Stop>,
     ) -> Invoked {
         if !self.ticker.is_alive() {
@@ -399,7 +416,7 @@ impl Sandbox {
             let error = InvokeError::Host(format!("the package has no tool {}", call.tool()));
             return Invoked { result: Err(error), ..Invoked::not_started(recorder) };
         };
-        let running = invocation::Running { call, place: &place };
+        let running = invocation::Running { call, place: &place, control, nesting };
         let (loaded, resources) = (&package.loaded, self.resources());
         invocation::invoke(loaded, entry, running, arguments, recorder, resources, stopped).await
     }

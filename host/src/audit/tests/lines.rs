@@ -90,6 +90,7 @@ fn other_events() -> Vec<Event> {
             package: package(),
             tool: "search".parse().expect("a valid name"),
             revision: Revision(4),
+            parent: None,
             denial: Denial::Expired { grant: GrantId(7), expires: Timestamp::UNIX_EPOCH },
         },
     ]

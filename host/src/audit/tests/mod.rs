@@ -36,6 +36,7 @@ fn context_of(call: CallId) -> Arc<CallContext> {
         digest: PackageDigest::of(b"component"),
         tool: "search".parse().expect("a valid name"),
         revision: Revision(3),
+        parent: None,
     })
 }
 

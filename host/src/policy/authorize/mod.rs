@@ -148,6 +148,18 @@ impl AuthorizedCall {
         &self.rules
     }
 
+    /// The same call with no more fuel and time than its caller has left.
+    pub fn within_budget(mut self, fuel: u64, wall_time: Duration) -> Self {
+        self.limits.fuel = self.limits.fuel.min(fuel);
+        self.limits.wall_time = self.limits.wall_time.min(wall_time);
+        self
+    }
+
+    /// Whether one of its rules lets it call other tools.
+    pub fn may_invoke(&self) -> bool {
+        self.rules.iter().any(|given| given.rule.capability() == Capability::Tools)
+    }
+
     /// The moment at which the first of its grants expires, so that it must be judged anew.
     pub fn next_expiry(&self) -> Option<Timestamp> {
         self.next_expiry

@@ -106,6 +106,11 @@ impl Gate {
     }
 
     /// What was used so far.
+    pub(crate) fn used(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// The same, to be counted on.
     pub(crate) fn usage(&mut self) -> &mut Usage {
         &mut self.usage
     }

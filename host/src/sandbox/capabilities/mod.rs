@@ -25,6 +25,7 @@ use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable, ResourceTableError};
 
 use self::gate::{Entered, Gate, HARMLESS, HostFunction};
+use super::control::CallControl;
 use super::limiter::MemoryLimiter;
 use crate::audit::event::HostCallOutcome;
 use crate::limits::{Limit, LimitReached};
@@ -52,6 +53,10 @@ pub(crate) struct CallState {
     pub(crate) filesystem: filesystem::Filesystem,
     /// What the call may do beside folders.
     pub(crate) rules: Vec<AuthorizedRule>,
+    /// What the call needs to call others.
+    pub(crate) invoke: invoke::Invoke,
+    /// The line to whoever waits for the call.
+    pub(crate) control: CallControl,
     /// Requests that a guest may make up, and nothing that could send them.
     pub(crate) http: http::Http,
     /// When the call began: the zero of its monotonic clock.

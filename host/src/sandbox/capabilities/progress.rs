@@ -2,6 +2,11 @@
 
 use super::CallState;
 use crate::sandbox::bindings::portcullis::tool::progress;
+use crate::sandbox::control::Progress;
+use crate::text::clean_line;
+
+/// The most bytes of a step's message.
+const MESSAGE_BYTES_MAX: usize = 1_000;
 
 mod calls {
     crate::sandbox::capabilities::gate::host_functions! { "portcullis:tool/progress":
@@ -14,11 +19,20 @@ mod calls {
 pub(crate) const FUNCTIONS: &[&[&super::gate::HostFunction]] = &[calls::ALL];
 
 impl progress::Host for CallState {
-    async fn report(&mut self, _: progress::Step) -> wasmtime::Result<()> {
-        self.harmless(calls::REPORT, |_| Ok(())).await
+    async fn report(&mut self, step: progress::Step) -> wasmtime::Result<()> {
+        self.harmless(calls::REPORT, |state| {
+            // JSON has no other numbers; a step without one says nothing.
+            if step.done.is_finite() {
+                let total = step.total.filter(|total| total.is_finite());
+                let message = clean_line(&step.message, MESSAGE_BYTES_MAX);
+                state.control.report(Progress { done: step.done, total, message });
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn is_cancelled(&mut self) -> wasmtime::Result<bool> {
-        self.harmless(calls::IS_CANCELLED, |_| Ok(false)).await
+        self.harmless(calls::IS_CANCELLED, |state| Ok(state.control.is_cancelled())).await
     }
 }

@@ -23,6 +23,7 @@ use crate::limits::CallLimits;
 use crate::sandbox::bindings::wasi::logging::logging as wasi_logging;
 use crate::sandbox::bindings::wasi::sockets::network::{ErrorCode, IpAddressFamily};
 use crate::sandbox::bindings::wasi::{config, keyvalue, sockets};
+use crate::sandbox::nested::Nesting;
 
 /// The functions that the world `host` in `wit/` imports, by interface with its version.
 fn host_world() -> BTreeSet<(String, String)> {
@@ -94,6 +95,7 @@ impl Ungranted {
             digest: PackageDigest::of(b""),
             tool: "tool".parse().expect("a name"),
             revision: Revision(1),
+            parent: None,
         };
         let recorder = log.begin_call(Arc::new(context), Vec::new(), 0).await.expect("a recorder");
         let disk_workers = Arc::new(Semaphore::new(1));
@@ -107,6 +109,11 @@ impl Ungranted {
             log: logging::Lines::new(limits.log),
             filesystem: filesystem::Filesystem::open(&[], &quotas, disk_workers).expect("no folders"),
             rules: Vec::new(),
+            invoke: invoke::Invoke::new(
+                Nesting::alone("package".parse().expect("a name"), "tool".parse().expect("a name")),
+                limits.fuel,
+            ),
+            control: CallControl::default(),
             http: http::Http::default(),
             started: Instant::now(),
             gate: Gate::new(recorder, limits),

@@ -1,0 +1,94 @@
+//! Calls: one document at the end, or lines that say how far it is until then; and asking one to end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::sync::watch;
+
+use super::http::{Api, Checked, body, line, lines, to_its_end};
+use super::messages::{CallLine, CallQuery, Cancelled};
+use super::problem::{ErrorKind, Problem};
+use crate::arguments::{ARGUMENT_BYTES_MAX, parse_arguments};
+use crate::authn::local_admin;
+use crate::gateway::{Blame, CallAnswer, CallControl, CallError, CallRequest};
+use crate::ids::CallId;
+
+/// The call itself runs in this future, or in its answer's stream: when hyper drops that, because the client
+/// went away, it is cancelled.
+pub(super) async fn call(
+    State(api): State<Api>,
+    Checked(Query(query)): Checked<Query<CallQuery>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let text = body(request, ARGUMENT_BYTES_MAX).await.map_err(|error| {
+        error.into_problem(|bytes| {
+            let detail = format!(
+                "the arguments are {bytes} bytes long or longer, at most {ARGUMENT_BYTES_MAX} are read"
+            );
+            Problem::new(ErrorKind::TooLarge, detail, Blame::Agent)
+        })
+    })?;
+    let arguments = parse_arguments(&text)
+        .map_err(|error| Problem::bad_input(format!("the arguments can't be read: {error}")))?;
+    let CallQuery { principal, package, tool, progress } = query;
+    let argument_bytes = text.len() as u64;
+    let request = CallRequest { principal, package, tool, arguments, argument_bytes };
+    if !progress {
+        return Ok(Json(api.host.call(request).await?).into_response());
+    }
+    let control = CallControl::default();
+    let heard = control.progress();
+    let host = Arc::clone(&api.host);
+    let running = Box::pin(async move { host.call_controlled(request, &control).await });
+    let calling = Calling { running: Some(running), heard };
+    Ok(lines(stream::unfold(calling, |mut calling| async move {
+        let line = calling.next().await?;
+        Some((Ok::<_, Infallible>(line), calling))
+    })))
+}
+
+type Running = Pin<Box<dyn Future<Output = Result<CallAnswer, CallError>> + Send>>;
+
+struct Calling {
+    /// None at the end.
+    running: Option<Running>,
+    heard: watch::Receiver<Option<crate::sandbox::Progress>>,
+}
+
+impl Calling {
+    async fn next(&mut self) -> Option<Bytes> {
+        let running = self.running.as_mut()?;
+        tokio::select! {
+            biased;
+            result = running => {
+                self.running = None;
+                Some(line(&match result {
+                    Ok(answer) => CallLine::Result(Box::new(answer)),
+                    Err(error) => CallLine::Error(Box::new(error.into())),
+                }))
+            }
+            Ok(()) = self.heard.changed() => {
+                let step = self.heard.borrow_and_update().clone()?;
+                Some(line(&CallLine::Progress(step)))
+            }
+        }
+    }
+}
+
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    Checked(Path(call)): Checked<Path<CallId>>,
+) -> Result<Json<Cancelled>, Problem> {
+    to_its_end(async move {
+        api.host.cancel(&local_admin(), call).await?;
+        Ok(Json(Cancelled { call }))
+    })
+    .await
+}
