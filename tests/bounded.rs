@@ -20,6 +20,7 @@ use portcullis::sandbox::InvokeError;
 use serde_json::{Value, json};
 
 use crate::harness::{AGENT, World, end, guest, limit_reached, wat};
+use crate::nested;
 use crate::registration;
 
 /// The test of each limit: just below it passes, just above it has the stated effect. Closed, so that
@@ -46,7 +47,8 @@ const fn test_of(limit: Limit) -> fn() {
         Limit::KvBytes | Limit::KvKeys => awaits_its_capability,
         Limit::HttpRequests | Limit::HttpBytesIn | Limit::HttpBytesOut => awaits_its_capability,
         Limit::Connections | Limit::PackageConnections => awaits_its_capability,
-        Limit::Depth | Limit::FanOut => awaits_its_capability,
+        Limit::Depth => nested::depth,
+        Limit::FanOut => nested::fan_out,
         Limit::Concurrency => cancelled::concurrency,
         Limit::PrincipalConcurrency => cancelled::principal_concurrency,
         Limit::HostConcurrency => cancelled::host_concurrency,

@@ -16,6 +16,7 @@ mod files;
 mod harness;
 mod languages;
 mod mutated;
+mod nested;
 mod one_door;
 mod operations;
 mod ready;

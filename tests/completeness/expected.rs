@@ -6,11 +6,11 @@ use super::served::Signature;
 /// What the agent was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Granted {
-    /// A folder, to read and write.
+    /// A folder, to read and write, and rules of every other kind.
     ReadWrite,
-    /// A folder, to read.
+    /// A folder, to read, and rules of every other kind.
     Read,
-    /// No folder.
+    /// Neither.
     Nothing,
 }
 
@@ -61,8 +61,13 @@ const STREAM_EFFECTS: &[&str] = &[
     "wasi:io/streams#[method]output-stream.write-zeroes file",
 ];
 
+/// Functions that a rule allows, with what is to come of them then, and the error of their interface where
+/// there is none.
+const RULED: &[(&str, Expected, &str)] = &[("portcullis:tool/invoke#call", Expected::Effect, "denied")];
+
 /// Functions that no grant allows today, with the error of their interface.
 const REFUSED: &[(&str, &str)] = &[
+    ("portcullis:tool/secrets#get", "not-permitted"),
     ("wasi:config/store#get", "upstream"),
     ("wasi:config/store#get-all", "upstream"),
     ("wasi:http/outgoing-handler#handle", "HTTP-request-denied"),
@@ -96,13 +101,16 @@ pub(super) fn expected(driver: &str, signature: &Signature, granted: Granted) ->
     let writes_a_file =
         over_a_file && (driver.contains("output-stream") || driver.contains("filesystem-error-code"));
     let is_in = |list: &[&str]| list.contains(&driver);
+    let ruled = RULED.iter().find(|(name, ..)| *name == driver);
     let refused = REFUSED.iter().find(|(name, _)| *name == driver);
     match granted {
         Granted::Nothing if needs_folder => Expected::NoHandle,
+        Granted::Nothing if ruled.is_some() => Expected::Denied(ruled.map_or("", |(.., error)| error)),
         Granted::Read if writes_a_file => Expected::NoHandle,
         Granted::Read if is_in(EFFECTS) || is_in(TO_WRITE) => Expected::Denied("not-permitted"),
         Granted::ReadWrite | Granted::Read | Granted::Nothing => match refused {
             Some((_, error)) => Expected::Denied(error),
+            None if ruled.is_some() => ruled.map_or(Expected::Allowed, |(_, expected, _)| *expected),
             // Guests make no symlinks, whatever was granted.
             None if driver == "wasi:filesystem/types#[method]descriptor.symlink-at" => {
                 Expected::Denied("not-permitted")
@@ -121,5 +129,6 @@ pub(super) fn named() -> impl Iterator<Item = &'static str> {
         .into_iter()
         .flatten()
         .copied()
+        .chain(RULED.iter().map(|(name, ..)| *name))
         .chain(REFUSED.iter().map(|(name, _)| *name))
 }

@@ -408,10 +408,18 @@ fn settle_fuel(store: &mut StoreContextMut<'_, CallState>, hook: CallHook) -> wa
     match hook {
         CallHook::CallingHost => {
             let left = store.get_fuel()?;
-            store.data_mut().invoke.fuel_left = left;
+            let invoke = &mut store.data_mut().invoke;
+            if invoke.host_depth == 0 {
+                invoke.fuel_left = left;
+            }
+            invoke.host_depth += 1;
         }
         CallHook::ReturningFromHost => {
-            let owed = std::mem::take(&mut store.data_mut().invoke.fuel_owed);
+            let invoke = &mut store.data_mut().invoke;
+            invoke.host_depth = invoke.host_depth.saturating_sub(1);
+            // While a result is handed over, the guest's allocator runs, and may be interrupted: what is
+            // set then is lost, because the guest has its fuel in a register.
+            let owed = if invoke.host_depth == 0 { std::mem::take(&mut invoke.fuel_owed) } else { 0 };
             if owed > 0 {
                 let left = store.get_fuel()?.saturating_sub(owed);
                 store.set_fuel(left)?;

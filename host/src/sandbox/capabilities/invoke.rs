@@ -35,6 +35,8 @@ pub(crate) struct Invoke {
     pub(crate) fuel_left: u64,
     /// Fuel of nested calls that the guest still has to pay; taken by the engine's hook.
     pub(crate) fuel_owed: u64,
+    /// How many times the guest called out and has not returned: more than one while the host has it allocate.
+    pub(crate) host_depth: u64,
 }
 
 /// Why a call is refused before anything was begun.
@@ -46,7 +48,7 @@ struct Refusal {
 
 impl Invoke {
     pub(crate) fn new(nesting: Nesting, fuel: u64) -> Self {
-        Self { nesting, fuel_left: fuel, fuel_owed: 0 }
+        Self { nesting, fuel_left: fuel, fuel_owed: 0, host_depth: 0 }
     }
 
     /// How deep this call is.

@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 
 use crate::bindings::exports::test::every_function::calls::Answer;
+use crate::bindings::portcullis::tool::invoke::InvokeError;
+use crate::bindings::portcullis::tool::secrets::SecretError;
 use crate::bindings::wasi::config::store::Error as ConfigError;
 use crate::bindings::wasi::filesystem::types::ErrorCode as FileError;
 use crate::bindings::wasi::http::types::{ErrorCode as HttpError, HeaderError};
@@ -60,6 +62,26 @@ impl Named for StoreError {
             StoreError::Other(_) => "other",
         }
         .to_owned()
+    }
+}
+
+impl Named for InvokeError {
+    fn named(&self) -> String {
+        match self {
+            InvokeError::Denied(_) => "denied",
+            InvokeError::NotFound(_) => "not-found",
+            InvokeError::InvalidArguments(_) => "invalid-arguments",
+            InvokeError::Refused(_) => "refused",
+            InvokeError::LimitReached(_) => "limit-reached",
+            InvokeError::Failed(_) => "failed",
+        }
+        .to_owned()
+    }
+}
+
+impl Named for SecretError {
+    fn named(&self) -> String {
+        self.name().to_owned()
     }
 }
 

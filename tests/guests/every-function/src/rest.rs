@@ -1,8 +1,9 @@
 //! The interfaces that need no handle, or hardly one: cli, clocks, random, sockets, config, key-value
-//! stores, logging.
+//! stores, logging, and our own.
 
 use crate::Driver;
 use crate::answers::{fallible, plain, silent};
+use crate::bindings::portcullis::tool::{invoke, progress, secrets};
 use crate::bindings::wasi::cli::{
     environment, exit, stderr, stdin, stdout, terminal_stderr, terminal_stdin, terminal_stdout,
 };
@@ -58,4 +59,10 @@ pub(crate) const DRIVERS: &[Driver] = &[
     ("wasi:logging/logging#log", || {
         silent(|| logging::log(logging::Level::Info, "context", "a line of the log"))
     }),
+    ("portcullis:tool/progress#report", || {
+        silent(|| progress::report(&progress::Step { done: 1.0, total: None, message: "begun".to_owned() }))
+    }),
+    ("portcullis:tool/progress#is-cancelled", || plain(progress::is_cancelled())),
+    ("portcullis:tool/secrets#get", || fallible(secrets::get("token"))),
+    ("portcullis:tool/invoke#call", || fallible(invoke::call("polite", "answer", "{}"))),
 ];
