@@ -19,6 +19,7 @@
 //! | `backup` | the archive of a data folder: written as a stream, read back with suspicion |
 //! | [`audit`] | the log: events, one writer, recovery, reading |
 //! | `authn` | who is asking |
+//! | `egress` | what leaves the host: the judge of URLs and addresses, the one connector |
 //! | `database` | the one place that speaks SQL: packages, grants, revisions |
 //! | [`policy`] | grants files, and the one decision; pure |
 //! | `config` | the data folder: where things are, and who owns it |
@@ -79,6 +80,8 @@ pub mod config;
 pub mod database;
 #[doc(hidden)]
 pub mod doctor;
+#[doc(hidden)]
+pub mod egress;
 #[doc(hidden)]
 pub mod gateway;
 pub mod hardening;

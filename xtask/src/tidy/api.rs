@@ -21,9 +21,9 @@ const FORMAT: u64 = 57;
 
 /// The modules that `lib.rs` hides: they serve the binary, and what embedders need of them is exported
 /// from the root.
-const HIDDEN: [&str; 12] = [
-    "api", "authn", "backup", "cli", "config", "database", "doctor", "gateway", "platform", "registry",
-    "sandbox", "text",
+const HIDDEN: [&str; 13] = [
+    "api", "authn", "backup", "cli", "config", "database", "doctor", "egress", "gateway", "platform",
+    "registry", "sandbox", "text",
 ];
 
 const ROOT: &str = "host/src/lib.rs";

@@ -6,17 +6,19 @@ use super::source::{Token, tokens};
 
 /// The modules of the host, from the top down. Those on one line do not know each other, but for
 /// the last: plain data.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 13] = [
     &["main", "cli"],
     &["api"],
     &["gateway", "doctor"],
     &["sandbox", "registry", "backup"],
     &["audit"],
     &["authn"],
-    &["egress", "secrets"],
+    &["secrets"],
     &["database"],
-    // Below the database, which keeps grants: policy is pure, and needs nobody.
+    // Below the database, which keeps grants: policy is pure, and needs no more than what egress writes
+    // hosts and paths with.
     &["policy"],
+    &["egress"],
     &["config"],
     &["platform", "hardening"],
     &["package", "arguments", "limits", "ids", "text"],
