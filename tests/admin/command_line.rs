@@ -111,6 +111,38 @@ fn a_revoked_grant_ends_the_call_of_another_process() {
 }
 
 #[test]
+fn a_call_is_cancelled_from_another_process() {
+    let cli = Cli::with("spin", &spin(), LONG);
+    let _owner = cli.owner();
+    let (call, running) = spinning(&cli);
+    let nobody = CallId::generate();
+    cli.run(["cancel", &nobody.to_string()]).expect(2).says("is running");
+    cli.run(["cancel", "no-id"]).expect(2);
+    assert_eq!(cli.json(&["cancel", &call.to_string()])["call"], json!(call));
+    let problem = running.end().expect(3).problem();
+    assert_eq!(problem["type"], "urn:portcullis:error:cancelled");
+    let outcome = cli.wait_for_record("its end", |record| match &record.event {
+        Event::CallFinished { context, end } if context.call == call => Some(end.outcome.clone()),
+        _ => None,
+    });
+    assert_eq!(outcome, CallOutcome::Cancelled);
+    let shown = cli.run(["audit", "tail", "--call", &call.to_string()]).expect(0).stdout;
+    assert!(shown.contains("call_cancelled"), "{shown}");
+}
+
+#[test]
+fn what_a_tool_says_of_its_progress_is_shown_beside_the_answer_and_not_in_it() {
+    const STEPS: &str = "{\"steps\": 3}";
+    let cli = Cli::with("callers", &guest("callers"), "");
+    let ran = cli.run(["call", "callers", "report", "--args", STEPS, "--as", AGENT]).expect(0);
+    assert!(ran.stderr.contains("the tool says: ") && ran.stderr.contains(" of 3: step "), "{ran:?}");
+    assert!(!ran.stdout.contains("step"), "{ran:?}");
+    assert!(!ran.stderr.contains('\u{1b}'), "{ran:?}");
+    let ran = cli.call("callers", "report", STEPS).expect(0);
+    assert!(!ran.stderr.contains("step"), "{ran:?}");
+}
+
+#[test]
 fn a_diff_says_what_a_file_would_change_and_changes_nothing() {
     let (cli, _) = Cli::with_notes();
     let same = cli.path("notes.toml").to_str().expect("UTF-8").to_owned();

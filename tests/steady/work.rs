@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::calls::{AGENTS, SLEEPERS, any, prepare};
 use crate::harness::random::Random;
-use crate::harness::soak::{Plan, open_descriptors, resident_bytes};
+use crate::harness::soak::{Plan, allocated_bytes, open_descriptors, resident_bytes};
 use crate::harness::{World, log, request, worker};
 
 /// Callers at once.
@@ -27,6 +27,9 @@ const GROWTH_BYTES_MAX: u64 = 64 << 20;
 /// The same for each call, by the least squares of the later half of the looks: less than the smallest
 /// allocation, which takes 32 bytes.
 const GROWTH_OF_A_CALL_BYTES_MAX: f64 = 24.0;
+/// What malloc has given out may grow by so much for each call, by the least squares of the later half: a
+/// hundredth of the smallest allocation. Holes do not count, so nothing but what is held grows it.
+const ALLOCATED_OF_A_CALL_BYTES_MAX: f64 = 0.32;
 /// Heaps and pools fill more and more slowly, for some hundred thousand calls. With fewer looks that
 /// can't be told from a leak.
 const LOOKS_FOR_A_SLOPE: usize = 800;
@@ -38,6 +41,7 @@ const SETTLE_TIME_MAX: Duration = Duration::from_secs(60);
 struct Look {
     calls: u64,
     resident_bytes: u64,
+    allocated_bytes: u64,
 }
 
 /// Makes calls until the plan ends, and leaves figures. Panics at what must not be.
@@ -57,10 +61,19 @@ pub(super) fn work(mut plan: Plan, folder: &Path) {
         while plan.goes_on(done) {
             batch(&world, &plan, &mut done, &mut ends).await;
             settle(tasks, descriptors).await;
-            looks.push(Look { calls: done, resident_bytes: resident_bytes(None) });
+            looks.push(Look {
+                calls: done,
+                resident_bytes: resident_bytes(None),
+                allocated_bytes: allocated_bytes(),
+            });
             plan.progress(|| {
-                let resident = looks.last().map_or(0, |look| look.resident_bytes);
-                format!("{done} calls, {} MiB resident, {descriptors} descriptors", resident >> 20)
+                let (resident, allocated) =
+                    looks.last().map_or((0, 0), |look| (look.resident_bytes, look.allocated_bytes));
+                format!(
+                    "{done} calls, {} MiB resident, {} KiB allocated, {descriptors} descriptors",
+                    resident >> 20,
+                    allocated >> 10
+                )
             });
         }
         all_places_at_once(&world).await;
@@ -169,7 +182,10 @@ fn flat(looks: &[Look]) -> Value {
     let warm: Vec<Look> = looks.iter().copied().filter(|look| look.calls >= warm_up).collect();
     let first = warm.first().expect("there are looks after the warm-up").resident_bytes;
     let most = warm.iter().map(|look| look.resident_bytes).max().unwrap_or(first);
-    let slope = slope(&warm[warm.len() / 2..]);
+    let later = &warm[warm.len() / 2..];
+    let resident_slope = slope(later, |look| look.resident_bytes);
+    let allocated_slope = slope(later, |look| look.allocated_bytes);
+    let allocated = [warm.first(), warm.last()].map(|look| look.map_or(0, |look| look.allocated_bytes));
     let growth = most.saturating_sub(first);
     assert!(
         growth <= GROWTH_BYTES_MAX,
@@ -180,15 +196,25 @@ fn flat(looks: &[Look]) -> Value {
     );
     if warm.len() >= LOOKS_FOR_A_SLOPE {
         assert!(
-            slope <= GROWTH_OF_A_CALL_BYTES_MAX,
-            "resident memory grows by {slope:.1} bytes a call, at most {GROWTH_OF_A_CALL_BYTES_MAX}: {:?}",
+            resident_slope <= GROWTH_OF_A_CALL_BYTES_MAX,
+            "resident memory grows by {resident_slope:.1} bytes a call, at most \
+             {GROWTH_OF_A_CALL_BYTES_MAX}: {:?}",
+            some(&warm)
+        );
+        assert!(
+            allocated_slope <= ALLOCATED_OF_A_CALL_BYTES_MAX,
+            "allocated memory grows by {allocated_slope:.2} bytes a call, at most \
+             {ALLOCATED_OF_A_CALL_BYTES_MAX}: {:?}",
             some(&warm)
         );
     }
     json!({
         "warm_up_calls": warm_up, "warm_mib": first >> 20, "most_mib": most >> 20,
         "growth_mib": growth >> 20, "growth_mib_max": GROWTH_BYTES_MAX >> 20,
-        "bytes_a_call": (slope * 10.0).round() / 10.0, "bytes_a_call_max": GROWTH_OF_A_CALL_BYTES_MAX,
+        "bytes_a_call": (resident_slope * 10.0).round() / 10.0, "bytes_a_call_max": GROWTH_OF_A_CALL_BYTES_MAX,
+        "allocated_warm_kib": allocated[0] >> 10, "allocated_end_kib": allocated[1] >> 10,
+        "allocated_bytes_a_call": (allocated_slope * 100.0).round() / 100.0,
+        "allocated_bytes_a_call_max": ALLOCATED_OF_A_CALL_BYTES_MAX,
         "looks": warm.len(),
     })
 }
@@ -200,14 +226,14 @@ fn some(looks: &[Look]) -> Vec<Look> {
 
 /// Bytes a call, by least squares.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn slope(looks: &[Look]) -> f64 {
+fn slope(looks: &[Look], bytes: fn(&Look) -> u64) -> f64 {
     let count = looks.len() as f64;
     let mean = |of: fn(&Look) -> u64| looks.iter().map(|look| of(look) as f64).sum::<f64>() / count;
-    let (calls, resident) = (mean(|look| look.calls), mean(|look| look.resident_bytes));
+    let (calls, mean_bytes) = (mean(|look| look.calls), mean(bytes));
     let (mut both, mut square) = (0.0, 0.0);
     for look in looks {
         let from_mean = look.calls as f64 - calls;
-        both += from_mean * (look.resident_bytes as f64 - resident);
+        both += from_mean * (bytes(look) as f64 - mean_bytes);
         square += from_mean * from_mean;
     }
     if square == 0.0 { 0.0 } else { both / square }
@@ -217,25 +243,33 @@ fn slope(looks: &[Look]) -> f64 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_leak_has_a_slope() {
-        let looks: Vec<Look> =
-            (1..50).map(|at| Look { calls: at * 100, resident_bytes: 5_000_000 + at * 3_200 }).collect();
-        assert!((slope(&looks) - 32.0).abs() < 0.01);
-        assert!(slope(&looks[..1]).abs() < 0.01);
+    fn look(calls: u64, resident_bytes: u64, allocated_bytes: u64) -> Look {
+        Look { calls, resident_bytes, allocated_bytes }
     }
 
     #[test]
-    #[should_panic(expected = "bytes a call")]
+    fn a_leak_has_a_slope() {
+        let looks: Vec<Look> = (1..50).map(|at| look(at * 100, 5_000_000 + at * 3_200, 1_000_000)).collect();
+        assert!((slope(&looks, |look| look.resident_bytes) - 32.0).abs() < 0.01);
+        assert!(slope(&looks, |look| look.allocated_bytes).abs() < 0.01);
+        assert!(slope(&looks[..1], |look| look.resident_bytes).abs() < 0.01);
+    }
+
+    #[test]
+    #[should_panic(expected = "resident memory grows by 32.0 bytes a call")]
     fn a_leak_is_found() {
-        flat(
-            &(1..1_000).map(|at| Look { calls: at * 1_000, resident_bytes: at * 32_000 }).collect::<Vec<_>>(),
-        );
+        flat(&(1..1_000).map(|at| look(at * 1_000, at * 32_000, 1_000_000)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    #[should_panic(expected = "allocated memory grows by 0.50 bytes a call")]
+    fn a_leak_that_fills_holes_is_found() {
+        flat(&(1..1_000).map(|at| look(at * 1_000, 5_000_000, at * 500)).collect::<Vec<_>>());
     }
 
     #[test]
     fn what_fills_once_is_no_leak() {
-        let filling = |at: u64| Look { calls: at * 1_000, resident_bytes: (40 << 20) - (40 << 20) / at };
+        let filling = |at: u64| look(at * 1_000, (40 << 20) - (40 << 20) / at, 1_000_000);
         let figures = flat(&(1..1_000).map(filling).collect::<Vec<_>>());
         assert!(figures["bytes_a_call"].as_f64().is_some_and(|bytes| bytes < 3.0), "{figures}");
     }

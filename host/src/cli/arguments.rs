@@ -358,6 +358,7 @@ mod tests {
           grant        Say which agents may call which tools, with which powers
           principal    Add and remove agents, admins and auditors
           call         Call a tool
+          cancel       Ask a running call to end; if its tool does not answer within a second, it is ended
           freeze       Stop everything: running calls end, no call begins, until `thaw`
           thaw         Let calls begin again after `freeze`
           status       Show whether the host is frozen, what is quarantined, and what runs now
