@@ -9,12 +9,14 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads guests and writes its numbers")]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use portcullis::audit::Durability;
 use portcullis::authn::local_admin;
 use portcullis::config::{DataFolder, Ownership};
+use portcullis::egress::SystemResolver;
 use portcullis::gateway::{CallRequest, GrantsSource, Host, HostOptions};
 use portcullis::limits::Usage;
 use portcullis::sandbox::compiler::Compiler;
@@ -135,8 +137,13 @@ async fn measure(guest: &Guest) -> Row {
         let (artifacts, key) = (folder.paths().artifacts(), folder.artifact_key().expect("a key"));
         row.artifact_bytes = folder_bytes(&artifacts);
         drop(folder);
-        let options =
-            SandboxOptions { artifacts, key, compiler: Compiler::default(), limits: Default::default() };
+        let options = SandboxOptions {
+            artifacts,
+            key,
+            compiler: Compiler::default(),
+            limits: Default::default(),
+            resolver: Arc::new(SystemResolver::default()),
+        };
         let sandbox = Sandbox::new(options).expect("a sandbox");
         let digest = portcullis::ids::PackageDigest::of(&bytes);
         let read = async { Ok::<_, String>(bytes.clone()) };

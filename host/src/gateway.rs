@@ -32,6 +32,7 @@ use crate::audit::{Durability, Log, LogError, LogOptions};
 use crate::authn::local_admin;
 use crate::config::{DataFolder, DataPaths};
 use crate::database::{Database, GrantsChange};
+use crate::egress::{Resolver, SystemResolver};
 use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId, Revision, Sequence, ToolName};
 use crate::limits::{HostLimits, Usage};
 use crate::policy::{AuthorizationRequest, Denial, Freeze, Policy, authorize};
@@ -105,6 +106,9 @@ pub struct HostOptions {
     /// ends of running calls and what admins do can still be written. 0: never looked at. Default:
     /// [`DISK_RESERVE_BYTES_DEFAULT`].
     pub disk_reserve_bytes: u64,
+    /// Finds the addresses of the names that tools look up or connect to. Default: the system's resolver.
+    #[doc(hidden)]
+    pub resolver: Arc<dyn Resolver>,
 }
 
 impl Default for HostOptions {
@@ -114,6 +118,7 @@ impl Default for HostOptions {
             compiler: Compiler::default(),
             limits: HostLimits::default(),
             disk_reserve_bytes: DISK_RESERVE_BYTES_DEFAULT,
+            resolver: Arc::new(SystemResolver::default()),
         }
     }
 }
@@ -202,11 +207,16 @@ impl Host {
         }
         let registry = Registry::open(database.clone(), &paths.packages()).await?;
         registry.tidy().await?;
-        let HostOptions { durability, compiler, limits, disk_reserve_bytes } = options;
+        let HostOptions { durability, compiler, limits, disk_reserve_bytes, resolver } = options;
         let limits = Arc::new(limits);
         let registrations = Arc::new(registrations::Registrations::new(&limits));
-        let options =
-            SandboxOptions { artifacts: paths.artifacts(), key, compiler, limits: Arc::clone(&limits) };
+        let options = SandboxOptions {
+            artifacts: paths.artifacts(),
+            key,
+            compiler,
+            limits: Arc::clone(&limits),
+            resolver,
+        };
         let registered = registry.list().await?.into_iter().map(|package| package.digest).collect();
         let sandbox = blocking(move || {
             let sandbox = Sandbox::new(options)?;

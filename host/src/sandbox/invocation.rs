@@ -18,6 +18,7 @@ use super::capabilities::gate::Gate;
 use super::capabilities::http::Http;
 use super::capabilities::invoke::Invoke;
 use super::capabilities::logging::Lines;
+use super::connections::Connections;
 use super::control::CallControl;
 use super::convert::answer::{ConvertError, ToolResult, ToolValue};
 use super::convert::listed::CheckedSchema;
@@ -26,6 +27,7 @@ use super::limiter::MemoryLimiter;
 use super::nested::Nesting;
 use super::places::Place;
 use crate::audit::{LogError, Recorder};
+use crate::egress::Resolver;
 use crate::limits::{CallLimits, Limit, LimitReached, Usage};
 use crate::policy::{AuthorizedCall, AuthorizedFolder, AuthorizedRule, Stop};
 use crate::text::clean;
@@ -168,6 +170,8 @@ pub(super) struct Running<'a> {
 /// Everything that a sandbox needs beside the component.
 pub(super) struct Resources<'a> {
     pub(super) quotas: &'a Quotas,
+    pub(super) connections: &'a Arc<Connections>,
+    pub(super) resolver: &'a Arc<dyn Resolver>,
     pub(super) disk_workers: &'a Arc<Semaphore>,
     /// Counts the host calls that the engine sees, if a test asked for that.
     pub(super) host_calls_seen: Option<&'a Arc<AtomicU64>>,
@@ -254,6 +258,7 @@ async fn run(
             return Invoked { result: Err(error), ..Invoked::not_started(recorder) };
         }
     };
+    let connections = resources.connections.of_call(recorder.context().package.clone(), limits.connections);
     let state = CallState {
         table: ResourceTable::new(),
         gate: Gate::new(recorder, limits.clone()),
@@ -265,6 +270,8 @@ async fn run(
         invoke: Invoke::new(nesting, limits.fuel),
         control: control.clone(),
         http: Http::default(),
+        connections,
+        resolver: Arc::clone(resources.resolver),
         started,
     };
     let mut open = match new_store(loaded, state, limits, resources.host_calls_seen) {
@@ -460,7 +467,7 @@ fn finish(
 fn measure(state: &mut CallState, fuel_left: Option<u64>, started: Instant) {
     let fuel_max = state.gate.limits().fuel;
     let (stdio, log) = (state.stdio.written(), state.log.written());
-    let depth = state.invoke.depth();
+    let (depth, connections_peak) = (state.invoke.depth(), state.connections.peak());
     let usage = state.gate.usage();
     usage.fuel = fuel_left.map_or(0, |left| fuel_max.saturating_sub(left));
     usage.wall_time_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -469,6 +476,7 @@ fn measure(state: &mut CallState, fuel_left: Option<u64>, started: Instant) {
     usage.stdio = stdio;
     usage.log = log;
     usage.depth = depth;
+    usage.connections_peak = connections_peak;
 }
 
 fn answer_bytes(answer: &ToolAnswer) -> u64 {

@@ -8,6 +8,7 @@ mod artifact;
 pub mod bindings;
 pub(crate) mod capabilities;
 pub mod compiler;
+pub(crate) mod connections;
 mod control;
 pub(crate) mod convert;
 mod copies;
@@ -35,6 +36,7 @@ use self::bindings::tool::exports::portcullis::tool::tools as tool_world;
 use self::capabilities::CallState;
 use self::capabilities::filesystem::{DISK_WORKERS_MAX, Quotas};
 use self::compiler::{Compiler, Job};
+use self::connections::Connections;
 pub use self::control::{CANCEL_GRACE, CallControl, Progress};
 use self::convert::shape::TypedFunction;
 pub use self::engine::{EPOCH_TICK, open_page_map, tuned_floor_engine};
@@ -45,6 +47,7 @@ use self::nested::Nesting;
 pub use self::places::Place;
 use self::places::Places;
 use crate::audit::Recorder;
+use crate::egress::Resolver;
 use crate::ids::{PackageDigest, ToolName};
 use crate::limits::{CallLimits, HostLimits, LimitReached};
 use crate::package::{CompileCost, ComponentSize, PackageDescription, ToolDescription, ToolExport};
@@ -91,6 +94,8 @@ pub struct Sandbox {
     ready: Mutex<HashMap<PackageDigest, ReadyCell>>,
     compilers: Arc<Semaphore>,
     places: Arc<Places>,
+    connections: Arc<Connections>,
+    resolver: Arc<dyn Resolver>,
     quotas: Quotas,
     disk_workers: Arc<Semaphore>,
     /// Set by a test that compares the engine's count of host calls with the log.
@@ -154,6 +159,8 @@ pub struct SandboxOptions {
     pub compiler: Compiler,
     /// The bounds of this host.
     pub limits: Arc<HostLimits>,
+    /// Finds the addresses of names that guests look up or connect to.
+    pub resolver: Arc<dyn Resolver>,
 }
 
 /// A component that was compiled to be registered, and what is known of it so far. Nothing of it is kept
@@ -194,7 +201,7 @@ impl Sandbox {
     /// # Errors
     /// If this machine can't run it.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
-        let SandboxOptions { artifacts, key, compiler, limits } = options;
+        let SandboxOptions { artifacts, key, compiler, limits, resolver } = options;
         let failed = |error: wasmtime::Error| SandboxError(format!("{error:#}"));
         let engine = engine::engine(&limits).map_err(failed)?;
         let ticker = engine::Ticker::start(&engine).map_err(|error| SandboxError(error.to_string()))?;
@@ -208,6 +215,8 @@ impl Sandbox {
             ready: Mutex::default(),
             compilers: Arc::new(Semaphore::new(COMPILERS_MAX)),
             places: Arc::new(Places::new(&limits)),
+            connections: Arc::new(Connections::new(&limits)),
+            resolver,
             compiler: Arc::new(compiler),
             limits,
             quotas: Quotas::default(),
@@ -436,6 +445,8 @@ impl Sandbox {
     fn resources(&self) -> Resources<'_> {
         Resources {
             quotas: &self.quotas,
+            connections: &self.connections,
+            resolver: &self.resolver,
             disk_workers: &self.disk_workers,
             host_calls_seen: self.host_calls_seen.get(),
         }

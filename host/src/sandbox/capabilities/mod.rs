@@ -25,9 +25,11 @@ use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable, ResourceTableError};
 
 use self::gate::{Entered, Gate, HARMLESS, HostFunction};
+use super::connections::CallConnections;
 use super::control::CallControl;
 use super::limiter::MemoryLimiter;
 use crate::audit::event::HostCallOutcome;
+use crate::egress::Resolver;
 use crate::limits::{Limit, LimitReached};
 use crate::policy::AuthorizedRule;
 
@@ -59,6 +61,10 @@ pub(crate) struct CallState {
     pub(crate) control: CallControl,
     /// Requests that a guest may make up, and nothing that could send them.
     pub(crate) http: http::Http,
+    /// What the call takes a place of for each connection.
+    pub(crate) connections: CallConnections,
+    /// Finds the addresses of names.
+    pub(crate) resolver: Arc<dyn Resolver>,
     /// When the call began: the zero of its monotonic clock.
     pub(crate) started: std::time::Instant,
 }
