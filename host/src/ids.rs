@@ -130,6 +130,26 @@ checked_name!(
 );
 
 checked_name!(
+    /// The name by which a package opens a store of key-value state.
+    ///
+    /// 1 to 64 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`, beginning with a letter or digit.
+    StoreName,
+    "store name",
+    "use 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+    |text| is_name(text, 64, true, b"._-")
+);
+
+checked_name!(
+    /// A key in a store of key-value state, as a guest wrote it: any text but NUL characters.
+    ///
+    /// 1 to 1,024 bytes.
+    StoreKey,
+    "key",
+    "use 1 to 1,024 bytes without NUL",
+    |text| (1..=1_024).contains(&text.len()) && !text.contains('\0')
+);
+
+checked_name!(
     /// A few words of an admin: why something was done, or what somebody is for. Shown to admins and
     /// written to the log; agents are not shown it.
     ///
@@ -301,6 +321,14 @@ mod tests {
         assert!("read.file".parse::<ToolName>().is_err());
         assert!("group:a".parse::<PrincipalId>().is_err());
         assert!("ann@example.org".parse::<PrincipalId>().is_ok());
+        for good in ["k", "two words", "a/b", "\u{1b}[31m", "é\n", &"x".repeat(1_024)] {
+            assert!(good.parse::<StoreKey>().is_ok(), "{good:?}");
+        }
+        for bad in ["", "a\0", &"x".repeat(1_025)] {
+            assert!(bad.parse::<StoreKey>().is_err(), "{bad:?}");
+        }
+        assert!("default".parse::<StoreName>().is_ok());
+        assert!("a/b".parse::<StoreName>().is_err());
         for good in ["x", "CVE-2026-1: reads too much", "prüfen", &"x".repeat(500)] {
             assert!(good.parse::<Remark>().is_ok(), "{good}");
         }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
+use super::packages::delete_package;
 use super::standing::{Step, write_step};
 use super::{ChangeGuard, Database, DatabaseError, from_json, to_integer, to_json};
 use crate::ids::{GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision};
@@ -407,10 +408,7 @@ impl Database {
             .await?;
         }
         if let Some(name) = &plan.removes {
-            sqlx::query("DELETE FROM packages WHERE name = $1")
-                .bind(name.as_str())
-                .execute(&mut *transaction)
-                .await?;
+            delete_package(&mut transaction, name).await?;
         }
         if let Some(step) = &plan.step {
             write_step(&mut transaction, step, plan).await?;

@@ -54,7 +54,7 @@ pub async fn look(path: &Path) -> Result<Look, DatabaseError> {
         .pragma("trusted_schema", "OFF")
         .disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
-    let database = Database { pool, changing: Default::default() };
+    let database = Database { readers: pool.clone(), pool, changing: Default::default() };
     let looked = database.look().await;
     database.close().await;
     looked

@@ -1,5 +1,5 @@
-//! The one place that speaks SQL: packages, grants, groups, principals, quarantines and revisions, in
-//! and out as domain types.
+//! The one place that speaks SQL: packages, grants, groups, principals, quarantines, revisions and the state
+//! that packages keep, in and out as domain types.
 //!
 //! It judges nothing that needs the file system, the clock or a component: what it keeps was checked
 //! before. Statements are portable SQL; what is SQLite's own is in [`Database::open`] and `error.rs`.
@@ -7,6 +7,7 @@
 mod change;
 mod error;
 mod grants;
+mod keyvalue;
 mod look;
 mod packages;
 mod standing;
@@ -29,6 +30,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub use change::{ChangeError, GrantsChange, Preview, Settled};
 pub use error::DatabaseError;
 pub use grants::RevisionRow;
+pub use keyvalue::{KeyPage, KeyValue, KeyValueError, StoreBounds, StoreId};
 pub use look::{Content, Look, look};
 pub use packages::{Added, NewPackage, Package, PackageRemoval, PackageState};
 pub use standing::Step;
@@ -44,11 +46,17 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// for the file does not fail the next.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Connections that read the state of packages: reading waits for no change and no backup.
+const READERS_MAX: u32 = 4;
+
 /// The database of one data folder. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// One connection: its uses are rare and short, and so each sees the one before.
+    /// One connection, for all that changes something: its uses are short, whoever waits gets it in turn,
+    /// and so each sees the one before.
     pool: SqlitePool,
+    /// Connections that can't write, opened when they are first needed.
+    readers: SqlitePool,
     /// Held while packages or grants change, from the plan until it is in force.
     changing: Arc<Mutex<()>>,
 }
@@ -80,6 +88,10 @@ impl Database {
             // A doctored file can't run functions by its views and triggers.
             .pragma("trusted_schema", "OFF")
             .disable_statement_logging();
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS_MAX)
+            .acquire_timeout(TURN_TIMEOUT)
+            .connect_lazy_with(options.clone().read_only(true));
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(TURN_TIMEOUT)
@@ -95,11 +107,18 @@ impl Database {
         }
         upgrade::bring_up_to_date(&pool, path, migrations).await?;
         on_file(path, flush_folder).await?;
-        Ok(Self { pool, changing: Arc::default() })
+        Ok(Self { pool, readers, changing: Arc::default() })
+    }
+
+    /// The state that packages keep, and nothing else of the database.
+    pub fn key_value(&self) -> KeyValue {
+        KeyValue::new(self.pool.clone(), self.readers.clone())
     }
 
     /// Closes the file. Later calls fail.
     pub async fn close(&self) {
+        // Who closes last moves what is in the write-ahead log into the file, which a reader may not.
+        self.readers.close().await;
         self.pool.close().await;
     }
 

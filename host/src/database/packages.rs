@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sqlx::{Sqlite, Transaction};
 
 use super::change::{ChangeError, Plan};
 use super::{
@@ -242,6 +243,22 @@ impl Database {
     }
 }
 
+/// Deletes all components under a name and the state that they kept: what is registered under the name later
+/// must not find it.
+pub(super) async fn delete_package(
+    transaction: &mut Transaction<'_, Sqlite>,
+    name: &PackageName,
+) -> Result<(), DatabaseError> {
+    for statement in [
+        "DELETE FROM kv_entries WHERE store IN (SELECT id FROM kv_stores WHERE package = $1)",
+        "DELETE FROM kv_stores WHERE package = $1",
+        "DELETE FROM packages WHERE name = $1",
+    ] {
+        sqlx::query(statement).bind(name.as_str()).execute(&mut **transaction).await?;
+    }
+    Ok(())
+}
+
 /// A removal that is planned and not yet made. Dropped, it changes nothing by itself.
 #[derive(Debug)]
 #[must_use = "nothing is removed before `commit`"]
@@ -268,10 +285,9 @@ impl PackageRemoval {
     pub(crate) async fn commit(self) -> Result<ChangeGuard, DatabaseError> {
         match self.step {
             RemovalStep::Alone { database, name, guard } => {
-                sqlx::query("DELETE FROM packages WHERE name = $1")
-                    .bind(name.as_str())
-                    .execute(&database.pool)
-                    .await?;
+                let mut transaction = database.pool.begin().await?;
+                delete_package(&mut transaction, &name).await?;
+                transaction.commit().await?;
                 Ok(guard)
             }
             RemovalStep::WithGrants(change) => (*change).commit_and_keep().await,
