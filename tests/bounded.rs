@@ -20,8 +20,7 @@ use portcullis::sandbox::InvokeError;
 use serde_json::{Value, json};
 
 use crate::harness::{AGENT, World, end, guest, limit_reached, wat};
-use crate::nested;
-use crate::registration;
+use crate::{nested, registration, state};
 
 /// The test of each limit: just below it passes, just above it has the stated effect. Closed, so that
 /// a limit without a test does not compile.
@@ -44,7 +43,8 @@ const fn test_of(limit: Limit) -> fn() {
         Limit::OpenFiles => open_files,
         Limit::DirectoryEntries => directory_entries,
         Limit::RandomBytes => random_bytes,
-        Limit::KvBytes | Limit::KvKeys => awaits_its_capability,
+        Limit::KvBytes => state::kv_bytes,
+        Limit::KvKeys => state::kv_keys,
         Limit::HttpRequests | Limit::HttpBytesIn | Limit::HttpBytesOut => awaits_its_capability,
         Limit::Connections | Limit::PackageConnections => awaits_its_capability,
         Limit::Depth => nested::depth,

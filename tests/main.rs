@@ -22,5 +22,6 @@ mod operations;
 mod ready;
 mod registration;
 mod sdk;
+mod state;
 mod steady;
 mod ungranted;

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use portcullis::audit::Durability;
 use portcullis::authn::local_admin;
 use portcullis::config::{DataFolder, Ownership};
+use portcullis::database::Database;
 use portcullis::egress::SystemResolver;
 use portcullis::gateway::{CallRequest, GrantsSource, Host, HostOptions};
 use portcullis::limits::Usage;
@@ -136,6 +137,7 @@ async fn measure(guest: &Guest) -> Row {
         let folder = take(&data);
         let (artifacts, key) = (folder.paths().artifacts(), folder.artifact_key().expect("a key"));
         row.artifact_bytes = folder_bytes(&artifacts);
+        let database = Database::open(&folder.paths().database()).await.expect("it opens");
         drop(folder);
         let options = SandboxOptions {
             artifacts,
@@ -143,11 +145,13 @@ async fn measure(guest: &Guest) -> Row {
             compiler: Compiler::default(),
             limits: Default::default(),
             resolver: Arc::new(SystemResolver::default()),
+            state: database.key_value(),
         };
         let sandbox = Sandbox::new(options).expect("a sandbox");
         let digest = portcullis::ids::PackageDigest::of(&bytes);
         let read = async { Ok::<_, String>(bytes.clone()) };
         timed(&mut row.load, sandbox.prepare(digest, &[], read)).await.expect("loaded");
+        database.close().await;
     }
     for _ in 0..STARTS {
         let host = open(&data).await;

@@ -216,6 +216,7 @@ impl Host {
             compiler,
             limits: Arc::clone(&limits),
             resolver,
+            state: database.key_value(),
         };
         let registered = registry.list().await?.into_iter().map(|package| package.digest).collect();
         let sandbox = blocking(move || {

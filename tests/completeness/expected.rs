@@ -6,11 +6,11 @@ use super::served::Signature;
 /// What the agent was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Granted {
-    /// A folder, to read and write, and rules of every other kind.
+    /// A folder and a store, to read and write, and rules of every other kind.
     ReadWrite,
-    /// A folder, to read, and rules of every other kind.
+    /// A folder and a store, to read, and rules of every other kind.
     Read,
-    /// Neither.
+    /// Nothing of that.
     Nothing,
 }
 
@@ -63,15 +63,26 @@ const STREAM_EFFECTS: &[&str] = &[
 
 /// Functions that a rule allows, with what is to come of them then, and the error of their interface where
 /// there is none.
-const RULED: &[(&str, Expected, &str)] = &[("portcullis:tool/invoke#call", Expected::Effect, "denied")];
+const RULED: &[(&str, Expected, &str)] = &[
+    ("portcullis:tool/invoke#call", Expected::Effect, "denied"),
+    ("wasi:config/store#get", Expected::Allowed, "upstream"),
+    ("wasi:config/store#get-all", Expected::Allowed, "upstream"),
+    ("wasi:keyvalue/store#open", Expected::Allowed, "access-denied"),
+];
+
+/// Functions that change what lies in a granted store.
+const STORE_EFFECTS: &[&str] = &[
+    "wasi:keyvalue/atomics#increment",
+    "wasi:keyvalue/batch#delete-many",
+    "wasi:keyvalue/batch#set-many",
+    "wasi:keyvalue/store#[method]bucket.delete",
+    "wasi:keyvalue/store#[method]bucket.set",
+];
 
 /// Functions that no grant allows today, with the error of their interface.
 const REFUSED: &[(&str, &str)] = &[
     ("portcullis:tool/secrets#get", "not-permitted"),
-    ("wasi:config/store#get", "upstream"),
-    ("wasi:config/store#get-all", "upstream"),
     ("wasi:http/outgoing-handler#handle", "HTTP-request-denied"),
-    ("wasi:keyvalue/store#open", "access-denied"),
     ("wasi:sockets/ip-name-lookup#resolve-addresses", "access-denied"),
     ("wasi:sockets/tcp-create-socket#create-tcp-socket", "access-denied"),
     ("wasi:sockets/udp-create-socket#create-udp-socket", "access-denied"),
@@ -94,6 +105,9 @@ const ENDS: &[&str] = &["wasi:cli/exit#exit", "wasi:cli/exit#exit-with-code"];
 const OF_FOLDERS: [&str; 2] =
     ["wasi:filesystem/types.descriptor", "wasi:filesystem/types.directory-entry-stream"];
 
+/// What only a granted store gives.
+const STORE: &str = "wasi:keyvalue/store.bucket";
+
 /// What is to come of a driver's function, whose signature is given.
 pub(super) fn expected(driver: &str, signature: &Signature, granted: Granted) -> Expected {
     let over_a_file = driver.ends_with(" file");
@@ -104,8 +118,9 @@ pub(super) fn expected(driver: &str, signature: &Signature, granted: Granted) ->
     let ruled = RULED.iter().find(|(name, ..)| *name == driver);
     let refused = REFUSED.iter().find(|(name, _)| *name == driver);
     match granted {
-        Granted::Nothing if needs_folder => Expected::NoHandle,
+        Granted::Nothing if needs_folder || signature.takes.contains(STORE) => Expected::NoHandle,
         Granted::Nothing if ruled.is_some() => Expected::Denied(ruled.map_or("", |(.., error)| error)),
+        Granted::Read if is_in(STORE_EFFECTS) => Expected::Denied("access-denied"),
         Granted::Read if writes_a_file => Expected::NoHandle,
         Granted::Read if is_in(EFFECTS) || is_in(TO_WRITE) => Expected::Denied("not-permitted"),
         Granted::ReadWrite | Granted::Read | Granted::Nothing => match refused {
@@ -115,7 +130,7 @@ pub(super) fn expected(driver: &str, signature: &Signature, granted: Granted) ->
             None if driver == "wasi:filesystem/types#[method]descriptor.symlink-at" => {
                 Expected::Denied("not-permitted")
             }
-            None if is_in(EFFECTS) || is_in(STREAM_EFFECTS) => Expected::Effect,
+            None if is_in(EFFECTS) || is_in(STREAM_EFFECTS) || is_in(STORE_EFFECTS) => Expected::Effect,
             None if is_in(AT_THE_END) => Expected::Answers("closed"),
             None if is_in(ENDS) => Expected::Ends,
             None => Expected::Allowed,
@@ -125,7 +140,7 @@ pub(super) fn expected(driver: &str, signature: &Signature, granted: Granted) ->
 
 /// Every driver that is named above.
 pub(super) fn named() -> impl Iterator<Item = &'static str> {
-    [EFFECTS, TO_WRITE, STREAM_EFFECTS, AT_THE_END, ENDS]
+    [EFFECTS, TO_WRITE, STREAM_EFFECTS, STORE_EFFECTS, AT_THE_END, ENDS]
         .into_iter()
         .flatten()
         .copied()

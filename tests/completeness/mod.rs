@@ -197,7 +197,7 @@ const PACKAGES: [(&str, Granted, &str); 3] = [
 ];
 
 /// Rules of every kind, for a package that has a folder.
-const RULES: &str = "[[grant.invoke]]\npackage = \"polite\"\n";
+const RULES: &str = "[[grant.invoke]]\npackage = \"polite\"\n[grant.config]\nkey = \"value\"\n";
 
 /// All is done on one thread, so that wasmtime's own count of host calls can be compared as well.
 #[tokio::test(flavor = "current_thread")]
@@ -212,7 +212,8 @@ async fn every_function_is_decided_and_recorded_granted_and_not() {
         if !access.is_empty() {
             write!(
                 grants,
-                "[[grant.filesystem]]\nhost_path = \"papers\"\nguest_path = \"/papers\"\n{access}"
+                "[[grant.filesystem]]\nhost_path = \"papers\"\nguest_path = \"/papers\"\n{access}\
+                 [[grant.keyvalue]]\nstore = \"store\"\nscope = \"agent\"\n{access}"
             )
             .expect("text grows");
             grants.push_str(RULES);

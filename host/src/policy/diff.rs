@@ -445,15 +445,17 @@ impl Powers {
     }
 
     fn compare_rules(&self, after: &Self, note: &mut impl FnMut(Way, PowerChange)) {
+        let covered = |rule: &Rule, by: &Self| by.rules.keys().any(|given| given.covers(rule));
         for (rule, from_until) in &self.rules {
             match after.rules.get(rule) {
+                None if covered(rule, after) => {}
                 None => note(Way::Narrows, PowerChange::Rule { rule: rule.to_string() }),
                 Some(to_until) => {
                     self.compare_until(&rule.to_string(), *from_until, after, *to_until, note);
                 }
             }
         }
-        for rule in after.rules.keys().filter(|rule| !self.rules.contains_key(rule)) {
+        for rule in after.rules.keys().filter(|rule| !covered(rule, self)) {
             note(Way::Widens, PowerChange::Rule { rule: rule.to_string() });
         }
     }

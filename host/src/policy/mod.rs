@@ -17,5 +17,5 @@ pub use parse::{
     AgentPlace, Diagnostic, GRANTS_FILE_BYTES_MAX, GrantEntry, GrantsFile, PathCheck, PathProblem,
     parse_grants, parse_grants_within, parse_host_limits, parse_size,
 };
-pub use rule::{InvokeRule, Rule};
+pub use rule::{ArgumentsRule, InvokeRule, KeyvalueRule, Rule, Setting, StoreScope};
 pub use standing::{Freeze, Principal, Quarantine, Role, Standing};

@@ -17,6 +17,7 @@ use super::capabilities::filesystem::{Filesystem, Quotas};
 use super::capabilities::gate::Gate;
 use super::capabilities::http::Http;
 use super::capabilities::invoke::Invoke;
+use super::capabilities::keyvalue::Stores;
 use super::capabilities::logging::Lines;
 use super::connections::Connections;
 use super::control::CallControl;
@@ -27,8 +28,9 @@ use super::limiter::MemoryLimiter;
 use super::nested::Nesting;
 use super::places::Place;
 use crate::audit::{LogError, Recorder};
+use crate::database::KeyValue;
 use crate::egress::Resolver;
-use crate::limits::{CallLimits, Limit, LimitReached, Usage};
+use crate::limits::{CallLimits, HostLimits, Limit, LimitReached, Usage};
 use crate::policy::{AuthorizedCall, AuthorizedFolder, AuthorizedRule, Stop};
 use crate::text::clean;
 
@@ -173,6 +175,9 @@ pub(super) struct Resources<'a> {
     pub(super) connections: &'a Arc<Connections>,
     pub(super) resolver: &'a Arc<dyn Resolver>,
     pub(super) disk_workers: &'a Arc<Semaphore>,
+    /// Where packages keep state.
+    pub(super) state: &'a KeyValue,
+    pub(super) limits: &'a HostLimits,
     /// Counts the host calls that the engine sees, if a test asked for that.
     pub(super) host_calls_seen: Option<&'a Arc<AtomicU64>>,
 }
@@ -259,6 +264,9 @@ async fn run(
         }
     };
     let connections = resources.connections.of_call(recorder.context().package.clone(), limits.connections);
+    let context = recorder.context();
+    let caller = (&context.package, &context.principal);
+    let stores = Stores::new(rules, caller, resources.state, resources.limits);
     let state = CallState {
         table: ResourceTable::new(),
         gate: Gate::new(recorder, limits.clone()),
@@ -267,6 +275,7 @@ async fn run(
         log: Lines::new(limits.log),
         filesystem,
         rules: rules.to_vec(),
+        stores,
         invoke: Invoke::new(nesting, limits.fuel),
         control: control.clone(),
         http: Http::default(),

@@ -47,6 +47,7 @@ use self::nested::Nesting;
 pub use self::places::Place;
 use self::places::Places;
 use crate::audit::Recorder;
+use crate::database::KeyValue;
 use crate::egress::Resolver;
 use crate::ids::{PackageDigest, ToolName};
 use crate::limits::{CallLimits, HostLimits, LimitReached};
@@ -97,6 +98,7 @@ pub struct Sandbox {
     connections: Arc<Connections>,
     resolver: Arc<dyn Resolver>,
     quotas: Quotas,
+    state: KeyValue,
     disk_workers: Arc<Semaphore>,
     /// Set by a test that compares the engine's count of host calls with the log.
     host_calls_seen: OnceLock<Arc<AtomicU64>>,
@@ -161,6 +163,8 @@ pub struct SandboxOptions {
     pub limits: Arc<HostLimits>,
     /// Finds the addresses of names that guests look up or connect to.
     pub resolver: Arc<dyn Resolver>,
+    /// Where packages keep state.
+    pub state: KeyValue,
 }
 
 /// A component that was compiled to be registered, and what is known of it so far. Nothing of it is kept
@@ -201,7 +205,7 @@ impl Sandbox {
     /// # Errors
     /// If this machine can't run it.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
-        let SandboxOptions { artifacts, key, compiler, limits, resolver } = options;
+        let SandboxOptions { artifacts, key, compiler, limits, resolver, state } = options;
         let failed = |error: wasmtime::Error| SandboxError(format!("{error:#}"));
         let engine = engine::engine(&limits).map_err(failed)?;
         let ticker = engine::Ticker::start(&engine).map_err(|error| SandboxError(error.to_string()))?;
@@ -220,6 +224,7 @@ impl Sandbox {
             compiler: Arc::new(compiler),
             limits,
             quotas: Quotas::default(),
+            state,
             disk_workers: Arc::new(Semaphore::new(DISK_WORKERS_MAX)),
             host_calls_seen: OnceLock::new(),
         })
@@ -448,6 +453,8 @@ impl Sandbox {
             connections: &self.connections,
             resolver: &self.resolver,
             disk_workers: &self.disk_workers,
+            state: &self.state,
+            limits: &self.limits,
             host_calls_seen: self.host_calls_seen.get(),
         }
     }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ids::GroupName;
 use crate::policy::grant::{Access, GrantTerms};
-use crate::policy::rule::InvokeRule;
+use crate::policy::rule::{InvokeRule, KeyvalueRule, Setting, StoreScope};
 use crate::policy::standing::{Freeze, Principal, Quarantine, Standing};
 
 const PACKAGES: [&str; 2] = ["notes", "fetch"];
@@ -84,7 +84,12 @@ fn granted() -> (Question, Policy) {
         package: id("notes"),
         tool: id("read"),
         approved: Some(digest(1)),
-        declared: BTreeSet::from([Capability::Filesystem, Capability::Tools]),
+        declared: BTreeSet::from([
+            Capability::Filesystem,
+            Capability::Tools,
+            Capability::Keyvalue,
+            Capability::Config,
+        ]),
         now: moment(99),
     };
     let grant = Grant {
@@ -562,11 +567,26 @@ fn set(terms: &mut GrantTerms, limit: Limit, value: u64) {
     terms.limits.insert(limit, value);
 }
 
+fn store(quota_bytes: u64, keys_max: u64) -> Rule {
+    let (scope, access) = (StoreScope::Package, Access::ReadWrite);
+    Rule::Keyvalue(KeyvalueRule { store: id("default"), scope, access, quota_bytes, keys_max })
+}
+
+fn own_store() -> Rule {
+    let (scope, access) = (StoreScope::Agent, Access::Read);
+    Rule::Keyvalue(KeyvalueRule { store: id("default"), scope, access, quota_bytes: 0, keys_max: 0 })
+}
+
+fn setting(value: &str) -> Rule {
+    Rule::Config(Setting { name: "key".to_owned(), value: value.to_owned() })
+}
+
 #[test]
 fn a_call_is_within_powers_that_are_the_same_or_wider_and_in_no_others() {
     let (question, mut policy) = granted();
     policy.grants[0].terms.filesystem =
         vec![folder("/a", Access::Read, 0), folder("/b", Access::ReadWrite, 10)];
+    policy.grants[0].terms.rules.extend([store(10, 2), setting("held")]);
     let held = question.ask(&policy).expect("granted");
     type Change = fn(&mut GrantTerms);
     let path = |path: &str| path.to_owned();
@@ -607,6 +627,23 @@ fn a_call_is_within_powers_that_are_the_same_or_wider_and_in_no_others() {
             Some(Loss::Quota { guest_path: path("/b"), limit: Limit::FileBytes, from: 10, to: 9 }),
         ),
         ("another tool more", |terms| terms.rules.push(invoke("fetch", None)), None),
+        ("more room in a store", |terms| terms.rules[1] = store(11, 2), None),
+        ("a store of its own beside it", |terms| terms.rules.push(own_store()), None),
+        (
+            "less room in a store",
+            |terms| terms.rules[1] = store(9, 2),
+            Some(Loss::Rule { rule: store(10, 2).to_string() }),
+        ),
+        (
+            "fewer keys in a store",
+            |terms| terms.rules[1] = store(10, 1),
+            Some(Loss::Rule { rule: store(10, 2).to_string() }),
+        ),
+        (
+            "another value, which is not told",
+            |terms| terms.rules[2] = setting("other"),
+            Some(Loss::Rule { rule: "a value of its configuration".to_owned() }),
+        ),
         (
             "another tool there",
             |terms| terms.rules[0] = invoke("fetch", Some("write")),

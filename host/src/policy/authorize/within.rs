@@ -102,9 +102,10 @@ impl AuthorizedCall {
             .iter()
             .find_map(|held| folder(&held.rule))
             .or_else(|| {
-                let is_given = |held: &&AuthorizedRule| now.rules.iter().any(|given| given.rule == held.rule);
+                let is_given =
+                    |held: &&AuthorizedRule| now.rules.iter().any(|given| given.rule.covers(&held.rule));
                 let lost = self.rules.iter().find(|held| !is_given(held))?;
-                Some(Loss::Rule { rule: lost.rule.to_string() })
+                Some(Loss::Rule { rule: lost.rule.told().into_owned() })
             })
             .or_else(|| limit_loss(&self.limits, &now.limits))
     }

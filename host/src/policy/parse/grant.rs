@@ -22,31 +22,36 @@ const FOLDERS_PER_GRANT_MAX: usize = 64;
 const NEAR_GROUPS_MAX: usize = 1_000;
 
 const GRANT_KEYS: Keys<'static> = Keys {
-    known: &["package", "agents", "tools", "expires", "limits", "filesystem", "invoke"],
-    later: &[
-        "calls_max",
-        "http",
+    known: &[
+        "package",
+        "agents",
+        "tools",
+        "expires",
+        "limits",
+        "filesystem",
+        "invoke",
         "keyvalue",
         "config",
-        "secrets",
-        "log",
-        "clock",
-        "random",
-        "tcp",
-        "dns",
-        "name",
-        "names",
+        "environment",
+        "arguments",
     ],
+    later: &["calls_max", "http", "secrets", "log", "clock", "random", "tcp", "dns", "name", "names"],
 };
 
 const FILESYSTEM_KEYS: Keys<'static> =
     Keys { known: &["host_path", "guest_path", "access", "quota", "files_max"], later: &[] };
 
 /// Reads the rules of one kind.
-type ReadRules = fn(&mut Reader<'_>, &Node<'_, '_>) -> Vec<Rule>;
+type ReadRules = fn(&mut Reader<'_>, &Node<'_, '_>, Host<'_>) -> Vec<Rule>;
 
 /// The kinds of rules beside folders.
-const KINDS: [(&str, ReadRules); 1] = [("invoke", super::invoke::read)];
+const KINDS: [(&str, ReadRules); 5] = [
+    ("invoke", super::invoke::read),
+    ("keyvalue", super::keyvalue::read),
+    ("config", super::config::read_config),
+    ("environment", super::config::read_environment),
+    ("arguments", super::config::read_arguments),
+];
 
 /// What a grants file is judged by beside its own text.
 #[derive(Clone, Copy)]
@@ -81,7 +86,7 @@ pub(super) fn read_grant(
     let mut rules = Vec::new();
     for (name, read) in KINDS {
         if let Some(node) = table.child(name) {
-            rules.extend(read(reader, &node));
+            rules.extend(read(reader, &node, host));
         }
     }
     Some(GrantEntry {
@@ -241,7 +246,8 @@ fn read_folders(
     rules
 }
 
-fn report_child(reader: &mut Reader<'_>, table: &Table<'_, '_>, name: &str, problem: Problem) {
+/// Notes an error about a value of a table, or about the table if it is not there.
+pub(super) fn report_child(reader: &mut Reader<'_>, table: &Table<'_, '_>, name: &str, problem: Problem) {
     let span = table.child(name).map_or_else(|| table.span.clone(), |node| node.span);
     reader.report(span, &table.key_of(name), problem);
 }
@@ -291,7 +297,8 @@ fn read_folder(reader: &mut Reader<'_>, table: &Table<'_, '_>, host: Host<'_>) -
     })
 }
 
-fn read_access(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<Access> {
+/// Reads `access`.
+pub(super) fn read_access(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<Access> {
     let text = reader.string(node)?;
     let access = match text {
         "read" => Ok(Access::Read),
@@ -304,9 +311,9 @@ fn read_access(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<Access> {
     reader.keep(node, access)
 }
 
-/// A quota: for a folder that can be written, its value or the default; for another one 0, and it
+/// A quota: for what can be written, its value or the default; for anything else 0, and it
 /// is an error to give one.
-fn read_quota(
+pub(super) fn read_quota(
     reader: &mut Reader<'_>,
     table: &Table<'_, '_>,
     name: &str,

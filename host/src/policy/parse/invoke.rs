@@ -1,6 +1,6 @@
 //! `[[grant.invoke]]`: which other tools a tool may call. Pure.
 
-use super::grant::read_tools;
+use super::grant::{Host, read_tools};
 use super::reader::{Keys, Node, Reader};
 use crate::ids::PackageName;
 use crate::policy::rule::{InvokeRule, Rule};
@@ -11,7 +11,7 @@ const INVOKE_PER_GRANT_MAX: usize = 64;
 const KEYS: Keys<'static> = Keys { known: &["package", "tools"], later: &[] };
 
 /// Reads all of one grant.
-pub(super) fn read(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Vec<Rule> {
+pub(super) fn read(reader: &mut Reader<'_>, node: &Node<'_, '_>, _: Host<'_>) -> Vec<Rule> {
     let tables = reader.rules(node, INVOKE_PER_GRANT_MAX, KEYS);
     let rules = tables.into_iter().filter_map(|table| {
         let package = reader.required(&table, "package").and_then(|node| reader.parsed::<PackageName>(&node));

@@ -5,9 +5,11 @@
 //! collects as many errors as it can.
 
 mod bounds;
+mod config;
 mod diagnostic;
 mod grant;
 mod invoke;
+mod keyvalue;
 mod paths;
 mod reader;
 #[cfg(test)]

@@ -140,7 +140,7 @@ fn unknown_and_doubled_keys() {
       help: did you mean `agents`?
     5:1 grant[0].frobnicate `frobnicate`
       unknown key frobnicate
-      help: known keys: package, agents, tools, expires, limits, filesystem, invoke
+      help: known keys: package, agents, tools, expires, limits, filesystem, invoke, keyvalue, config, environment, arguments
     "#);
     insta::assert_snapshot!(errors("grants = 1\n"), @r#"
     1:1 grants `grants`
@@ -195,6 +195,39 @@ fn keys_of_later_versions() {
       help: leave it out: what is not enforced is not accepted
     "#
     );
+}
+
+#[test]
+fn stores_and_settings() {
+    let text = with(
+        "arguments = [\"tool\", \"-v\"]\n\
+         [[grant.keyvalue]]\nstore = \"default\"\nscope = \"package\"\naccess = \"read-write\"\nquota = \"2MiB\"\n\
+         [[grant.keyvalue]]\nstore = \"mine\"\nscope = \"agent\"\naccess = \"read-write\"\nkeys_max = 5\n\
+         [[grant.keyvalue]]\nstore = \"old\"\nscope = \"agent\"\naccess = \"read\"\n\
+         [grant.config]\nbase_url = \"https://example.test\"\n\"a key\" = \"\"\n\
+         [grant.environment]\nLANG = \"C\"\n",
+    );
+    let rules: Vec<String> =
+        parse(&text).expect("a good file").grants[0].terms.rules.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(rules.join("\n"), @"");
+    insta::assert_snapshot!(
+        errors(&with(
+            "arguments = []\n\
+             [[grant.keyvalue]]\nstore = \"a/b\"\nscope = \"host\"\naccess = \"read-write\"\nquota = \"2GiB\"\n\
+             [[grant.keyvalue]]\nstore = \"a\"\nscope = \"agent\"\naccess = \"read\"\nquota = \"1MiB\"\n\
+             [[grant.keyvalue]]\nstore = \"a\"\nscope = \"agent\"\naccess = \"write\"\nkeys_max = 2_000_000\nttl = 1\n\
+             [grant.config]\n\"\" = \"x\"\n\"a\\nb\" = \"x\"\nport = 80\n\
+             [grant.environment]\n\"A=B\" = \"x\"\nNUL = \"a\\u0000\"\n"
+        )),
+        @""
+    );
+    let many = |count: usize, bytes: usize| {
+        let lines = (0..count).map(|number| format!("k{number:03} = \"{}\"\n", "x".repeat(bytes)));
+        with(&format!("[grant.config]\n{}", lines.collect::<String>()))
+    };
+    assert!(parse(&many(256, 252)).is_ok());
+    assert!(errors(&many(257, 1)).contains("there are 257 entries, at most 256"));
+    assert!(errors(&many(256, 253)).contains("it has 65792 bytes in all, at most 65536"));
 }
 
 #[test]

@@ -1,15 +1,20 @@
 //! What a grant gives beside folders: one kind of rule for each capability, as plain data.
 //!
-//! A running call keeps a rule as long as what is in force has an equal one. `Display` is the one line
+//! A running call keeps a rule as long as what is in force has one that covers it. `Display` is the one line
 //! that people read of a rule, wherever they meet it.
 
+mod config;
 mod invoke;
+mod keyvalue;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use config::{ArgumentsRule, Setting};
 pub use invoke::InvokeRule;
+pub use keyvalue::{KeyvalueRule, StoreScope};
 
 use crate::package::Capability;
 
@@ -19,6 +24,14 @@ use crate::package::Capability;
 pub enum Rule {
     /// To call other tools.
     Invoke(InvokeRule),
+    /// To keep state in a store.
+    Keyvalue(KeyvalueRule),
+    /// To be told one value of `wasi:config`.
+    Config(Setting),
+    /// To be told one variable of its environment.
+    Environment(Setting),
+    /// To be told its arguments.
+    Arguments(ArgumentsRule),
 }
 
 impl Rule {
@@ -26,6 +39,10 @@ impl Rule {
     pub fn kind(&self) -> &'static str {
         match self {
             Rule::Invoke(_) => "invoke",
+            Rule::Keyvalue(_) => "keyvalue",
+            Rule::Config(_) => "config",
+            Rule::Environment(_) => "environment",
+            Rule::Arguments(_) => "arguments",
         }
     }
 
@@ -33,6 +50,33 @@ impl Rule {
     pub fn capability(&self) -> Capability {
         match self {
             Rule::Invoke(_) => Capability::Tools,
+            Rule::Keyvalue(_) => Capability::Keyvalue,
+            Rule::Config(_) | Rule::Environment(_) | Rule::Arguments(_) => Capability::Config,
+        }
+    }
+
+    /// Whether it gives all that a rule gives which a running call holds.
+    pub fn covers(&self, held: &Rule) -> bool {
+        match (self, held) {
+            (Rule::Keyvalue(given), Rule::Keyvalue(held)) => given.covers(held),
+            (
+                Rule::Invoke(_)
+                | Rule::Keyvalue(_)
+                | Rule::Config(_)
+                | Rule::Environment(_)
+                | Rule::Arguments(_),
+                _,
+            ) => self == held,
+        }
+    }
+
+    /// The rule for whoever made the call that loses it: without what an admin wrote in it.
+    pub fn told(&self) -> Cow<'static, str> {
+        match self {
+            Rule::Invoke(_) | Rule::Keyvalue(_) => Cow::Owned(self.to_string()),
+            Rule::Config(_) => Cow::Borrowed("a value of its configuration"),
+            Rule::Environment(_) => Cow::Borrowed("a variable of its environment"),
+            Rule::Arguments(_) => Cow::Borrowed("its arguments"),
         }
     }
 }
@@ -41,6 +85,10 @@ impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Rule::Invoke(rule) => rule.fmt(f),
+            Rule::Keyvalue(rule) => rule.fmt(f),
+            Rule::Config(setting) => write!(f, "configuration {setting}"),
+            Rule::Environment(setting) => write!(f, "environment variable {setting}"),
+            Rule::Arguments(rule) => rule.fmt(f),
         }
     }
 }

@@ -1,6 +1,7 @@
-//! `wasi:cli`: an empty environment, no arguments, no terminal, an empty stdin, and stdout and
-//! stderr that are captured up to a bound.
+//! `wasi:cli`: the granted environment and arguments and nothing of the host's own, no terminal, an empty
+//! stdin, and stdout and stderr that are captured up to a bound.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -11,6 +12,9 @@ use wasmtime_wasi::p2::{
 };
 
 use super::CallState;
+use super::gate::{HARMLESS, HostFunction};
+use crate::audit::event::{Decision, HostCallOutcome};
+use crate::policy::Rule;
 use crate::sandbox::bindings::wasi::cli::{
     environment, exit, stderr, stdin, stdout, terminal_input, terminal_output, terminal_stderr,
     terminal_stdin, terminal_stdout,
@@ -140,11 +144,35 @@ impl InputStream for EmptyStream {
 
 impl environment::Host for CallState {
     async fn get_environment(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
-        self.harmless(env::GET_ENVIRONMENT, |_| Ok(Vec::new())).await
+        let mut variables: Vec<(String, String)> = Vec::new();
+        let mut rule = None;
+        for given in &self.rules {
+            let variable = match &given.rule {
+                Rule::Environment(variable) => variable,
+                Rule::Invoke(_) | Rule::Keyvalue(_) | Rule::Config(_) | Rule::Arguments(_) => continue,
+            };
+            // Of several for one name, the first counts.
+            if !variables.iter().any(|(name, _)| *name == variable.name) {
+                variables.push((variable.name.clone(), variable.value.clone()));
+                rule.get_or_insert_with(|| given.name());
+            }
+        }
+        let bytes = variables.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.told(env::GET_ENVIRONMENT, rule, bytes).await?;
+        Ok(variables)
     }
 
     async fn get_arguments(&mut self) -> wasmtime::Result<Vec<String>> {
-        self.harmless(env::GET_ARGUMENTS, |_| Ok(Vec::new())).await
+        // Of several lists, the first counts.
+        let given = self.rules.iter().find_map(|given| match &given.rule {
+            Rule::Arguments(rule) => Some((rule.arguments.clone(), given.name())),
+            Rule::Invoke(_) | Rule::Keyvalue(_) | Rule::Config(_) | Rule::Environment(_) => None,
+        });
+        let (arguments, rule) = given.unzip();
+        let arguments: Vec<String> = arguments.unwrap_or_default();
+        let bytes = arguments.iter().map(String::len).sum();
+        self.told(env::GET_ARGUMENTS, rule, bytes).await?;
+        Ok(arguments)
     }
 
     async fn initial_cwd(&mut self) -> wasmtime::Result<Option<String>> {
@@ -169,6 +197,20 @@ impl stdin::Host for CallState {
 }
 
 impl CallState {
+    /// Lets in and records a question of which something was granted, by this rule, or nothing, which is
+    /// harmless.
+    async fn told(
+        &mut self,
+        function: &'static HostFunction,
+        rule: Option<String>,
+        bytes: usize,
+    ) -> wasmtime::Result<()> {
+        let entered = self.gate.enter(function, None).await?;
+        let decision = rule.map_or(HARMLESS, |rule| Decision::Allowed(Cow::Owned(rule)));
+        self.gate.leave(entered, decision, HostCallOutcome::Ok, bytes as u64, 0);
+        Ok(())
+    }
+
     fn captured_stream(&mut self, channel: Channel) -> wasmtime::Result<Resource<DynOutputStream>> {
         let stream = CapturedStream(self.stdio.clone(), channel);
         self.push(Box::new(stream) as DynOutputStream)

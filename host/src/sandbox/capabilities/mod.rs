@@ -55,6 +55,8 @@ pub(crate) struct CallState {
     pub(crate) filesystem: filesystem::Filesystem,
     /// What the call may do beside folders.
     pub(crate) rules: Vec<AuthorizedRule>,
+    /// The granted stores of key-value state.
+    pub(crate) stores: keyvalue::Stores,
     /// What the call needs to call others.
     pub(crate) invoke: invoke::Invoke,
     /// The line to whoever waits for the call.

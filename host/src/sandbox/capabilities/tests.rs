@@ -109,6 +109,7 @@ impl Ungranted {
             log: logging::Lines::new(limits.log),
             filesystem: filesystem::Filesystem::open(&[], &quotas, disk_workers).expect("no folders"),
             rules: Vec::new(),
+            stores: super::keyvalue::Stores::default(),
             invoke: invoke::Invoke::new(
                 Nesting::alone("package".parse().expect("a name"), "tool".parse().expect("a name")),
                 limits.fuel,

@@ -2,20 +2,26 @@
 //! stores, logging, and our own.
 
 use crate::Driver;
-use crate::answers::{fallible, plain, silent};
+use crate::answers::{NoHandle, fallible, needed, plain, silent};
 use crate::bindings::portcullis::tool::{invoke, progress, secrets};
 use crate::bindings::wasi::cli::{
     environment, exit, stderr, stdin, stdout, terminal_stderr, terminal_stdin, terminal_stdout,
 };
 use crate::bindings::wasi::clocks::{monotonic_clock, wall_clock};
 use crate::bindings::wasi::config::store as config;
-use crate::bindings::wasi::keyvalue::store as keyvalue;
+use crate::bindings::wasi::keyvalue::store::{self as keyvalue, Bucket};
+use crate::bindings::wasi::keyvalue::{atomics, batch};
 use crate::bindings::wasi::logging::logging;
 use crate::bindings::wasi::random::{insecure, insecure_seed, random};
 use crate::bindings::wasi::sockets::instance_network::instance_network;
 use crate::bindings::wasi::sockets::network::{IpAddressFamily, network_error_code};
 use crate::bindings::wasi::sockets::{ip_name_lookup, tcp_create_socket, udp_create_socket};
 use crate::streams::http_error;
+
+/// The granted store.
+fn bucket() -> Result<Bucket, NoHandle> {
+    needed(keyvalue::open("store"))
+}
 
 pub(crate) const DRIVERS: &[Driver] = &[
     ("wasi:cli/environment#get-environment", || plain(environment::get_environment())),
@@ -55,7 +61,22 @@ pub(crate) const DRIVERS: &[Driver] = &[
     }),
     ("wasi:config/store#get", || fallible(config::get("key"))),
     ("wasi:config/store#get-all", || fallible(config::get_all())),
-    ("wasi:keyvalue/store#open", || fallible(keyvalue::open("store"))),
+    ("wasi:keyvalue/store#open", || fallible(keyvalue::open("store").map(drop))),
+    ("wasi:keyvalue/store#[method]bucket.get", || fallible(bucket()?.get("key"))),
+    ("wasi:keyvalue/store#[method]bucket.set", || fallible(bucket()?.set("key", b"value"))),
+    ("wasi:keyvalue/store#[method]bucket.delete", || fallible(bucket()?.delete("key"))),
+    ("wasi:keyvalue/store#[method]bucket.exists", || fallible(bucket()?.exists("key"))),
+    ("wasi:keyvalue/store#[method]bucket.list-keys", || {
+        fallible(bucket()?.list_keys(None).map(|page| page.keys))
+    }),
+    ("wasi:keyvalue/atomics#increment", || fallible(atomics::increment(&bucket()?, "number", 1))),
+    ("wasi:keyvalue/batch#get-many", || fallible(batch::get_many(&bucket()?, &["key".to_owned()]))),
+    ("wasi:keyvalue/batch#set-many", || {
+        fallible(batch::set_many(&bucket()?, &[("key".to_owned(), b"value".to_vec())]))
+    }),
+    ("wasi:keyvalue/batch#delete-many", || {
+        fallible(batch::delete_many(&bucket()?, &["key".to_owned()]))
+    }),
     ("wasi:logging/logging#log", || {
         silent(|| logging::log(logging::Level::Info, "context", "a line of the log"))
     }),
