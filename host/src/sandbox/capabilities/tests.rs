@@ -18,11 +18,13 @@ use wit_parser::{Resolve, WorldItem};
 use super::*;
 use crate::audit::event::{CallContext, CallOutcome, Decision, Event, HostCall};
 use crate::audit::{Durability, Log, LogOptions, query};
+use crate::egress::SystemResolver;
 use crate::ids::{CallId, PackageDigest, Revision};
-use crate::limits::CallLimits;
+use crate::limits::{CallLimits, HostLimits};
 use crate::sandbox::bindings::wasi::logging::logging as wasi_logging;
 use crate::sandbox::bindings::wasi::sockets::network::{ErrorCode, IpAddressFamily};
 use crate::sandbox::bindings::wasi::{config, keyvalue, sockets};
+use crate::sandbox::connections::Connections;
 use crate::sandbox::nested::Nesting;
 
 /// The functions that the world `host` in `wit/` imports, by interface with its version.
@@ -115,6 +117,9 @@ impl Ungranted {
                 limits.fuel,
             ),
             control: CallControl::default(),
+            connections: Arc::new(Connections::new(&HostLimits::default()))
+                .of_call("package".parse().expect("a name"), limits.connections),
+            resolver: Arc::new(SystemResolver::default()),
             http: http::Http::default(),
             started: Instant::now(),
             gate: Gate::new(recorder, limits),
