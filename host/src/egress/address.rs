@@ -99,10 +99,11 @@ pub fn judge_address(address: IpAddr, granted: &[IpNet]) -> Result<(), RefusedAd
 }
 
 fn judge_one(address: IpAddr, granted: &[IpNet]) -> Result<(), RefusedAddress> {
-    match classify(address) {
-        AddressClass::Public => Ok(()),
-        _ if granted.iter().any(|net| net.contains(&address)) => Ok(()),
-        class => Err(RefusedAddress { address, class }),
+    let class = classify(address);
+    if class == AddressClass::Public || granted.iter().any(|net| net.contains(&address)) {
+        Ok(())
+    } else {
+        Err(RefusedAddress { address, class })
     }
 }
 

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use super::address::RefusedAddress;
+use super::connect::RootsError;
+use super::message::RequestFault;
+use crate::limits::LimitReached;
 
 /// What a deadline was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +16,12 @@ pub enum Phase {
     Connect,
     /// The handshake of TLS, and of HTTP/2.
     Handshake,
+    /// Waiting for the head of the answer.
+    FirstByte,
+    /// Waiting for more of the answer's body.
+    BetweenBytes,
+    /// The exchange as a whole.
+    Exchange,
 }
 
 impl Phase {
@@ -21,7 +30,10 @@ impl Phase {
         match self {
             Phase::Lookup => "the lookup of the name",
             Phase::Connect => "the connection",
-            Phase::Handshake => "the TLS handshake",
+            Phase::Handshake => "the handshake",
+            Phase::FirstByte => "the head of the answer",
+            Phase::BetweenBytes => "the next part of the answer",
+            Phase::Exchange => "the exchange as a whole",
         }
     }
 }
@@ -56,4 +68,28 @@ pub enum EgressError {
         /// The deadline.
         after: Duration,
     },
+    /// There are no roots to check a certificate by.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// The request must not be sent as it is.
+    #[error(transparent)]
+    Request(#[from] RequestFault),
+    /// The request's body broke off, or was never finished.
+    #[error("the body of the request broke off: {0}")]
+    RequestBody(String),
+    /// A bound on bytes.
+    #[error("{0}")]
+    Limit(LimitReached),
+    /// The head of the answer, or its trailers, are larger than is taken.
+    #[error("the head of the answer has more than 100 fields or 64 KiB")]
+    HeadTooLarge,
+    /// Where the answer ends could be read in two ways, or it is none at all.
+    #[error("the answer is malformed: {0}")]
+    Framing(&'static str),
+    /// The connection ended before the answer did.
+    #[error("the connection ended before the answer did")]
+    Incomplete,
+    /// The peer broke the protocol in another way.
+    #[error("the peer broke the protocol: {0}")]
+    Protocol(String),
 }

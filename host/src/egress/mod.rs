@@ -12,21 +12,34 @@
 //! | `address` | which addresses may be connected to |
 //! | `resolver` | names to addresses: the system's, or a test's |
 //! | `connect` | the connection: judged addresses, deadlines, TLS |
+//! | `message` | what a head may say: framing is never the guest's |
+//! | `client`, `body`, `pool`, `traffic` | one request and its answer, over HTTP/1.1 or HTTP/2 |
 
 mod address;
+mod body;
+mod client;
 mod connect;
 mod error;
 mod host_pattern;
+mod message;
 mod path_pattern;
+mod pool;
 mod resolver;
+mod traffic;
 mod url;
 
 pub use address::{AddressClass, RefusedAddress, classify, judge_address};
+pub use body::{AnswerBody, SentBody};
+pub use client::{Client, ExchangeDeadlines, OutboundRequest};
 pub use connect::{Deadlines, Protocol, Roots, RootsError, Tls, connect, resolve_judged};
 pub use error::{EgressError, Phase};
 pub use host_pattern::{HostPattern, HostPatternError};
+pub use message::{
+    FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, RequestFault, check_request, is_forbidden_field, request_head_bytes,
+};
 pub use path_pattern::{PathPattern, PathPatternError};
 pub use resolver::{ADDRESSES_MAX, Resolver, Resolving, SystemResolver};
+pub use traffic::{ExchangeBytes, Traffic};
 pub use url::{CanonicalUrl, Scheme, URL_BYTES_MAX, UrlError, UrlHost};
 
 #[cfg(test)]

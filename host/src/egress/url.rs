@@ -205,9 +205,8 @@ impl CanonicalUrl {
             return Err(UrlError::Path);
         }
         let url = Url::parse(&format!("{scheme}://{authority}{path_and_query}"));
-        let url = url.map_err(|error| match error {
-            ::url::ParseError::InvalidPort => UrlError::Port,
-            _ => UrlError::Host,
+        let url = url.map_err(|error| {
+            if error == ::url::ParseError::InvalidPort { UrlError::Port } else { UrlError::Host }
         })?;
         let path = canonical_path(url.path())?;
         let made = Self {

@@ -3,5 +3,6 @@
 
 mod addresses;
 mod connecting;
+mod exchanging;
 mod patterns;
 mod urls;
