@@ -145,6 +145,7 @@ async fn measure(guest: &Guest) -> Row {
             compiler: Compiler::default(),
             limits: Default::default(),
             resolver: Arc::new(SystemResolver::default()),
+            roots: portcullis::egress::Roots::System,
             state: database.key_value(),
         };
         let sandbox = Sandbox::new(options).expect("a sandbox");

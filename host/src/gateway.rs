@@ -32,7 +32,7 @@ use crate::audit::{Durability, Log, LogError, LogOptions};
 use crate::authn::local_admin;
 use crate::config::{DataFolder, DataPaths};
 use crate::database::{Database, GrantsChange};
-use crate::egress::{Resolver, SystemResolver};
+use crate::egress::{Resolver, Roots, SystemResolver};
 use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId, Revision, Sequence, ToolName};
 use crate::limits::{HostLimits, Usage};
 use crate::policy::{AuthorizationRequest, Denial, Freeze, Policy, authorize};
@@ -109,6 +109,8 @@ pub struct HostOptions {
     /// Finds the addresses of the names that tools look up or connect to. Default: the system's resolver.
     #[doc(hidden)]
     pub resolver: Arc<dyn Resolver>,
+    /// Whose certificates are believed of those that tools send requests to. Default: the system's.
+    pub roots: Roots,
 }
 
 impl Default for HostOptions {
@@ -119,6 +121,7 @@ impl Default for HostOptions {
             limits: HostLimits::default(),
             disk_reserve_bytes: DISK_RESERVE_BYTES_DEFAULT,
             resolver: Arc::new(SystemResolver::default()),
+            roots: Roots::System,
         }
     }
 }
@@ -207,7 +210,7 @@ impl Host {
         }
         let registry = Registry::open(database.clone(), &paths.packages()).await?;
         registry.tidy().await?;
-        let HostOptions { durability, compiler, limits, disk_reserve_bytes, resolver } = options;
+        let HostOptions { durability, compiler, limits, disk_reserve_bytes, resolver, roots } = options;
         let limits = Arc::new(limits);
         let registrations = Arc::new(registrations::Registrations::new(&limits));
         let options = SandboxOptions {
@@ -217,6 +220,7 @@ impl Host {
             limits: Arc::clone(&limits),
             resolver,
             state: database.key_value(),
+            roots,
         };
         let registered = registry.list().await?.into_iter().map(|package| package.digest).collect();
         let sandbox = blocking(move || {

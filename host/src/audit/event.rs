@@ -368,6 +368,9 @@ pub struct HostCallResult {
     /// How it ended.
     #[serde(flatten)]
     pub outcome: HostCallOutcome,
+    /// The status of an answer of HTTP, once its head had come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
     /// Bytes that came into the guest.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes_in: u64,

@@ -132,6 +132,8 @@ struct FlatHostCall<'a> {
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
     #[serde(skip_serializing_if = "is_zero")]
     bytes_in: u64,
     #[serde(skip_serializing_if = "is_zero")]
@@ -152,7 +154,7 @@ impl<'a> FlatHostCall<'a> {
             HostCallOutcome::Unknown => ("unknown", None),
             HostCallOutcome::Trapped(error) => ("trapped", Some(&**error)),
         };
-        let HostCallResult { bytes_in, bytes_out, duration_ns, .. } = *result;
+        let HostCallResult { status, bytes_in, bytes_out, duration_ns, .. } = *result;
         let subject = subject.as_deref();
         Self {
             interface,
@@ -162,6 +164,7 @@ impl<'a> FlatHostCall<'a> {
             rule,
             outcome,
             error,
+            status,
             bytes_in,
             bytes_out,
             duration_ns,

@@ -299,6 +299,8 @@ impl Body for AnswerBody {
         };
         if admitted.is_err() {
             this.end(false);
+        } else if this.incoming.as_ref().is_some_and(Body::is_end_stream) {
+            this.end(true);
         } else {
             this.timer.as_mut().reset(this.until.min(Instant::now() + this.between_bytes));
         }

@@ -17,5 +17,8 @@ pub use parse::{
     AgentPlace, Diagnostic, GRANTS_FILE_BYTES_MAX, GrantEntry, GrantsFile, PathCheck, PathProblem,
     parse_grants, parse_grants_within, parse_host_limits, parse_size,
 };
-pub use rule::{ArgumentsRule, InvokeRule, KeyvalueRule, Rule, Setting, StoreScope};
+pub use rule::{
+    ArgumentsRule, HostPattern, HostPatternError, HttpMethod, HttpMethodError, HttpMismatch, HttpRule,
+    InvokeRule, KeyvalueRule, PathPattern, PathPatternError, Rule, Scheme, Setting, StoreScope, UrlHost,
+};
 pub use standing::{Freeze, Principal, Quarantine, Role, Standing};

@@ -13,7 +13,7 @@ wasmtime::component::bindgen!({
         "wasi:filesystem/types.error-code" => crate::sandbox::capabilities::filesystem::FileError,
     },
     with: {
-        "wasi:http": wasmtime_wasi_http::p2::bindings::http,
+        "wasi:http/types": wasmtime_wasi_http::p2::bindings::http::types,
         "wasi:io/poll.pollable": wasmtime_wasi::p2::DynPollable,
         "wasi:io/streams.input-stream": wasmtime_wasi::p2::DynInputStream,
         "wasi:io/streams.output-stream": wasmtime_wasi::p2::DynOutputStream,

@@ -15,7 +15,7 @@ use super::capabilities::CallState;
 use super::capabilities::cli::{Exited, Stdio};
 use super::capabilities::filesystem::{Filesystem, Quotas};
 use super::capabilities::gate::Gate;
-use super::capabilities::http::Http;
+use super::capabilities::http::{Http, Sender};
 use super::capabilities::invoke::Invoke;
 use super::capabilities::keyvalue::Stores;
 use super::capabilities::logging::Lines;
@@ -174,6 +174,8 @@ pub(super) struct Resources<'a> {
     pub(super) quotas: &'a Quotas,
     pub(super) connections: &'a Arc<Connections>,
     pub(super) resolver: &'a Arc<dyn Resolver>,
+    /// Sends requests of HTTP.
+    pub(super) http: &'a Sender,
     pub(super) disk_workers: &'a Arc<Semaphore>,
     /// Where packages keep state.
     pub(super) state: &'a KeyValue,
@@ -263,10 +265,11 @@ async fn run(
             return Invoked { result: Err(error), ..Invoked::not_started(recorder) };
         }
     };
-    let connections = resources.connections.of_call(recorder.context().package.clone(), limits.connections);
     let context = recorder.context();
     let caller = (&context.package, &context.principal);
     let stores = Stores::new(rules, caller, resources.state, resources.limits);
+    let connections = resources.connections.of_call(context.package.clone(), limits.connections);
+    let http = Http::new(resources.http.clone(), context.digest, &context.principal, limits);
     let state = CallState {
         table: ResourceTable::new(),
         gate: Gate::new(recorder, limits.clone()),
@@ -278,7 +281,7 @@ async fn run(
         stores,
         invoke: Invoke::new(nesting, limits.fuel),
         control: control.clone(),
-        http: Http::default(),
+        http,
         connections,
         resolver: Arc::clone(resources.resolver),
         started,
@@ -313,6 +316,8 @@ async fn run(
         // call's last record says that it is over.
         let _ = tokio::time::timeout(SETTLE_TIME_MAX, settled.acquire()).await;
     }
+    // Whatever the guest left under way ends with it.
+    open.store().data_mut().close_exchanges().await;
     let store = open.take();
     let fuel_left = store.get_fuel().ok();
     finish(store.into_data(), fuel_left, started, result)
@@ -340,6 +345,7 @@ impl Drop for OpenStore {
     fn drop(&mut self) {
         if let Some(store) = &mut self.store {
             let fuel_left = store.get_fuel().ok();
+            store.data_mut().close_exchanges_now();
             measure(store.data_mut(), fuel_left, self.started);
         }
     }
@@ -477,7 +483,9 @@ fn measure(state: &mut CallState, fuel_left: Option<u64>, started: Instant) {
     let fuel_max = state.gate.limits().fuel;
     let (stdio, log) = (state.stdio.written(), state.log.written());
     let (depth, connections_peak) = (state.invoke.depth(), state.connections.peak());
+    let (bytes_in, bytes_out) = (state.http.traffic.bytes_in(), state.http.traffic.bytes_out());
     let usage = state.gate.usage();
+    (usage.http_bytes_in, usage.http_bytes_out) = (bytes_in, bytes_out);
     usage.fuel = fuel_left.map_or(0, |left| fuel_max.saturating_sub(left));
     usage.wall_time_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     usage.memory_peak = state.memory.memory_peak();

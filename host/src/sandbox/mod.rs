@@ -35,6 +35,7 @@ use self::artifact::{ArtifactError, Artifacts};
 use self::bindings::tool::exports::portcullis::tool::tools as tool_world;
 use self::capabilities::CallState;
 use self::capabilities::filesystem::{DISK_WORKERS_MAX, Quotas};
+use self::capabilities::http::Sender;
 use self::compiler::{Compiler, Job};
 use self::connections::Connections;
 pub use self::control::{CANCEL_GRACE, CallControl, Progress};
@@ -48,7 +49,7 @@ pub use self::places::Place;
 use self::places::Places;
 use crate::audit::Recorder;
 use crate::database::KeyValue;
-use crate::egress::Resolver;
+use crate::egress::{Client, Resolver, Roots};
 use crate::ids::{PackageDigest, ToolName};
 use crate::limits::{CallLimits, HostLimits, LimitReached};
 use crate::package::{CompileCost, ComponentSize, PackageDescription, ToolDescription, ToolExport};
@@ -97,6 +98,7 @@ pub struct Sandbox {
     places: Arc<Places>,
     connections: Arc<Connections>,
     resolver: Arc<dyn Resolver>,
+    http: Sender,
     quotas: Quotas,
     state: KeyValue,
     disk_workers: Arc<Semaphore>,
@@ -165,6 +167,8 @@ pub struct SandboxOptions {
     pub resolver: Arc<dyn Resolver>,
     /// Where packages keep state.
     pub state: KeyValue,
+    /// Whose certificates are believed.
+    pub roots: Roots,
 }
 
 /// A component that was compiled to be registered, and what is known of it so far. Nothing of it is kept
@@ -205,7 +209,7 @@ impl Sandbox {
     /// # Errors
     /// If this machine can't run it.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
-        let SandboxOptions { artifacts, key, compiler, limits, resolver, state } = options;
+        let SandboxOptions { artifacts, key, compiler, limits, resolver, state, roots } = options;
         let failed = |error: wasmtime::Error| SandboxError(format!("{error:#}"));
         let engine = engine::engine(&limits).map_err(failed)?;
         let ticker = engine::Ticker::start(&engine).map_err(|error| SandboxError(error.to_string()))?;
@@ -220,6 +224,7 @@ impl Sandbox {
             compilers: Arc::new(Semaphore::new(COMPILERS_MAX)),
             places: Arc::new(Places::new(&limits)),
             connections: Arc::new(Connections::new(&limits)),
+            http: Sender::new(Client::new(Arc::clone(&resolver), roots)),
             resolver,
             compiler: Arc::new(compiler),
             limits,
@@ -452,6 +457,7 @@ impl Sandbox {
             quotas: &self.quotas,
             connections: &self.connections,
             resolver: &self.resolver,
+            http: &self.http,
             disk_workers: &self.disk_workers,
             state: &self.state,
             limits: &self.limits,

@@ -22,6 +22,7 @@ fn entries(context: &Arc<CallContext>) -> Vec<(CallEntry, Event)> {
         decision: Decision::Denied(Cow::Borrowed("no grant of wasi:filesystem")),
         result: HostCallResult {
             outcome: HostCallOutcome::Error(Cow::Borrowed("access")),
+            status: None,
             bytes_in: 3,
             bytes_out: 4,
             duration_ns: 5,

@@ -61,7 +61,7 @@ fn attempt(subject: &str) -> Attempt {
 }
 
 fn result(outcome: HostCallOutcome) -> HostCallResult {
-    HostCallResult { outcome, bytes_in: 0, bytes_out: 0, duration_ns: 120 }
+    HostCallResult { outcome, status: None, bytes_in: 0, bytes_out: 0, duration_ns: 120 }
 }
 
 fn added() -> Event {

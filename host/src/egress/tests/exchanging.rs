@@ -329,7 +329,7 @@ impl<S: futures_util::Stream + Send> MapTo for S {
 #[tokio::test]
 async fn a_body_is_sent_as_it_was_declared_or_not_at_all() {
     let echo = server(|stream, _| async move {
-        let echo = hyper::service::service_fn(async |request: http::Request<hyper::body::Incoming>| {
+        let echo = hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| async move {
             let headers = format!("{:?}", request.headers().get("content-length"));
             let body = request.into_body().collect().await?.to_bytes();
             let text = format!("{headers} {}", String::from_utf8_lossy(&body));
@@ -473,12 +473,13 @@ async fn http2_server() -> (SocketAddr, CertificateDer<'static>, Arc<AtomicUsize
         async move {
             let Ok(stream) = acceptor.accept(stream).await else { return };
             count.fetch_add(1, Ordering::Relaxed);
-            let echo = hyper::service::service_fn(async |request: http::Request<hyper::body::Incoming>| {
-                let (head, body) = request.into_parts();
-                let body = body.collect().await?.to_bytes();
-                let text = format!("{} {} {:?} {}", head.method, head.uri, head.version, body.len());
-                Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from(text))))
-            });
+            let echo =
+                hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| async move {
+                    let (head, body) = request.into_parts();
+                    let body = body.collect().await?.to_bytes();
+                    let text = format!("{} {} {:?} {}", head.method, head.uri, head.version, body.len());
+                    Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from(text))))
+                });
             let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                 .serve_connection(TokioIo::new(stream), echo)
                 .await;

@@ -29,13 +29,14 @@ const GRANT_KEYS: Keys<'static> = Keys {
         "expires",
         "limits",
         "filesystem",
+        "http",
         "invoke",
         "keyvalue",
         "config",
         "environment",
         "arguments",
     ],
-    later: &["calls_max", "http", "secrets", "log", "clock", "random", "tcp", "dns", "name", "names"],
+    later: &["calls_max", "secrets", "log", "clock", "random", "tcp", "dns", "name", "names"],
 };
 
 const FILESYSTEM_KEYS: Keys<'static> =
@@ -45,7 +46,8 @@ const FILESYSTEM_KEYS: Keys<'static> =
 type ReadRules = fn(&mut Reader<'_>, &Node<'_, '_>, Host<'_>) -> Vec<Rule>;
 
 /// The kinds of rules beside folders.
-const KINDS: [(&str, ReadRules); 5] = [
+const KINDS: [(&str, ReadRules); 6] = [
+    ("http", super::http::read),
     ("invoke", super::invoke::read),
     ("keyvalue", super::keyvalue::read),
     ("config", super::config::read_config),

@@ -8,6 +8,7 @@ mod bounds;
 mod config;
 mod diagnostic;
 mod grant;
+mod http;
 mod invoke;
 mod keyvalue;
 mod paths;

@@ -140,7 +140,7 @@ fn unknown_and_doubled_keys() {
       help: did you mean `agents`?
     5:1 grant[0].frobnicate `frobnicate`
       unknown key frobnicate
-      help: known keys: package, agents, tools, expires, limits, filesystem, invoke, keyvalue, config, environment, arguments
+      help: known keys: package, agents, tools, expires, limits, filesystem, http, invoke, keyvalue, config, environment, arguments
     "#);
     insta::assert_snapshot!(errors("grants = 1\n"), @r#"
     1:1 grants `grants`
@@ -175,7 +175,7 @@ fn unknown_and_doubled_keys() {
 fn keys_of_later_versions() {
     insta::assert_snapshot!(
         errors(&with(
-            "calls_max = 3\nlimits = { kv_keys = 1, host_concurrency = 8, file_bytes = 1 }\n[[grant.http]]\nhosts = []\n"
+            "calls_max = 3\nlimits = { kv_keys = 1, host_concurrency = 8, file_bytes = 1 }\n[[grant.tcp]]\nhosts = []\n"
         )),
         @r#"
     4:1 grant[0].calls_max `calls_max`
@@ -190,8 +190,8 @@ fn keys_of_later_versions() {
     5:47 grant[0].limits.file_bytes `file_bytes`
       `file_bytes` can't be set by a grant
       help: it belongs to a folder: use `quota` or `files_max` in [[grant.filesystem]]
-    6:9 grant[0].http `http`
-      `http` is not supported by this version
+    6:9 grant[0].tcp `tcp`
+      `tcp` is not supported by this version
       help: leave it out: what is not enforced is not accepted
     "#
     );

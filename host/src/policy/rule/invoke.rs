@@ -34,9 +34,6 @@ struct Tools<'a>(Option<&'a BTreeSet<ToolName>>);
 impl fmt::Display for Tools<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(tools) = self.0 else { return f.write_str("any tool") };
-        for (index, tool) in tools.iter().enumerate() {
-            write!(f, "{}{tool}", if index == 0 { "" } else { ", " })?;
-        }
-        Ok(())
+        super::listed(f, tools)
     }
 }

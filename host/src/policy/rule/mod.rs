@@ -4,6 +4,7 @@
 //! that people read of a rule, wherever they meet it.
 
 mod config;
+mod http;
 mod invoke;
 mod keyvalue;
 
@@ -13,8 +14,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use config::{ArgumentsRule, Setting};
+pub use http::{HttpMethod, HttpMethodError, HttpMismatch, HttpRule};
 pub use invoke::InvokeRule;
 pub use keyvalue::{KeyvalueRule, StoreScope};
+
+pub use crate::egress::{HostPattern, HostPatternError, PathPattern, PathPatternError, Scheme, UrlHost};
 
 use crate::package::Capability;
 
@@ -22,6 +26,8 @@ use crate::package::Capability;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Rule {
+    /// To send requests.
+    Http(HttpRule),
     /// To call other tools.
     Invoke(InvokeRule),
     /// To keep state in a store.
@@ -38,6 +44,7 @@ impl Rule {
     /// The key of its table in a grants file, such as `invoke`.
     pub fn kind(&self) -> &'static str {
         match self {
+            Rule::Http(_) => "http",
             Rule::Invoke(_) => "invoke",
             Rule::Keyvalue(_) => "keyvalue",
             Rule::Config(_) => "config",
@@ -49,6 +56,7 @@ impl Rule {
     /// What a component must declare to be given it.
     pub fn capability(&self) -> Capability {
         match self {
+            Rule::Http(_) => Capability::Http,
             Rule::Invoke(_) => Capability::Tools,
             Rule::Keyvalue(_) => Capability::Keyvalue,
             Rule::Config(_) | Rule::Environment(_) | Rule::Arguments(_) => Capability::Config,
@@ -60,7 +68,8 @@ impl Rule {
         match (self, held) {
             (Rule::Keyvalue(given), Rule::Keyvalue(held)) => given.covers(held),
             (
-                Rule::Invoke(_)
+                Rule::Http(_)
+                | Rule::Invoke(_)
                 | Rule::Keyvalue(_)
                 | Rule::Config(_)
                 | Rule::Environment(_)
@@ -73,7 +82,7 @@ impl Rule {
     /// The rule for whoever made the call that loses it: without what an admin wrote in it.
     pub fn told(&self) -> Cow<'static, str> {
         match self {
-            Rule::Invoke(_) | Rule::Keyvalue(_) => Cow::Owned(self.to_string()),
+            Rule::Http(_) | Rule::Invoke(_) | Rule::Keyvalue(_) => Cow::Owned(self.to_string()),
             Rule::Config(_) => Cow::Borrowed("a value of its configuration"),
             Rule::Environment(_) => Cow::Borrowed("a variable of its environment"),
             Rule::Arguments(_) => Cow::Borrowed("its arguments"),
@@ -84,6 +93,7 @@ impl Rule {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Rule::Http(rule) => rule.fmt(f),
             Rule::Invoke(rule) => rule.fmt(f),
             Rule::Keyvalue(rule) => rule.fmt(f),
             Rule::Config(setting) => write!(f, "configuration {setting}"),
@@ -91,4 +101,12 @@ impl fmt::Display for Rule {
             Rule::Arguments(rule) => rule.fmt(f),
         }
     }
+}
+
+/// Writes a list with commas.
+fn listed<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: impl IntoIterator<Item = T>) -> fmt::Result {
+    for (index, item) in items.into_iter().enumerate() {
+        write!(f, "{}{item}", if index == 0 { "" } else { ", " })?;
+    }
+    Ok(())
 }

@@ -149,7 +149,11 @@ impl environment::Host for CallState {
         for given in &self.rules {
             let variable = match &given.rule {
                 Rule::Environment(variable) => variable,
-                Rule::Invoke(_) | Rule::Keyvalue(_) | Rule::Config(_) | Rule::Arguments(_) => continue,
+                Rule::Http(_)
+                | Rule::Invoke(_)
+                | Rule::Keyvalue(_)
+                | Rule::Config(_)
+                | Rule::Arguments(_) => continue,
             };
             // Of several for one name, the first counts.
             if !variables.iter().any(|(name, _)| *name == variable.name) {
@@ -166,7 +170,9 @@ impl environment::Host for CallState {
         // Of several lists, the first counts.
         let given = self.rules.iter().find_map(|given| match &given.rule {
             Rule::Arguments(rule) => Some((rule.arguments.clone(), given.name())),
-            Rule::Invoke(_) | Rule::Keyvalue(_) | Rule::Config(_) | Rule::Environment(_) => None,
+            Rule::Http(_) | Rule::Invoke(_) | Rule::Keyvalue(_) | Rule::Config(_) | Rule::Environment(_) => {
+                None
+            }
         });
         let (arguments, rule) = given.unzip();
         let arguments: Vec<String> = arguments.unwrap_or_default();

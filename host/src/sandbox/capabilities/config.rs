@@ -38,7 +38,11 @@ impl CallState {
         for given in &self.rules {
             let setting = match &given.rule {
                 Rule::Config(setting) => setting,
-                Rule::Invoke(_) | Rule::Keyvalue(_) | Rule::Environment(_) | Rule::Arguments(_) => continue,
+                Rule::Http(_)
+                | Rule::Invoke(_)
+                | Rule::Keyvalue(_)
+                | Rule::Environment(_)
+                | Rule::Arguments(_) => continue,
             };
             if !settings.iter().any(|(earlier, _)| earlier.name == setting.name) {
                 settings.push((setting, given));

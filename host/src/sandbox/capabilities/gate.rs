@@ -183,6 +183,7 @@ impl Gate {
             decision,
             result: HostCallResult {
                 outcome,
+                status: None,
                 bytes_in,
                 bytes_out,
                 duration_ns: nanoseconds_since(call.started),
@@ -229,10 +230,28 @@ impl Gate {
         if let Some(recorder) = &mut self.recorder {
             let result = HostCallResult {
                 outcome,
+                status: None,
                 bytes_in: 0,
                 bytes_out: attempted.bytes_out,
                 duration_ns: nanoseconds_since(attempted.started),
             };
+            recorder.effect_finished(attempted.sequence, result);
+        }
+    }
+
+    /// Records what came of an exchange with another host, which ended some time ago.
+    pub(crate) fn finish_exchange(
+        &mut self,
+        attempted: Attempted,
+        outcome: HostCallOutcome,
+        status: Option<u16>,
+        (bytes_in, bytes_out): (u64, u64),
+        ended: Instant,
+    ) {
+        if let Some(recorder) = &mut self.recorder {
+            let duration = ended.saturating_duration_since(attempted.started);
+            let duration_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+            let result = HostCallResult { outcome, status, bytes_in, bytes_out, duration_ns };
             recorder.effect_finished(attempted.sequence, result);
         }
     }

@@ -76,7 +76,11 @@ impl CallState {
         let (Ok(package), Ok(tool)) = (package.parse(), tool.parse()) else { return Err(denied()) };
         let allows = |given: &&AuthorizedRule| match &given.rule {
             Rule::Invoke(rule) => rule.allows(&package, &tool),
-            Rule::Keyvalue(_) | Rule::Config(_) | Rule::Environment(_) | Rule::Arguments(_) => false,
+            Rule::Http(_)
+            | Rule::Keyvalue(_)
+            | Rule::Config(_)
+            | Rule::Environment(_)
+            | Rule::Arguments(_) => false,
         };
         let rule = self.rules.iter().find(allows).ok_or_else(denied)?;
         if self.invoke.nesting.ancestors.iter().any(|(above, of)| *above == package && *of == tool) {

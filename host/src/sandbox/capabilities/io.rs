@@ -113,10 +113,13 @@ impl poll::HostPollable for CallState {
 }
 
 impl CallState {
-    /// The subject and the rule of a stream: a granted file's, or nothing in particular.
+    /// The subject and the rule of a stream: a granted file's, a request's, or nothing in particular.
     fn stream_names(&self, rep: u32) -> (Option<Arc<str>>, Cow<'static, str>) {
-        match self.filesystem.stream(rep) {
-            Some(stream) => (Some(stream.subject()), stream.rule()),
+        if let Some(stream) = self.filesystem.stream(rep) {
+            return (Some(stream.subject()), stream.rule());
+        }
+        match self.http.about(rep) {
+            Some(about) => (Some(Arc::clone(&about.subject)), Cow::Owned(about.rule.to_string())),
             None => (None, Cow::Borrowed("harmless")),
         }
     }
@@ -152,6 +155,7 @@ impl CallState {
         let result = self.read_stream(stream, length, blocking).await;
         let bytes_in = result.as_ref().map_or(0, |bytes| bytes.len() as u64);
         self.gate.leave(entered, Decision::Allowed(rule), stream_outcome(&result), bytes_in, 0);
+        self.settle_exchanges();
         result
     }
 
@@ -192,11 +196,14 @@ impl CallState {
             }
             return result;
         }
+        let is_body = self.http.is_body(rep);
         let result = match self.table.get_mut(stream) {
+            Ok(body) if is_body => write_body(body, bytes).await,
             Ok(other) => other.blocking_write_and_flush(Bytes::from(bytes)).await,
             Err(error) => Err(error.into()),
         };
         self.gate.leave(entered, Decision::Allowed(rule), stream_outcome(&result), 0, bytes_out);
+        self.settle_exchanges();
         result
     }
 
@@ -240,6 +247,17 @@ impl CallState {
         })
         .await
     }
+}
+
+/// Hands bytes to the request that a body belongs to. Whoever wrote the last of them need not find it
+/// still open: the request may have been answered meanwhile.
+async fn write_body(body: &mut DynOutputStream, bytes: Vec<u8>) -> StreamResult<()> {
+    let mut left = Bytes::from(bytes);
+    while !left.is_empty() {
+        let room = body.write_ready().await?;
+        body.write(left.split_to(left.len().min(room)))?;
+    }
+    Ok(())
 }
 
 fn stream_outcome<T>(result: &StreamResult<T>) -> HostCallOutcome {
@@ -300,6 +318,7 @@ impl streams::HostInputStream for CallState {
 
     async fn drop(&mut self, stream: Resource<DynInputStream>) -> wasmtime::Result<()> {
         self.filesystem.drop_stream(stream.rep());
+        self.http.forget(stream.rep());
         self.delete(stream).map(drop)
     }
 }
@@ -381,6 +400,7 @@ impl streams::HostOutputStream for CallState {
 
     async fn drop(&mut self, stream: Resource<DynOutputStream>) -> wasmtime::Result<()> {
         self.filesystem.drop_stream(stream.rep());
+        self.http.forget(stream.rep());
         self.delete(stream).map(drop)
     }
 }
@@ -394,7 +414,10 @@ impl CallState {
     ) -> StreamResult<()> {
         let (subject, rule) = self.stream_names(stream.rep());
         let entered = self.gate.enter(function, subject).await.map_err(StreamError::Trap)?;
+        let is_body = self.http.is_body(stream.rep());
         let result = match self.table.get_mut(stream) {
+            // What was written is with the request.
+            Ok(_) if is_body => Ok(()),
             Ok(other) => other.flush(),
             Err(error) => Err(error.into()),
         };

@@ -81,7 +81,11 @@ impl Stores {
         for given in rules {
             let rule = match &given.rule {
                 Rule::Keyvalue(rule) => rule,
-                Rule::Invoke(_) | Rule::Config(_) | Rule::Environment(_) | Rule::Arguments(_) => continue,
+                Rule::Http(_)
+                | Rule::Invoke(_)
+                | Rule::Config(_)
+                | Rule::Environment(_)
+                | Rule::Arguments(_) => continue,
             };
             if widest.get(&rule.store).is_none_or(|(earlier, _)| rule.width() > earlier.width()) {
                 widest.insert(&rule.store, (rule, given));

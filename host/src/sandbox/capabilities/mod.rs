@@ -61,7 +61,7 @@ pub(crate) struct CallState {
     pub(crate) invoke: invoke::Invoke,
     /// The line to whoever waits for the call.
     pub(crate) control: CallControl,
-    /// Requests that a guest may make up, and nothing that could send them.
+    /// Requests: made up in memory, and sent as the call's rules allow.
     pub(crate) http: http::Http,
     /// What the call takes a place of for each connection.
     pub(crate) connections: CallConnections,
@@ -268,7 +268,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<
     wasi::sockets::udp_create_socket::add_to_linker::<_, This>(l, this)?;
     let mut unstable = wasmtime_http::types::LinkOptions::default();
     wasmtime_http::types::add_to_linker::<_, This>(l, unstable.informational_outbound_responses(true), this)?;
-    wasmtime_http::outgoing_handler::add_to_linker::<_, This>(l, this)?;
+    wasi::http::outgoing_handler::add_to_linker::<_, This>(l, this)?;
     wasi::config::store::add_to_linker::<_, This>(l, this)?;
     wasi::keyvalue::store::add_to_linker::<_, This>(l, this)?;
     wasi::keyvalue::atomics::add_to_linker::<_, This>(l, this)?;

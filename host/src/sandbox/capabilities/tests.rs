@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
-use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
 use wasmtime_wasi_http::p2::bindings::http::types as http_types;
 use wasmtime_wasi_http::p2::bindings::http::types::{
     HostFields as _, HostOutgoingBody as _, HostOutgoingRequest as _,
@@ -18,9 +17,10 @@ use wit_parser::{Resolve, WorldItem};
 use super::*;
 use crate::audit::event::{CallContext, CallOutcome, Decision, Event, HostCall};
 use crate::audit::{Durability, Log, LogOptions, query};
-use crate::egress::SystemResolver;
+use crate::egress::{Client, Roots, SystemResolver};
 use crate::ids::{CallId, PackageDigest, Revision};
 use crate::limits::{CallLimits, HostLimits};
+use crate::sandbox::bindings::wasi::http::outgoing_handler;
 use crate::sandbox::bindings::wasi::logging::logging as wasi_logging;
 use crate::sandbox::bindings::wasi::sockets::network::{ErrorCode, IpAddressFamily};
 use crate::sandbox::bindings::wasi::{config, keyvalue, sockets};
@@ -102,6 +102,8 @@ impl Ungranted {
         let recorder = log.begin_call(Arc::new(context), Vec::new(), 0).await.expect("a recorder");
         let disk_workers = Arc::new(Semaphore::new(1));
         let quotas = filesystem::Quotas::default();
+        let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver::default());
+        let sender = http::Sender::new(Client::new(Arc::clone(&resolver), Roots::Given(Vec::new())));
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limits.resources).expect("it fits"));
         let state = CallState {
@@ -117,10 +119,10 @@ impl Ungranted {
                 limits.fuel,
             ),
             control: CallControl::default(),
+            http: http::Http::new(sender, PackageDigest::of(b""), &"agent".parse().expect("a name"), &limits),
             connections: Arc::new(Connections::new(&HostLimits::default()))
                 .of_call("package".parse().expect("a name"), limits.connections),
-            resolver: Arc::new(SystemResolver::default()),
-            http: http::Http::default(),
+            resolver,
             started: Instant::now(),
             gate: Gate::new(recorder, limits),
         };
@@ -213,8 +215,8 @@ async fn lets_a_guest_make_up_a_request_and_sends_none() {
     let body = state.body(Resource::new_borrow(request.rep())).expect("an answer").expect("the body");
     let options = http_types::HostRequestOptions::new(state).expect("options");
 
-    let refused = state.handle(request, Some(options)).expect_err("nothing is sent");
-    assert!(matches!(refused.downcast(), Ok(http_types::ErrorCode::HttpRequestDenied)));
+    let refused = outgoing_handler::Host::handle(state, request, Some(options)).await.expect("an answer");
+    assert!(matches!(refused.expect_err("nothing is sent"), http_types::ErrorCode::HttpRequestUriInvalid));
     state.finish(body, None).expect("it is given back");
     assert!(state.table.is_empty(), "the guest gave all of it away");
     assert_eq!(state.gate.usage().resources_peak, 3);

@@ -1,24 +1,38 @@
-//! `wasi:http`: a guest may make up requests in memory, and no request leaves.
+//! `wasi:http`: a guest makes up requests in memory, and what its rules allow is sent.
 //!
 //! The types in memory are wasmtime's; each of their functions comes through the gate first. The only
-//! step that would reach the network, `outgoing-handler.handle`, is refused here and names what was
-//! asked for; the hook beneath it refuses as well.
+//! step that reaches the network is `outgoing-handler.handle` ([`send`]), which is ours; the hook with
+//! which wasmtime would send refuses.
 //!
 //! wasmtime's traits are not async, so a guest that calls them faster than the log can be written does
 //! not wait at the gate, but ends there.
 
+mod error;
+mod exchange;
+mod filter;
+mod rates;
+mod send;
+
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use wasmtime::component::{Resource, ResourceTableError};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, IoError};
-use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
+use wasmtime_wasi_http::p2::bindings::http::types;
 use wasmtime_wasi_http::p2::{HeaderError, HeaderResult, HttpError, HttpResult};
-use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
+use wasmtime_wasi_http::{ForbiddenHeaderFilter, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
 
+pub(crate) use self::exchange::About;
+use self::exchange::{OpenExchange, Owners};
+use self::rates::Rates;
 use super::gate::{EffectClass, HARMLESS, HostFunction};
 use super::io::WRITE_BYTES_MAX;
 use super::{CallState, trapped};
 use crate::audit::event::HostCallOutcome;
+use crate::egress::{Client, Traffic, is_forbidden_field};
+use crate::ids::{PackageDigest, PrincipalId};
+use crate::limits::CallLimits;
 use types::{
     ErrorCode, Fields, FutureIncomingResponse, FutureTrailers, IncomingBody, IncomingRequest,
     IncomingResponse, Method, OutgoingBody, OutgoingRequest, OutgoingResponse, RequestOptions,
@@ -29,18 +43,63 @@ use types::{
 /// makes more of them is trapped.
 const FIELD_BYTES_MAX: usize = 16 << 10;
 
+/// What the requests of all calls are sent with.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender {
+    client: Client,
+    rates: Arc<Rates>,
+}
+
+impl Sender {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client, rates: Arc::default() }
+    }
+}
+
 /// What the host keeps of HTTP for one call.
 #[derive(Debug)]
 pub(crate) struct Http {
     context: WasiHttpCtx,
     hooks: NothingLeaves,
+    sender: Sender,
+    /// Connections are kept open for the same package, bytes and principal only.
+    scope: Arc<str>,
+    /// Bytes of all exchanges.
+    pub(crate) traffic: Arc<Traffic>,
+    owners: Owners,
+    open: Vec<OpenExchange>,
+    /// Set when the call ends, before its handles are dropped.
+    is_over: Arc<AtomicBool>,
 }
 
-impl Default for Http {
-    fn default() -> Self {
+impl Http {
+    pub(crate) fn new(
+        sender: Sender,
+        digest: PackageDigest,
+        principal: &PrincipalId,
+        limits: &CallLimits,
+    ) -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(FIELD_BYTES_MAX);
-        Self { context, hooks: NothingLeaves }
+        let traffic = Arc::new(Traffic::new(limits.http_bytes_in, limits.http_bytes_out));
+        let scope = format!("{digest} {principal}").into();
+        let (owners, open, is_over) = Default::default();
+        Self { context, hooks: NothingLeaves, sender, scope, traffic, owners, open, is_over }
+    }
+
+    /// What a body's stream is about, once its request was sent.
+    pub(crate) fn about(&self, rep: u32) -> Option<&About> {
+        self.owners.of(rep)
+    }
+
+    /// Whether a stream belongs to a body.
+    pub(crate) fn is_body(&self, rep: u32) -> bool {
+        self.owners.has(rep)
+    }
+
+    /// Forgets a handle that the guest dropped.
+    pub(crate) fn forget(&mut self, rep: u32) {
+        self.owners.forget(rep);
     }
 }
 
@@ -59,6 +118,14 @@ impl WasiHttpHooks for NothingLeaves {
         _: Sending,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         Box::new(std::future::ready(Err(wasmtime_wasi_http::Error::HttpRequestDenied)))
+    }
+
+    fn is_forbidden_header(&mut self, name: &::http::HeaderName) -> bool {
+        is_forbidden_field(name)
+    }
+
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(is_forbidden_field)
     }
 
     /// What `check-write` answers: no more than the gate lets through in one write.
@@ -96,71 +163,33 @@ pub(crate) const FUNCTIONS: &[&[&HostFunction]] = &[
     FUTURE_INCOMING_RESPONSE,
 ];
 
-impl outgoing_handler::Host for CallState {
-    fn handle(
-        &mut self,
-        request: Resource<OutgoingRequest>,
-        options: Option<Resource<RequestOptions>>,
-    ) -> HttpResult<Resource<FutureIncomingResponse>> {
-        let subject = self.table.get(&request).map(subject)?;
-        self.refuse_now(handler::HANDLE, Some(&subject), "HTTP-request-denied").map_err(HttpError::trap)?;
-        // The guest gave both away.
-        self.delete(request).map_err(HttpError::trap)?;
-        if let Some(options) = options {
-            self.delete(options).map_err(HttpError::trap)?;
-        }
-        Err(ErrorCode::HttpRequestDenied.into())
-    }
-}
-
-/// Method and URL of a request, without what may be secret: user and password, and the query.
-fn subject(request: &OutgoingRequest) -> String {
-    let method = match &request.method {
-        Method::Get => "GET",
-        Method::Head => "HEAD",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Delete => "DELETE",
-        Method::Connect => "CONNECT",
-        Method::Options => "OPTIONS",
-        Method::Trace => "TRACE",
-        Method::Patch => "PATCH",
-        Method::Other(other) => other,
-    };
-    let scheme = match &request.scheme {
-        Some(Scheme::Http) => "http",
-        Some(Scheme::Https) | None => "https",
-        Some(Scheme::Other(other)) => other,
-    };
-    let authority = request.authority.as_deref().unwrap_or("");
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let path = request.path_with_query.as_deref().unwrap_or("/");
-    let path = path.split(['?', '#']).next().unwrap_or(path);
-    format!("{method} {scheme}://{host}{path}")
-}
-
 /// What a delegated function answers: how many resources the guest gets with it.
 trait Given {
+    /// The resource, by its place in the table.
+    fn resource(&self) -> Option<u32> {
+        None
+    }
+
     fn resources(&self) -> u64 {
-        0
+        u64::from(self.resource().is_some())
     }
 }
 
 impl<T> Given for Resource<T> {
-    fn resources(&self) -> u64 {
-        1
+    fn resource(&self) -> Option<u32> {
+        Some(self.rep())
     }
 }
 
 impl<T: Given> Given for Option<T> {
-    fn resources(&self) -> u64 {
-        self.as_ref().map_or(0, Given::resources)
+    fn resource(&self) -> Option<u32> {
+        self.as_ref().and_then(Given::resource)
     }
 }
 
 impl<T: Given, E> Given for Result<T, E> {
-    fn resources(&self) -> u64 {
-        self.as_ref().map_or(0, Given::resources)
+    fn resource(&self) -> Option<u32> {
+        self.as_ref().ok().and_then(Given::resource)
     }
 }
 
@@ -223,14 +252,18 @@ impl CallState {
     }
 
     /// Lets through and records a function that wasmtime performs in memory. `taken` is how many
-    /// resources it takes from the guest.
+    /// resources it takes from the guest; what it gives is about the same as `parent`, if that is said.
     fn delegate<T: Given, E: Failure>(
         &mut self,
         function: &'static HostFunction,
         taken: u64,
+        parent: Option<u32>,
         perform: impl FnOnce(&mut WasiHttpCtxView<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let entered = self.gate.enter_now(function, None).map_err(E::trap)?;
+        self.settle_exchanges();
+        let about = parent.map(|parent| self.http.owners.shared(parent));
+        let subject = about.as_ref().and_then(|about| Some(Arc::clone(&about.get()?.subject)));
+        let entered = self.gate.enter_now(function, subject).map_err(E::trap)?;
         let (result, outcome) = match perform(&mut self.http_view()) {
             Ok(value) => (Ok(value), HostCallOutcome::Ok),
             Err(error) => match error.answered() {
@@ -243,6 +276,12 @@ impl CallState {
             },
         };
         self.gate.leave(entered, HARMLESS, outcome, 0, 0);
+        if let (Some(parent), true) = (parent, taken > 0) {
+            self.http.forget(parent);
+        }
+        if let (Some(about), Some(given)) = (about, result.as_ref().ok().and_then(Given::resource)) {
+            self.http.owners.set(given, about);
+        }
         for _ in 0..taken {
             self.gate.discount_resource();
         }
@@ -271,16 +310,19 @@ impl types::Host for CallState {
     }
 
     fn http_error_code(&mut self, error: Resource<IoError>) -> wasmtime::Result<Option<ErrorCode>> {
-        self.delegate(HTTP_ERROR_CODE, 0, |view| types::Host::http_error_code(view, error))
+        self.delegate(HTTP_ERROR_CODE, 0, None, |view| types::Host::http_error_code(view, error))
     }
 }
 
 /// Implements the functions of resources in memory: gate, then wasmtime. `takes` counts the resources
-/// that the guest gives away.
+/// that the guest gives away, and `follows` names the one that what it gets belongs to.
 macro_rules! delegated {
     ($(
         $all:ident: $host:ident, $resource:ty {
-            $($name:literal $method:ident($($argument:ident: $type:ty),*) -> $result:ty $(, takes $taken:expr)?;)*
+            $(
+                $name:literal $method:ident($($argument:ident: $type:ty),*) -> $result:ty
+                $(, takes $taken:expr)? $(, follows $parent:ident)?;
+            )*
         }
     )*) => {$(
         const $all: &[&HostFunction] = &[$(&in_types($name)),*];
@@ -290,12 +332,15 @@ macro_rules! delegated {
                 fn $method(&mut self, $($argument: $type),*) -> $result {
                     const FUNCTION: &HostFunction = &in_types($name);
                     let taken = 0 $(+ $taken)?;
-                    self.delegate(FUNCTION, taken, |view| types::$host::$method(view, $($argument),*))
+                    let parent = None $(.or(Some($parent.rep())))?;
+                    self.delegate(FUNCTION, taken, parent, |view| types::$host::$method(view, $($argument),*))
                 }
             )*
 
             fn drop(&mut self, resource: Resource<$resource>) -> wasmtime::Result<()> {
+                self.http.forget(resource.rep());
                 types::$host::drop(&mut self.http_view(), resource)?;
+                self.settle_exchanges();
                 self.gate.discount_resource();
                 Ok(())
             }
@@ -323,7 +368,7 @@ delegated! {
     OUTGOING_REQUEST: HostOutgoingRequest, OutgoingRequest {
         "[constructor]outgoing-request" new(headers: Resource<Fields>) -> Answer<Resource<OutgoingRequest>>, takes 1;
         "[method]outgoing-request.body"
-            body(this: Resource<OutgoingRequest>) -> Answer<Result<Resource<OutgoingBody>, ()>>;
+            body(this: Resource<OutgoingRequest>) -> Answer<Result<Resource<OutgoingBody>, ()>>, follows this;
         "[method]outgoing-request.method" method(this: Resource<OutgoingRequest>) -> Answer<Method>;
         "[method]outgoing-request.set-method"
             set_method(this: Resource<OutgoingRequest>, method: Method) -> Answer<Result<(), ()>>;
@@ -365,15 +410,15 @@ delegated! {
     }
     OUTGOING_BODY: HostOutgoingBody, OutgoingBody {
         "[method]outgoing-body.write"
-            write(this: Resource<OutgoingBody>) -> Answer<Result<Resource<DynOutputStream>, ()>>;
+            write(this: Resource<OutgoingBody>) -> Answer<Result<Resource<DynOutputStream>, ()>>, follows this;
         "[static]outgoing-body.finish"
             finish(this: Resource<OutgoingBody>, trailers: Option<Resource<Fields>>) -> HttpResult<()>,
-            takes 1 + trailers.resources();
+            takes 1 + trailers.resources(), follows this;
     }
 }
 
-// What only an answer or a request from outside could give to a guest. None comes, so that none of
-// these can be called; they are wasmtime's types, which have values.
+// What the answer to a request gives, and what only a request from outside could give: none of those
+// comes, so that their functions can't be called; they are wasmtime's types, which have values.
 delegated! {
     INCOMING_REQUEST: HostIncomingRequest, IncomingRequest {
         "[method]incoming-request.method" method(this: Resource<IncomingRequest>) -> Answer<Method>;
@@ -398,13 +443,13 @@ delegated! {
         "[method]incoming-response.status" status(this: Resource<IncomingResponse>) -> Answer<u16>;
         "[method]incoming-response.headers" headers(this: Resource<IncomingResponse>) -> Answer<Resource<Fields>>;
         "[method]incoming-response.consume"
-            consume(this: Resource<IncomingResponse>) -> Answer<Result<Resource<IncomingBody>, ()>>;
+            consume(this: Resource<IncomingResponse>) -> Answer<Result<Resource<IncomingBody>, ()>>, follows this;
     }
     INCOMING_BODY: HostIncomingBody, IncomingBody {
         "[method]incoming-body.stream"
-            stream(this: Resource<IncomingBody>) -> Answer<Result<Resource<DynInputStream>, ()>>;
+            stream(this: Resource<IncomingBody>) -> Answer<Result<Resource<DynInputStream>, ()>>, follows this;
         "[static]incoming-body.finish"
-            finish(this: Resource<IncomingBody>) -> Answer<Resource<FutureTrailers>>, takes 1;
+            finish(this: Resource<IncomingBody>) -> Answer<Resource<FutureTrailers>>, takes 1, follows this;
     }
     FUTURE_TRAILERS: HostFutureTrailers, FutureTrailers {
         "[method]future-trailers.subscribe" subscribe(this: Resource<FutureTrailers>) -> Answer<Resource<DynPollable>>;
