@@ -209,7 +209,15 @@ fn stores_and_settings() {
     );
     let rules: Vec<String> =
         parse(&text).expect("a good file").grants[0].terms.rules.iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(rules.join("\n"), @"");
+    insta::assert_snapshot!(rules.join("\n"), @r#"
+    read and write the store default, shared by its agents, up to 2097152 bytes in 10000 keys
+    read and write the store mine, one for each agent, up to 1048576 bytes in 5 keys
+    read the store old, one for each agent
+    configuration "base_url" is "https://example.test"
+    configuration "a key" is ""
+    environment variable "LANG" is "C"
+    arguments "tool" "-v"
+    "#);
     insta::assert_snapshot!(
         errors(&with(
             "arguments = []\n\
@@ -219,7 +227,44 @@ fn stores_and_settings() {
              [grant.config]\n\"\" = \"x\"\n\"a\\nb\" = \"x\"\nport = 80\n\
              [grant.environment]\n\"A=B\" = \"x\"\nNUL = \"a\\u0000\"\n"
         )),
-        @""
+        @r#"
+    4:13 grant[0].arguments `[]`
+      `arguments` is empty
+      help: leave it out: a tool has none then
+    6:9 grant[0].keyvalue[0].store `"a/b"`
+      "a/b" is not a valid store name: use 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', beginning with a letter or digit
+    7:9 grant[0].keyvalue[0].scope `"host"`
+      "host" is not a scope
+      help: write scope = "agent" for a store of each agent's own, or scope = "package" for one that all share
+    9:9 grant[0].keyvalue[0].quota `"2GiB"`
+      `quota` is 2147483648 bytes, above the ceiling of 1073741824
+      help: write at most "1GiB"
+    14:9 grant[0].keyvalue[1].quota `"1MiB"`
+      `quota` is unenforceable where nothing can be written
+      help: leave it out, or write access = "read-write"
+    16:9 grant[0].keyvalue[2].store `"a"`
+      a is given twice in this grant
+      help: leave one out
+    18:10 grant[0].keyvalue[2].access `"write"`
+      "write" is not an access
+      help: write access = "read" or access = "read-write"
+    19:12 grant[0].keyvalue[2].keys_max `2_000_000`
+      `keys_max` is 2000000 keys, above the ceiling of 1000000
+      help: write at most 1000000
+    20:1 grant[0].keyvalue[2].ttl `ttl`
+      unknown key ttl
+      help: known keys: store, scope, access, quota, keys_max
+    22:1 grant[0].config."" `""`
+      "" is not a name here: it is empty
+    23:1 grant[0].config."a\nb" `"a\nb"`
+      "a\nb" is not a name here: it has a control character
+    24:8 grant[0].config.port `80`
+      expected a string, found an integer
+    26:1 grant[0].environment."A=B" `"A=B"`
+      "A=B" is not a name here: it has a '='
+    27:7 grant[0].environment.NUL `"a\u0000"`
+      the text has a NUL character
+    "#
     );
     let many = |count: usize, bytes: usize| {
         let lines = (0..count).map(|number| format!("k{number:03} = \"{}\"\n", "x".repeat(bytes)));
