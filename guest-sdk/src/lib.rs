@@ -74,6 +74,22 @@
 //! A recursive type can't be described: the host refuses recursive schemas. Hints such as "read only" do not
 //! exist in the world `portcullis:tool`: what a tool may do is granted, not claimed.
 //!
+//! # What the host gives
+//!
+//! | module | what it does | grant |
+//! | --- | --- | --- |
+//! | [`kv`] | keeps state: bytes, JSON, counters | `[[grant.keyvalue]]` |
+//! | [`config`] | reads what an admin set up | `[grant.config]` |
+//! | [`http`] | sends requests | `[[grant.http]]` |
+//! | [`secrets`] | reads a secret, where it can't be injected | one of its own |
+//! | [`invoke`] | calls other tools | `[[grant.invoke]]` |
+//! | [`log`] | writes lines for whoever looks at a call | none |
+//! | [`progress`] | says how far a call is, and asks whether it was cancelled | none |
+//!
+//! A component imports the interfaces of the helpers that it uses, and no others: what is not imported can't
+//! be granted by mistake. Without its grant a helper gives its error. `std::fs`, the clock and random numbers work
+//! as they do everywhere.
+//!
 //! # Why the tools are listed
 //!
 //! [`tools!`] names the tools of a component, and makes its exports. A registry that fills itself
@@ -86,10 +102,22 @@ mod arguments;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod component;
+pub mod config;
 mod content;
 mod error;
+#[cfg_attr(
+    not(any(target_family = "wasm", feature = "testing")),
+    expect(dead_code, reason = "what tests furnish")
+)]
+mod host;
+pub mod http;
+pub mod invoke;
+pub mod kv;
+pub mod log;
 mod output;
+pub mod progress;
 mod schema;
+pub mod secrets;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tool;

@@ -3,7 +3,10 @@
 //! The way is that of a call in the sandbox: the schema is asked first, by the rules of the host, then the
 //! arguments are read and the function is called. What comes out is what the agent would get; only the
 //! wording differs where the schema refuses. Not here are limits and powers: the function runs as part of the
-//! test, with all that the test may do.
+//! test, with all that the test may do. What the helpers of the SDK ask of the host, [`furnish`] gives.
+
+#[cfg(not(target_family = "wasm"))]
+pub mod furnish;
 
 use jsonschema::paths::LocationSegment;
 use jsonschema::{Draft, PatternOptions, Validator};
