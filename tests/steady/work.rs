@@ -24,9 +24,9 @@ const BATCH: u64 = 1_000;
 const WARM_UP: u64 = 10_000;
 /// What memory may grow by after that, whatever the number of calls.
 const GROWTH_BYTES_MAX: u64 = 64 << 20;
-/// The same for each call, by the least squares of the later half of the looks: less than the smallest
-/// allocation, which takes 32 bytes.
-const GROWTH_OF_A_CALL_BYTES_MAX: f64 = 24.0;
+/// The same for each call, by the least squares of the later half of the looks: less than half of the
+/// smallest allocation, which takes 32 bytes.
+const GROWTH_OF_A_CALL_BYTES_MAX: f64 = 12.0;
 /// What malloc has given out may grow by so much for each call, by the least squares of the later half: a
 /// hundredth of the smallest allocation. Holes do not count, so nothing but what is held grows it.
 const ALLOCATED_OF_A_CALL_BYTES_MAX: f64 = 0.32;

@@ -111,9 +111,10 @@ pub(crate) fn soak(folders: &Folders, options: &Options) -> Result<()> {
             .env("PORTCULLIS_SOAK_SECONDS", (options.minutes * 60).to_string())
             .env("PORTCULLIS_SOAK_SEED", seed.to_string())
             .env("PORTCULLIS_SOAK_REPORT", &report)
-            // With an arena for each thread, most of what a million calls add to memory are holes that
-            // glibc's malloc keeps in each (docs/performance.md); with one, a leak stands out.
-            .env("MALLOC_ARENA_MAX", "1");
+            // With an arena and a cache for each thread, most of what a million calls add to memory is what
+            // glibc's malloc keeps in these (docs/performance.md); without, a leak stands out.
+            .env("MALLOC_ARENA_MAX", "1")
+            .env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0");
         let time_max = Duration::from_secs(options.minutes * 60) + PATIENCE;
         let again = || format!("again with: cargo xtask soak {name} --seed {seed}");
         if options.json {
