@@ -18,7 +18,8 @@ pub use parse::{
     parse_grants, parse_grants_within, parse_host_limits, parse_size,
 };
 pub use rule::{
-    ArgumentsRule, HostPattern, HostPatternError, HttpMethod, HttpMethodError, HttpMismatch, HttpRule,
-    InvokeRule, KeyvalueRule, PathPattern, PathPatternError, Rule, Scheme, Setting, StoreScope, UrlHost,
+    ArgumentsRule, DnsRule, HostPattern, HostPatternError, HttpMethod, HttpMethodError, HttpMismatch,
+    HttpRule, InvokeRule, KeyvalueRule, PathPattern, PathPatternError, Rule, Scheme, Setting, SocketRule,
+    StoreScope, UrlHost,
 };
 pub use standing::{Freeze, Principal, Quarantine, Role, Standing};

@@ -19,6 +19,7 @@ use super::capabilities::http::{Http, Sender};
 use super::capabilities::invoke::Invoke;
 use super::capabilities::keyvalue::Stores;
 use super::capabilities::logging::Lines;
+use super::capabilities::sockets::Sockets;
 use super::connections::Connections;
 use super::control::CallControl;
 use super::convert::answer::{ConvertError, ToolResult, ToolValue};
@@ -283,6 +284,7 @@ async fn run(
         control: control.clone(),
         http,
         connections,
+        sockets: Sockets::default(),
         resolver: Arc::clone(resources.resolver),
         started,
     };

@@ -35,8 +35,11 @@ const GRANT_KEYS: Keys<'static> = Keys {
         "config",
         "environment",
         "arguments",
+        "tcp",
+        "udp",
+        "dns",
     ],
-    later: &["calls_max", "secrets", "log", "clock", "random", "tcp", "dns", "name", "names"],
+    later: &["calls_max", "secrets", "log", "clock", "random", "name", "names"],
 };
 
 const FILESYSTEM_KEYS: Keys<'static> =
@@ -46,13 +49,16 @@ const FILESYSTEM_KEYS: Keys<'static> =
 type ReadRules = fn(&mut Reader<'_>, &Node<'_, '_>, Host<'_>) -> Vec<Rule>;
 
 /// The kinds of rules beside folders.
-const KINDS: [(&str, ReadRules); 6] = [
+const KINDS: [(&str, ReadRules); 9] = [
     ("http", super::http::read),
     ("invoke", super::invoke::read),
     ("keyvalue", super::keyvalue::read),
     ("config", super::config::read_config),
     ("environment", super::config::read_environment),
     ("arguments", super::config::read_arguments),
+    ("tcp", super::sockets::read_tcp),
+    ("udp", super::sockets::read_udp),
+    ("dns", super::sockets::read_dns),
 ];
 
 /// What a grants file is judged by beside its own text.

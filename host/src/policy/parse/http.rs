@@ -70,7 +70,7 @@ fn read_rule(reader: &mut Reader<'_>, table: &Table<'_, '_>) -> Option<HttpRule>
     })
 }
 
-type ReadEntry<T> = fn(&mut Reader<'_>, &Node<'_, '_>) -> Option<T>;
+pub(super) type ReadEntry<T> = fn(&mut Reader<'_>, &Node<'_, '_>) -> Option<T>;
 
 /// A list of which every entry must be right, and none twice.
 fn entries<T: Ord>(reader: &mut Reader<'_>, node: &Node<'_, '_>, read: ReadEntry<T>) -> Option<BTreeSet<T>> {
@@ -97,7 +97,7 @@ fn entries<T: Ord>(reader: &mut Reader<'_>, node: &Node<'_, '_>, read: ReadEntry
 }
 
 /// The same, with one entry at least.
-fn filled<T: Ord>(
+pub(super) fn filled<T: Ord>(
     reader: &mut Reader<'_>,
     node: &Node<'_, '_>,
     example: &str,
@@ -126,7 +126,7 @@ where
     filled(reader, &node, example, parsed::<T>)
 }
 
-fn parsed<T>(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<T>
+pub(super) fn parsed<T>(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<T>
 where
     T: FromStr,
     T::Err: std::fmt::Display,
@@ -141,7 +141,7 @@ fn scheme(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<Scheme> {
     reader.keep(node, known.ok_or_else(problem))
 }
 
-fn port(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<u16> {
+pub(super) fn port(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<u16> {
     let number = reader.integer(node)?;
     let port = u16::try_from(number).ok().filter(|port| *port != 0);
     reader.keep(node, port.ok_or_else(|| Problem::new("a port is a number from 1 to 65535", "")))
@@ -156,7 +156,7 @@ fn query_key(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<String> {
 }
 
 /// A network in CIDR notation, without bits beyond its prefix, which would mean another than is read.
-fn network(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<IpNet> {
+pub(super) fn network(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<IpNet> {
     let text = reader.string(node)?;
     let help = "write a network such as \"10.1.0.0/16\", or \"127.0.0.1/32\" for one address";
     let parsed = text

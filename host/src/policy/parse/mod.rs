@@ -13,6 +13,7 @@ mod invoke;
 mod keyvalue;
 mod paths;
 mod reader;
+mod sockets;
 #[cfg(test)]
 mod tests;
 mod values;

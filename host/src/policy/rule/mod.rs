@@ -7,6 +7,7 @@ mod config;
 mod http;
 mod invoke;
 mod keyvalue;
+mod sockets;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,6 +18,7 @@ pub use config::{ArgumentsRule, Setting};
 pub use http::{HttpMethod, HttpMethodError, HttpMismatch, HttpRule};
 pub use invoke::InvokeRule;
 pub use keyvalue::{KeyvalueRule, StoreScope};
+pub use sockets::{DnsRule, SocketRule};
 
 pub use crate::egress::{HostPattern, HostPatternError, PathPattern, PathPatternError, Scheme, UrlHost};
 
@@ -38,6 +40,12 @@ pub enum Rule {
     Environment(Setting),
     /// To be told its arguments.
     Arguments(ArgumentsRule),
+    /// To connect by TCP.
+    Tcp(SocketRule),
+    /// To exchange datagrams by UDP.
+    Udp(SocketRule),
+    /// To look up names.
+    Dns(DnsRule),
 }
 
 impl Rule {
@@ -50,6 +58,9 @@ impl Rule {
             Rule::Config(_) => "config",
             Rule::Environment(_) => "environment",
             Rule::Arguments(_) => "arguments",
+            Rule::Tcp(_) => "tcp",
+            Rule::Udp(_) => "udp",
+            Rule::Dns(_) => "dns",
         }
     }
 
@@ -60,6 +71,8 @@ impl Rule {
             Rule::Invoke(_) => Capability::Tools,
             Rule::Keyvalue(_) => Capability::Keyvalue,
             Rule::Config(_) | Rule::Environment(_) | Rule::Arguments(_) => Capability::Config,
+            Rule::Tcp(_) | Rule::Udp(_) => Capability::Sockets,
+            Rule::Dns(_) => Capability::Dns,
         }
     }
 
@@ -73,7 +86,10 @@ impl Rule {
                 | Rule::Keyvalue(_)
                 | Rule::Config(_)
                 | Rule::Environment(_)
-                | Rule::Arguments(_),
+                | Rule::Arguments(_)
+                | Rule::Tcp(_)
+                | Rule::Udp(_)
+                | Rule::Dns(_),
                 _,
             ) => self == held,
         }
@@ -82,7 +98,12 @@ impl Rule {
     /// The rule for whoever made the call that loses it: without what an admin wrote in it.
     pub fn told(&self) -> Cow<'static, str> {
         match self {
-            Rule::Http(_) | Rule::Invoke(_) | Rule::Keyvalue(_) => Cow::Owned(self.to_string()),
+            Rule::Http(_)
+            | Rule::Invoke(_)
+            | Rule::Keyvalue(_)
+            | Rule::Tcp(_)
+            | Rule::Udp(_)
+            | Rule::Dns(_) => Cow::Owned(self.to_string()),
             Rule::Config(_) => Cow::Borrowed("a value of its configuration"),
             Rule::Environment(_) => Cow::Borrowed("a variable of its environment"),
             Rule::Arguments(_) => Cow::Borrowed("its arguments"),
@@ -99,6 +120,9 @@ impl fmt::Display for Rule {
             Rule::Config(setting) => write!(f, "configuration {setting}"),
             Rule::Environment(setting) => write!(f, "environment variable {setting}"),
             Rule::Arguments(rule) => rule.fmt(f),
+            Rule::Tcp(rule) => write!(f, "TCP {rule}"),
+            Rule::Udp(rule) => write!(f, "UDP {rule}"),
+            Rule::Dns(rule) => rule.fmt(f),
         }
     }
 }

@@ -153,7 +153,10 @@ impl environment::Host for CallState {
                 | Rule::Invoke(_)
                 | Rule::Keyvalue(_)
                 | Rule::Config(_)
-                | Rule::Arguments(_) => continue,
+                | Rule::Arguments(_)
+                | Rule::Tcp(_)
+                | Rule::Udp(_)
+                | Rule::Dns(_) => continue,
             };
             // Of several for one name, the first counts.
             if !variables.iter().any(|(name, _)| *name == variable.name) {
@@ -170,9 +173,14 @@ impl environment::Host for CallState {
         // Of several lists, the first counts.
         let given = self.rules.iter().find_map(|given| match &given.rule {
             Rule::Arguments(rule) => Some((rule.arguments.clone(), given.name())),
-            Rule::Http(_) | Rule::Invoke(_) | Rule::Keyvalue(_) | Rule::Config(_) | Rule::Environment(_) => {
-                None
-            }
+            Rule::Http(_)
+            | Rule::Invoke(_)
+            | Rule::Keyvalue(_)
+            | Rule::Config(_)
+            | Rule::Environment(_)
+            | Rule::Tcp(_)
+            | Rule::Udp(_)
+            | Rule::Dns(_) => None,
         });
         let (arguments, rule) = given.unzip();
         let arguments: Vec<String> = arguments.unwrap_or_default();

@@ -42,7 +42,10 @@ impl CallState {
                 | Rule::Invoke(_)
                 | Rule::Keyvalue(_)
                 | Rule::Environment(_)
-                | Rule::Arguments(_) => continue,
+                | Rule::Arguments(_)
+                | Rule::Tcp(_)
+                | Rule::Udp(_)
+                | Rule::Dns(_) => continue,
             };
             if !settings.iter().any(|(earlier, _)| earlier.name == setting.name) {
                 settings.push((setting, given));

@@ -80,7 +80,10 @@ impl CallState {
             | Rule::Keyvalue(_)
             | Rule::Config(_)
             | Rule::Environment(_)
-            | Rule::Arguments(_) => false,
+            | Rule::Arguments(_)
+            | Rule::Tcp(_)
+            | Rule::Udp(_)
+            | Rule::Dns(_) => false,
         };
         let rule = self.rules.iter().find(allows).ok_or_else(denied)?;
         if self.invoke.nesting.ancestors.iter().any(|(above, of)| *above == package && *of == tool) {

@@ -2,7 +2,8 @@
 //!
 //! A stream over a file is not performed by wasmtime: its position, subject and quota are ours
 //! ([`FileStream`](super::filesystem::FileStream)), and a write is done when the host call returns,
-//! so that its outcome is known and nothing is left in flight.
+//! so that its outcome is known and nothing is left in flight. The same holds for a stream over a connection
+//! ([`SocketStream`](super::sockets::SocketStream)).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -113,9 +114,13 @@ impl poll::HostPollable for CallState {
 }
 
 impl CallState {
-    /// The subject and the rule of a stream: a granted file's, a request's, or nothing in particular.
+    /// The subject and the rule of a stream: a granted file's, a connection's, a request's, or nothing in
+    /// particular.
     fn stream_names(&self, rep: u32) -> (Option<Arc<str>>, Cow<'static, str>) {
         if let Some(stream) = self.filesystem.stream(rep) {
+            return (Some(stream.subject()), stream.rule());
+        }
+        if let Some(stream) = self.sockets.stream(rep) {
             return (Some(stream.subject()), stream.rule());
         }
         match self.http.about(rep) {
@@ -136,6 +141,9 @@ impl CallState {
             let bytes = self.read_file_stream(stream.rep(), length).await?;
             self.gate.usage().file_bytes_read += bytes.len() as u64;
             return Ok(bytes);
+        }
+        if self.sockets.stream(stream.rep()).is_some() {
+            return self.read_socket_stream(stream.rep(), length, blocking).await;
         }
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let other = self.table.get_mut(stream)?;
@@ -159,7 +167,7 @@ impl CallState {
         result
     }
 
-    /// Writes with its records: an attempt and an outcome for a file, one record for the rest.
+    /// Writes with its records: an attempt and an outcome for a file or a connection, one record for the rest.
     async fn recorded_write(
         &mut self,
         function: &'static HostFunction,
@@ -194,6 +202,12 @@ impl CallState {
             if result.is_ok() {
                 self.gate.usage().file_bytes_written += bytes_out;
             }
+            return result;
+        }
+        if self.sockets.stream(rep).is_some() {
+            let attempted = self.gate.attempt(entered, rule, bytes_out).await.map_err(StreamError::Trap)?;
+            let result = self.write_socket_stream(rep, bytes).await;
+            self.gate.finish(attempted, stream_outcome(&result));
             return result;
         }
         let is_body = self.http.is_body(rep);
@@ -319,6 +333,7 @@ impl streams::HostInputStream for CallState {
     async fn drop(&mut self, stream: Resource<DynInputStream>) -> wasmtime::Result<()> {
         self.filesystem.drop_stream(stream.rep());
         self.http.forget(stream.rep());
+        self.sockets.drop_stream(stream.rep());
         self.delete(stream).map(drop)
     }
 }
@@ -327,9 +342,10 @@ impl streams::HostOutputStream for CallState {
     async fn check_write(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<u64> {
         let (subject, rule) = self.stream_names(stream.rep());
         let entered = self.gate.enter(stream::CHECK_WRITE, subject).await.map_err(StreamError::Trap)?;
-        let result = match self.filesystem.stream(stream.rep()) {
-            Some(_) => Ok(WRITE_BYTES_MAX as u64),
-            None => match self.table.get_mut(&stream) {
+        let result = match (self.filesystem.stream(stream.rep()), self.sockets.stream(stream.rep())) {
+            (Some(_), _) => Ok(WRITE_BYTES_MAX as u64),
+            (None, Some(connection)) => connection.check_write(WRITE_BYTES_MAX as u64),
+            (None, None) => match self.table.get_mut(&stream) {
                 Ok(other) => other.check_write().map(|permit| permit as u64),
                 Err(error) => Err(error.into()),
             },
@@ -401,6 +417,7 @@ impl streams::HostOutputStream for CallState {
     async fn drop(&mut self, stream: Resource<DynOutputStream>) -> wasmtime::Result<()> {
         self.filesystem.drop_stream(stream.rep());
         self.http.forget(stream.rep());
+        self.sockets.drop_stream(stream.rep());
         self.delete(stream).map(drop)
     }
 }

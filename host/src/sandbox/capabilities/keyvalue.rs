@@ -85,7 +85,10 @@ impl Stores {
                 | Rule::Invoke(_)
                 | Rule::Config(_)
                 | Rule::Environment(_)
-                | Rule::Arguments(_) => continue,
+                | Rule::Arguments(_)
+                | Rule::Tcp(_)
+                | Rule::Udp(_)
+                | Rule::Dns(_) => continue,
             };
             if widest.get(&rule.store).is_none_or(|(earlier, _)| rule.width() > earlier.width()) {
                 widest.insert(&rule.store, (rule, given));

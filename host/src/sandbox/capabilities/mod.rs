@@ -65,6 +65,8 @@ pub(crate) struct CallState {
     pub(crate) http: http::Http,
     /// What the call takes a place of for each connection.
     pub(crate) connections: CallConnections,
+    /// What lookups found, and streams over sockets.
+    pub(crate) sockets: sockets::Sockets,
     /// Finds the addresses of names.
     pub(crate) resolver: Arc<dyn Resolver>,
     /// When the call began: the zero of its monotonic clock.
@@ -151,46 +153,6 @@ impl CallState {
         }
     }
 }
-
-/// Implements functions of a resource whose type has no values: no guest can hold one, so none can be
-/// called. Each is still listed, because it is linked.
-macro_rules! unreachable_functions {
-    ($(
-        $all:ident = $interface:literal, $host:path, $resource:ty {
-            $($name:literal $method:ident($($argument:ty),*) -> $result:ty;)*
-            $($drop:ident;)?
-        }
-    )*) => {$(
-        const $all: &[&crate::sandbox::capabilities::gate::HostFunction] = &[$(
-            &crate::sandbox::capabilities::gate::HostFunction {
-                interface: $interface,
-                name: $name,
-                effect: crate::sandbox::capabilities::gate::EffectClass::Never,
-            }
-        ),*];
-
-        impl $host for crate::sandbox::capabilities::CallState {
-            $(
-                async fn $method(
-                    &mut self,
-                    resource: wasmtime::component::Resource<$resource>,
-                    $(_: $argument),*
-                ) -> wasmtime::Result<$result> {
-                    match *self.table.get(&resource)? {}
-                }
-            )*
-            $(
-                async fn $drop(
-                    &mut self,
-                    resource: wasmtime::component::Resource<$resource>,
-                ) -> wasmtime::Result<()> {
-                    match *self.table.get(&resource)? {}
-                }
-            )?
-        }
-    )*};
-}
-pub(crate) use unreachable_functions;
 
 /// The outcome of a host call that ends the guest.
 pub(crate) fn trapped(error: &wasmtime::Error) -> HostCallOutcome {

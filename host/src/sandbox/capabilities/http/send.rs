@@ -266,9 +266,14 @@ async fn exchange(
 fn http_rule(given: &AuthorizedRule) -> Option<&HttpRule> {
     match &given.rule {
         Rule::Http(rule) => Some(rule),
-        Rule::Invoke(_) | Rule::Keyvalue(_) | Rule::Config(_) | Rule::Environment(_) | Rule::Arguments(_) => {
-            None
-        }
+        Rule::Invoke(_)
+        | Rule::Keyvalue(_)
+        | Rule::Config(_)
+        | Rule::Environment(_)
+        | Rule::Arguments(_)
+        | Rule::Tcp(_)
+        | Rule::Udp(_)
+        | Rule::Dns(_) => None,
     }
 }
 
