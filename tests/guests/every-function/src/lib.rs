@@ -16,6 +16,7 @@ mod answers;
 mod files;
 mod http;
 mod rest;
+mod sockets;
 mod streams;
 
 use answers::Outcome;
@@ -27,7 +28,8 @@ type Driver = (&'static str, fn() -> Outcome);
 struct Calls;
 
 fn drivers() -> impl Iterator<Item = &'static Driver> {
-    [rest::DRIVERS, streams::DRIVERS, files::DRIVERS, http::DRIVERS].into_iter().flatten()
+    let sockets = [sockets::DRIVERS, sockets::TCP_DRIVERS, sockets::CONNECTED_DRIVERS, sockets::UDP_DRIVERS];
+    [rest::DRIVERS, streams::DRIVERS, files::DRIVERS, http::DRIVERS].into_iter().chain(sockets).flatten()
 }
 
 impl Guest for Calls {

@@ -1,4 +1,4 @@
-//! The interfaces that need no handle, or hardly one: cli, clocks, random, sockets, config, key-value
+//! The interfaces that need no handle, or hardly one: cli, clocks, random, config, key-value
 //! stores, logging, and our own.
 
 use crate::Driver;
@@ -14,8 +14,7 @@ use crate::bindings::wasi::keyvalue::{atomics, batch};
 use crate::bindings::wasi::logging::logging;
 use crate::bindings::wasi::random::{insecure, insecure_seed, random};
 use crate::bindings::wasi::sockets::instance_network::instance_network;
-use crate::bindings::wasi::sockets::network::{IpAddressFamily, network_error_code};
-use crate::bindings::wasi::sockets::{ip_name_lookup, tcp_create_socket, udp_create_socket};
+use crate::bindings::wasi::sockets::network::network_error_code;
 use crate::streams::http_error;
 
 /// The granted store.
@@ -50,15 +49,6 @@ pub(crate) const DRIVERS: &[Driver] = &[
     ("wasi:random/insecure-seed#insecure-seed", || plain(insecure_seed::insecure_seed())),
     ("wasi:sockets/network#network-error-code", || plain(network_error_code(&http_error()?))),
     ("wasi:sockets/instance-network#instance-network", || plain(instance_network())),
-    ("wasi:sockets/ip-name-lookup#resolve-addresses", || {
-        fallible(ip_name_lookup::resolve_addresses(&instance_network(), "example.test"))
-    }),
-    ("wasi:sockets/tcp-create-socket#create-tcp-socket", || {
-        fallible(tcp_create_socket::create_tcp_socket(IpAddressFamily::Ipv4))
-    }),
-    ("wasi:sockets/udp-create-socket#create-udp-socket", || {
-        fallible(udp_create_socket::create_udp_socket(IpAddressFamily::Ipv4))
-    }),
     ("wasi:config/store#get", || fallible(config::get("key"))),
     ("wasi:config/store#get-all", || fallible(config::get_all())),
     ("wasi:keyvalue/store#open", || fallible(keyvalue::open("store").map(drop))),

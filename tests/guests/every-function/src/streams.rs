@@ -1,4 +1,5 @@
-//! `wasi:io`: stdin and stdout, which every guest has; and the same on the file of the granted folder.
+//! `wasi:io`: stdin and stdout, which every guest has; and the same on the file of the granted folder, and
+//! on a connection.
 
 use crate::Driver;
 use crate::answers::{NoHandle, Outcome, fallible, plain, silent};
@@ -10,6 +11,7 @@ use crate::bindings::wasi::io::error::Error;
 use crate::bindings::wasi::io::poll::poll;
 use crate::bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 use crate::files::{file_input, file_output};
+use crate::sockets::{from_peer, to_peer, within_peer};
 
 /// An error of a stream that needs no grant: of a body that is longer than it said it would be.
 pub(crate) fn http_error() -> Result<Error, NoHandle> {
@@ -42,7 +44,7 @@ fn within_file(call: impl FnOnce(&OutputStream, &InputStream) -> Outcome) -> Out
     call(&to, &from)
 }
 
-/// Two drivers for each function: one on stdin or stdout, and one on the file.
+/// Three drivers for each function: one on stdin or stdout, one on the file, one on a connection.
 macro_rules! drivers {
     (
         read { $($read:literal: |$input:ident| $call:expr;)* }
@@ -57,6 +59,7 @@ macro_rules! drivers {
                     $call
                 }),
                 (concat!("wasi:io/streams#[method]input-stream.", $read, " file"), || from_file(|$input| $call)),
+                (concat!("wasi:io/streams#[method]input-stream.", $read, " socket"), || from_peer(|$input| $call)),
             )*
             $(
                 (concat!("wasi:io/streams#[method]output-stream.", $write), || {
@@ -64,6 +67,7 @@ macro_rules! drivers {
                     $out_call
                 }),
                 (concat!("wasi:io/streams#[method]output-stream.", $write, " file"), || to_file(|$output| $out_call)),
+                (concat!("wasi:io/streams#[method]output-stream.", $write, " socket"), || to_peer(|$output| $out_call)),
             )*
             $(
                 (concat!("wasi:io/streams#[method]output-stream.", $both), || {
@@ -73,6 +77,9 @@ macro_rules! drivers {
                 }),
                 (concat!("wasi:io/streams#[method]output-stream.", $both, " file"), || {
                     within_file(|$to, $from| $both_call)
+                }),
+                (concat!("wasi:io/streams#[method]output-stream.", $both, " socket"), || {
+                    within_peer(|$to, $from| $both_call)
                 }),
             )*
             $((concat!("wasi:io/", $name), || $plain),)*
