@@ -20,7 +20,7 @@ use portcullis::sandbox::InvokeError;
 use serde_json::{Value, json};
 
 use crate::harness::{AGENT, World, end, guest, limit_reached, wat};
-use crate::{nested, registration, state};
+use crate::{nested, registration, sockets, state};
 
 /// The test of each limit: just below it passes, just above it has the stated effect. Closed, so that
 /// a limit without a test does not compile.
@@ -46,7 +46,8 @@ const fn test_of(limit: Limit) -> fn() {
         Limit::KvBytes => state::kv_bytes,
         Limit::KvKeys => state::kv_keys,
         Limit::HttpRequests | Limit::HttpBytesIn | Limit::HttpBytesOut => awaits_its_capability,
-        Limit::Connections | Limit::PackageConnections => awaits_its_capability,
+        Limit::Connections => sockets::connections,
+        Limit::PackageConnections => sockets::package_connections,
         Limit::Depth => nested::depth,
         Limit::FanOut => nested::fan_out,
         Limit::Concurrency => cancelled::concurrency,

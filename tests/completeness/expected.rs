@@ -51,7 +51,8 @@ const TO_WRITE: &[&str] = &[
     "wasi:filesystem/types#[method]descriptor.write-via-stream",
 ];
 
-/// On a stream over a file, these are effects; without a writable folder there is no such stream.
+/// On a stream over a file or a connection, and on a socket, these are effects; without a writable folder or
+/// a rule there is no such handle.
 const STREAM_EFFECTS: &[&str] = &[
     "wasi:io/streams#[method]output-stream.blocking-splice file",
     "wasi:io/streams#[method]output-stream.blocking-write-and-flush file",
@@ -59,6 +60,15 @@ const STREAM_EFFECTS: &[&str] = &[
     "wasi:io/streams#[method]output-stream.splice file",
     "wasi:io/streams#[method]output-stream.write file",
     "wasi:io/streams#[method]output-stream.write-zeroes file",
+    "wasi:io/streams#[method]output-stream.blocking-splice socket",
+    "wasi:io/streams#[method]output-stream.blocking-write-and-flush socket",
+    "wasi:io/streams#[method]output-stream.blocking-write-zeroes-and-flush socket",
+    "wasi:io/streams#[method]output-stream.splice socket",
+    "wasi:io/streams#[method]output-stream.write socket",
+    "wasi:io/streams#[method]output-stream.write-zeroes socket",
+    "wasi:sockets/tcp#[method]tcp-socket.shutdown",
+    "wasi:sockets/tcp#[method]tcp-socket.start-connect",
+    "wasi:sockets/udp#[method]outgoing-datagram-stream.send",
 ];
 
 /// Functions that a rule allows, with what is to come of them then, and the error of their interface where
@@ -68,6 +78,9 @@ const RULED: &[(&str, Expected, &str)] = &[
     ("wasi:config/store#get", Expected::Allowed, "upstream"),
     ("wasi:config/store#get-all", Expected::Allowed, "upstream"),
     ("wasi:keyvalue/store#open", Expected::Allowed, "access-denied"),
+    ("wasi:sockets/ip-name-lookup#resolve-addresses", Expected::Effect, "access-denied"),
+    ("wasi:sockets/tcp-create-socket#create-tcp-socket", Expected::Allowed, "access-denied"),
+    ("wasi:sockets/udp-create-socket#create-udp-socket", Expected::Allowed, "access-denied"),
 ];
 
 /// Functions that change what lies in a granted store.
@@ -83,9 +96,14 @@ const STORE_EFFECTS: &[&str] = &[
 const REFUSED: &[(&str, &str)] = &[
     ("portcullis:tool/secrets#get", "not-permitted"),
     ("wasi:http/outgoing-handler#handle", "HTTP-request-denied"),
-    ("wasi:sockets/ip-name-lookup#resolve-addresses", "access-denied"),
-    ("wasi:sockets/tcp-create-socket#create-tcp-socket", "access-denied"),
-    ("wasi:sockets/udp-create-socket#create-udp-socket", "access-denied"),
+    ("wasi:sockets/tcp#[method]tcp-socket.accept", "access-denied"),
+    ("wasi:sockets/tcp#[method]tcp-socket.finish-listen", "access-denied"),
+    ("wasi:sockets/tcp#[method]tcp-socket.start-bind loopback", "access-denied"),
+    ("wasi:sockets/tcp#[method]tcp-socket.start-connect elsewhere", "access-denied"),
+    ("wasi:sockets/tcp#[method]tcp-socket.start-listen", "access-denied"),
+    ("wasi:sockets/udp#[method]outgoing-datagram-stream.send elsewhere", "access-denied"),
+    ("wasi:sockets/udp#[method]udp-socket.start-bind loopback", "access-denied"),
+    ("wasi:sockets/udp#[method]udp-socket.stream elsewhere", "access-denied"),
 ];
 
 /// Stdin is at its end from the beginning.
@@ -101,24 +119,31 @@ const AT_THE_END: &[&str] = &[
 /// Functions that end the guest.
 const ENDS: &[&str] = &["wasi:cli/exit#exit", "wasi:cli/exit#exit-with-code"];
 
-/// Resources that only a granted folder gives.
-const OF_FOLDERS: [&str; 2] =
-    ["wasi:filesystem/types.descriptor", "wasi:filesystem/types.directory-entry-stream"];
-
-/// What only a granted store gives.
-const STORE: &str = "wasi:keyvalue/store.bucket";
+/// Resources that only a granted folder or a rule gives.
+const GRANTED: [&str; 8] = [
+    "wasi:filesystem/types.descriptor",
+    "wasi:filesystem/types.directory-entry-stream",
+    "wasi:keyvalue/store.bucket",
+    "wasi:sockets/ip-name-lookup.resolve-address-stream",
+    "wasi:sockets/tcp.tcp-socket",
+    "wasi:sockets/udp.incoming-datagram-stream",
+    "wasi:sockets/udp.outgoing-datagram-stream",
+    "wasi:sockets/udp.udp-socket",
+];
 
 /// What is to come of a driver's function, whose signature is given.
 pub(super) fn expected(driver: &str, signature: &Signature, granted: Granted) -> Expected {
     let over_a_file = driver.ends_with(" file");
-    let needs_folder = over_a_file || OF_FOLDERS.iter().any(|resource| signature.takes.contains(*resource));
+    let needs_grant = over_a_file
+        || driver.ends_with(" socket")
+        || GRANTED.iter().any(|resource| signature.takes.contains(*resource));
     let writes_a_file =
         over_a_file && (driver.contains("output-stream") || driver.contains("filesystem-error-code"));
     let is_in = |list: &[&str]| list.contains(&driver);
     let ruled = RULED.iter().find(|(name, ..)| *name == driver);
     let refused = REFUSED.iter().find(|(name, _)| *name == driver);
     match granted {
-        Granted::Nothing if needs_folder || signature.takes.contains(STORE) => Expected::NoHandle,
+        Granted::Nothing if needs_grant => Expected::NoHandle,
         Granted::Nothing if ruled.is_some() => Expected::Denied(ruled.map_or("", |(.., error)| error)),
         Granted::Read if is_in(STORE_EFFECTS) => Expected::Denied("access-denied"),
         Granted::Read if writes_a_file => Expected::NoHandle,

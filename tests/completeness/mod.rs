@@ -11,15 +11,17 @@ mod served;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use portcullis::audit::event::{Decision, Event, HostCallOutcome, Record};
-use portcullis::gateway::CallError;
+use portcullis::gateway::{CallError, HostOptions};
 use portcullis::sandbox::InvokeError;
 use serde_json::{Value, json};
 
 use self::expected::{Expected, Granted, expected, named};
 use self::served::{Name, Served};
-use crate::harness::{AGENT, World, grant, guest, spans, wat};
+use crate::harness::network::{Manner, Names, Peer};
+use crate::harness::{AGENT, World, grant, guest, options, spans, wat};
 
 /// The function that a driver is about: what stands before the space, if there is one.
 fn function(driver: &str) -> &str {
@@ -197,13 +199,23 @@ const PACKAGES: [(&str, Granted, &str); 3] = [
 ];
 
 /// Rules of every kind, for a package that has a folder.
-const RULES: &str = "[[grant.invoke]]\npackage = \"polite\"\n[grant.config]\nkey = \"value\"\n";
+fn rules(port: u16) -> String {
+    let peer =
+        format!("hosts = [\"127.0.0.1\", \"*.test\"]\nports = [{port}]\naddresses = [\"127.0.0.0/8\"]\n");
+    format!(
+        "[[grant.invoke]]\npackage = \"polite\"\n[grant.config]\nkey = \"value\"\n[[grant.tcp]]\n{peer}[[grant.udp]]\n{peer}"
+    )
+}
 
 /// All is done on one thread, so that wasmtime's own count of host calls can be compared as well.
 #[tokio::test(flavor = "current_thread")]
 async fn every_function_is_decided_and_recorded_granted_and_not() {
     let served = Served::read();
-    let world = World::new().await;
+    let (peer, names) = (Peer::new(Manner::Echo), Arc::new(Names::default()));
+    names.answer("echo.test", &[&["127.0.0.1"]]);
+    names.answer("port.test", &[&[&peer.port_as_address()]]);
+    let options = HostOptions { resolver: names, ..options() };
+    let world = World::open_in(tempfile::tempdir().expect("a temporary folder"), options).await;
     let folder = world.folder("papers");
     let mut grants = String::new();
     for (package, _, access) in PACKAGES {
@@ -216,7 +228,7 @@ async fn every_function_is_decided_and_recorded_granted_and_not() {
                  [[grant.keyvalue]]\nstore = \"store\"\nscope = \"agent\"\n{access}"
             )
             .expect("text grows");
-            grants.push_str(RULES);
+            grants.push_str(&rules(peer.port));
         }
     }
     // What is called by a guest calls nothing itself, so that the engine's count is the caller's alone.

@@ -3,6 +3,7 @@
 pub(crate) mod arguments;
 pub(crate) mod generator;
 pub(crate) mod log;
+pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod soak;
