@@ -23,7 +23,7 @@ use crate::limits::{CallLimits, HostLimits};
 use crate::sandbox::bindings::wasi::http::outgoing_handler;
 use crate::sandbox::bindings::wasi::logging::logging as wasi_logging;
 use crate::sandbox::bindings::wasi::sockets::network::{ErrorCode, IpAddressFamily};
-use crate::sandbox::bindings::wasi::{config, keyvalue, sockets};
+use crate::sandbox::bindings::wasi::{config, keyvalue, sockets as wasi_sockets};
 use crate::sandbox::connections::Connections;
 use crate::sandbox::nested::Nesting;
 
@@ -122,6 +122,7 @@ impl Ungranted {
             http: http::Http::new(sender, PackageDigest::of(b""), &"agent".parse().expect("a name"), &limits),
             connections: Arc::new(Connections::new(&HostLimits::default()))
                 .of_call("package".parse().expect("a name"), limits.connections),
+            sockets: sockets::Sockets::default(),
             resolver,
             started: Instant::now(),
             gate: Gate::new(recorder, limits),
@@ -153,13 +154,16 @@ async fn refuses_with_the_error_of_each_interface_and_records_it() {
     let mut call = Ungranted::new(CallLimits::default()).await;
     let state = &mut call.state;
 
-    let network = sockets::instance_network::Host::instance_network(state).await.expect("harmless");
-    let answer =
-        sockets::ip_name_lookup::Host::resolve_addresses(state, network, "evil\u{1b}[31m.test\n".to_owned());
+    let network = wasi_sockets::instance_network::Host::instance_network(state).await.expect("harmless");
+    let answer = wasi_sockets::ip_name_lookup::Host::resolve_addresses(
+        state,
+        network,
+        "evil\u{1b}[31m.test\n".to_owned(),
+    );
+    assert_eq!(answer.await.expect("an answer").map(drop), Err(ErrorCode::InvalidArgument));
+    let answer = wasi_sockets::tcp_create_socket::Host::create_tcp_socket(state, IpAddressFamily::Ipv4);
     assert_eq!(answer.await.expect("an answer").map(drop), Err(ErrorCode::AccessDenied));
-    let answer = sockets::tcp_create_socket::Host::create_tcp_socket(state, IpAddressFamily::Ipv4);
-    assert_eq!(answer.await.expect("an answer").map(drop), Err(ErrorCode::AccessDenied));
-    let answer = sockets::udp_create_socket::Host::create_udp_socket(state, IpAddressFamily::Ipv6);
+    let answer = wasi_sockets::udp_create_socket::Host::create_udp_socket(state, IpAddressFamily::Ipv6);
     assert_eq!(answer.await.expect("an answer").map(drop), Err(ErrorCode::AccessDenied));
     let answer = config::store::Host::get(state, "key".to_owned()).await.expect("an answer");
     assert!(matches!(answer, Err(config::store::Error::Upstream(_))));
@@ -181,9 +185,9 @@ async fn refuses_with_the_error_of_each_interface_and_records_it() {
         lines,
         [
             "wasi:sockets/instance-network instance-network | - | Allowed(\"harmless\") | Ok".to_owned(),
-            denied("wasi:sockets/ip-name-lookup resolve-addresses", "evil.test ", "access-denied"),
-            denied("wasi:sockets/tcp-create-socket create-tcp-socket", "-", "access-denied"),
-            denied("wasi:sockets/udp-create-socket create-udp-socket", "-", "access-denied"),
+            denied("wasi:sockets/ip-name-lookup resolve-addresses", "evil.test ", "invalid-argument"),
+            denied("wasi:sockets/tcp-create-socket create-tcp-socket", "tcp", "access-denied"),
+            denied("wasi:sockets/udp-create-socket create-udp-socket", "udp", "access-denied"),
             denied("wasi:config/store get", "key", "upstream"),
             denied("wasi:config/store get-all", "-", "upstream"),
             denied("wasi:keyvalue/store open", &long, "access-denied"),

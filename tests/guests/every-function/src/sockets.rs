@@ -129,7 +129,11 @@ pub(crate) const TCP_DRIVERS: &[Driver] = on! { tcp:
         fallible(socket.finish_bind())
     };
     "wasi:sockets/tcp#[method]tcp-socket.start-connect": |socket| {
-        fallible(socket.start_connect(&instance_network(), peer()?))
+        let begun = socket.start_connect(&instance_network(), peer()?);
+        if begun.is_ok() {
+            socket.subscribe().block();
+        }
+        fallible(begun)
     };
     "wasi:sockets/tcp#[method]tcp-socket.start-connect elsewhere": |socket| {
         fallible(socket.start_connect(&instance_network(), elsewhere()))

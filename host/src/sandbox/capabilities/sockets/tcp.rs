@@ -538,8 +538,13 @@ impl tcp::HostTcpSocket for CallState {
 
     async fn drop(&mut self, socket: Resource<TcpSocket>) -> wasmtime::Result<()> {
         let mut socket = self.delete(socket)?;
+        let outcome = match socket.progress() {
+            Some(Progress::Connected(_)) => HostCallOutcome::Ok,
+            Some(Progress::Failed(code)) => HostCallOutcome::Error(Cow::Borrowed(code.name())),
+            Some(Progress::Connecting) | None => HostCallOutcome::Error(Cow::Borrowed("abandoned")),
+        };
         if let Some(attempted) = socket.end_attempt(State::Closed) {
-            self.gate.finish(attempted, HostCallOutcome::Error(Cow::Borrowed("abandoned")));
+            self.gate.finish(attempted, outcome);
         }
         Ok(())
     }
