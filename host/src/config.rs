@@ -1,4 +1,4 @@
-//! The data folder: where things are, who owns it, and the key that only this host has.
+//! The data folder: where things are, who owns it, and the keys that only this host has.
 //!
 //! One process owns a data folder at a time. Ownership is a lock that the kernel lets go when the
 //! process ends, however it ends. This module reads no settings from the environment.
@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use zeroize::Zeroizing;
 
 use crate::platform;
 
 /// The longest path of a Unix socket on Linux, without its NUL (`unix(7)`).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 const KEY_BYTES: usize = 32;
+/// Far more than an age identity with its comments has.
+const SECRETS_KEY_BYTES_MAX: usize = 4 << 10;
 
 /// Why a data folder can't be used. The fault of whoever set it up.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +138,28 @@ impl DataPaths {
         self.root.join("artifact.key")
     }
 
+    /// The key of stored secrets; made with the first of them, unless another was given.
+    pub fn secrets_key(&self) -> PathBuf {
+        self.root.join("secrets.key")
+    }
+
+    /// The text of the key of stored secrets, if there is one; wiped when it is dropped.
+    ///
+    /// # Errors
+    /// If it can't be read, is no text of at most 4 KiB, or others can read it.
+    pub fn secrets_key_text(&self) -> Result<Option<Zeroizing<String>>, DataFolderError> {
+        let path = self.secrets_key();
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unusable(&path)(error)),
+        };
+        refuse_exposed(&path, &file)?;
+        let mut text = Zeroizing::new(String::with_capacity(SECRETS_KEY_BYTES_MAX));
+        file.take(SECRETS_KEY_BYTES_MAX as u64).read_to_string(&mut text).map_err(unusable(&path))?;
+        Ok(Some(text))
+    }
+
     /// Where things would be in a folder, whether it is there or not. For those who only look.
     pub fn of(root: &Path) -> Self {
         let root = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
@@ -250,6 +275,18 @@ impl DataFolder {
             Err(error) => return Err(unusable(&path)(error)),
         }
         Ok(key)
+    }
+
+    /// Keeps the key of stored secrets, which must not be there yet.
+    ///
+    /// # Errors
+    /// If it can't be written: then none is there that was not before.
+    pub fn keep_secrets_key(&self, text: &str) -> Result<(), DataFolderError> {
+        let path = self.paths.secrets_key();
+        if path.try_exists().map_err(unusable(&path))? {
+            return Err(unusable(&path)(std::io::ErrorKind::AlreadyExists.into()));
+        }
+        self.keep(&path, text.as_bytes()).map_err(unusable(&path))
     }
 
     /// The text of the admin's limits of this host, if there is one; at most one byte more than

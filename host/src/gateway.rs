@@ -12,6 +12,7 @@ mod nested;
 mod packages;
 mod registrations;
 mod running;
+mod secrets;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ use crate::policy::{AuthorizationRequest, Denial, Freeze, Policy, authorize};
 use crate::registry::{ApprovedPackage, Registry, RegistryError};
 use crate::sandbox::compiler::Compiler;
 use crate::sandbox::{InvokeError, Order, Origin, Sandbox, SandboxOptions, ToolAnswer};
+use crate::secrets::{Secrets, SecretsKey};
 use crate::text::clean;
 use nested::Parent;
 use running::{Running, Subject};
@@ -52,6 +54,7 @@ pub use grants::{GrantsChanged, GrantsSource};
 pub use packages::{AddProgress, AddedPackage, PackageDetails};
 pub use registrations::Registration;
 pub use running::RunningCall;
+pub use secrets::SecretChanged;
 pub use standing::{FreezeChanged, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged, Taken};
 
 /// How much of an error's text goes into the log.
@@ -66,6 +69,7 @@ pub struct Host {
     folder: DataFolder,
     registry: Registry,
     database: Database,
+    secrets: Secrets,
     sandbox: Sandbox,
     log: Log,
     /// What is in force, in memory: this process owns the folder, so nobody else changes it.
@@ -111,6 +115,8 @@ pub struct HostOptions {
     pub resolver: Arc<dyn Resolver>,
     /// Whose certificates are believed of those that tools send requests to. Default: the system's.
     pub roots: Roots,
+    /// The key of stored secrets. Default: that of the data folder, made with the first secret.
+    pub secrets_key: Option<SecretsKey>,
 }
 
 impl Default for HostOptions {
@@ -122,6 +128,7 @@ impl Default for HostOptions {
             disk_reserve_bytes: DISK_RESERVE_BYTES_DEFAULT,
             resolver: Arc::new(SystemResolver::default()),
             roots: Roots::System,
+            secrets_key: None,
         }
     }
 }
@@ -210,7 +217,9 @@ impl Host {
         }
         let registry = Registry::open(database.clone(), &paths.packages()).await?;
         registry.tidy().await?;
-        let HostOptions { durability, compiler, limits, disk_reserve_bytes, resolver, roots } = options;
+        let HostOptions { durability, compiler, limits, disk_reserve_bytes, resolver, roots, secrets_key } =
+            options;
+        let secrets = Secrets::open(database.clone(), &folder, secrets_key)?;
         let limits = Arc::new(limits);
         let registrations = Arc::new(registrations::Registrations::new(&limits));
         let options = SandboxOptions {
@@ -233,6 +242,7 @@ impl Host {
             folder,
             registry,
             database,
+            secrets,
             sandbox,
             log,
             in_force: RwLock::default(),

@@ -20,6 +20,7 @@
 //! | [`audit`] | the log: events, one writer, recovery, reading |
 //! | `authn` | who is asking |
 //! | `egress` | what leaves the host: the judge of URLs and addresses, the one connector |
+//! | `secrets` | stored secrets, encrypted; looking for them in what leaves |
 //! | `database` | the one place that speaks SQL: packages, grants, revisions |
 //! | [`policy`] | grants files, and the one decision; pure |
 //! | `config` | the data folder: where things are, and who owns it |
@@ -95,6 +96,8 @@ pub mod policy;
 pub mod registry;
 #[doc(hidden)]
 pub mod sandbox;
+#[doc(hidden)]
+pub mod secrets;
 #[doc(hidden)]
 pub mod text;
 

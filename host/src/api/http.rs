@@ -25,13 +25,14 @@ use super::messages::{
     Removed,
 };
 use super::problem::{ErrorKind, Problem};
-use super::{admin, backup, calls, packages, tail};
+use super::{admin, backup, calls, packages, secrets, tail};
 use crate::authn::local_admin;
 use crate::database::{Package, PackageState};
-use crate::gateway::{Blame, GrantsChanged, GrantsSource, Host, PackageDetails};
+use crate::gateway::{Blame, GrantsChanged, GrantsSource, Host, HostError, PackageDetails};
 use crate::ids::{GrantId, PackageName};
 use crate::limits::{Limit, LimitReached};
 use crate::policy::{Grant, Policy};
+use crate::secrets::{SECRET_BYTES_MAX, ValueError};
 
 /// The longest that a body may take to arrive.
 const BODY_TIME_MAX: Duration = Duration::from_secs(60);
@@ -64,6 +65,7 @@ pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
         .route("/v1/backup", post(take_backup))
         .route("/v1/health", get(health))
         .merge(admin::routes())
+        .merge(secrets::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         // Each handler reads its body within a bound of its own.
@@ -284,6 +286,17 @@ pub(super) async fn json_body(request: Request) -> Result<Bytes, Problem> {
             Problem::new(ErrorKind::TooLarge, detail, Blame::Agent)
         })
     })
+}
+
+/// A secret's value. One byte beyond the most is let through, so that it is refused as a secret.
+pub(super) async fn secret_body(request: Request) -> Result<Vec<u8>, Problem> {
+    let bytes = body(request, SECRET_BYTES_MAX + 1).await.map_err(|error| {
+        error.into_problem(|bytes| {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            HostError::Secrets(ValueError::TooLong(bytes).into()).into()
+        })
+    })?;
+    Ok(bytes.into())
 }
 
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Box<Problem>> {

@@ -10,6 +10,7 @@ pub mod http;
 pub mod messages;
 mod packages;
 pub mod problem;
+mod secrets;
 pub mod serve;
 mod tail;
 #[cfg(test)]

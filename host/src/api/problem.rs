@@ -15,6 +15,7 @@ use crate::limits::LimitReached;
 use crate::policy::{Denial, Diagnostic, Stop};
 use crate::registry::RegistryError;
 use crate::sandbox::{InvokeError, PackageError};
+use crate::secrets::SecretsError;
 
 /// What kinds of errors there are. Closed and stable: clients match on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -297,6 +298,7 @@ impl From<HostError> for Problem {
             | HostError::Naming(_)
             | HostError::DiskLow(_)
             | HostError::Backup(_)
+            | HostError::Secrets(_)
             | HostError::Occupied(_)
             | HostError::Change(_) => problem,
         }
@@ -317,6 +319,7 @@ fn kind_of(error: &HostError) -> ErrorKind {
         HostError::Database(error) => kind_of_database(error),
         HostError::DiskLow(_) => ErrorKind::DiskLow,
         HostError::Occupied(_) => ErrorKind::Busy,
+        HostError::Secrets(error) => kind_of_secrets(error),
         HostError::Backup(BackupError::NotWhole(_) | BackupError::Newer { .. }) => ErrorKind::BadInput,
         HostError::Backup(BackupError::NotEmpty { .. }) => ErrorKind::Conflict,
         HostError::Backup(BackupError::Io { .. } | BackupError::Stream(_) | BackupError::NoRoom { .. }) => {
@@ -344,10 +347,25 @@ fn kind_of_registry(error: &RegistryError) -> ErrorKind {
     }
 }
 
+fn kind_of_secrets(error: &SecretsError) -> ErrorKind {
+    match error {
+        SecretsError::Value(_) => ErrorKind::BadInput,
+        SecretsError::Gone { .. } => ErrorKind::NotFound,
+        SecretsError::KeyMissing { .. }
+        | SecretsError::OtherKey { .. }
+        | SecretsError::NoKey(_)
+        | SecretsError::Damaged { .. } => ErrorKind::Conflict,
+        SecretsError::Encrypt(_) | SecretsError::Folder(_) => ErrorKind::HostFault,
+        SecretsError::Database(error) => kind_of_database(error),
+    }
+}
+
 fn kind_of_change(error: &ChangeError) -> ErrorKind {
     match error {
         ChangeError::File(_) => ErrorKind::InvalidGrants,
-        ChangeError::NoSuchGrant(_) | ChangeError::NoSuchPrincipal { .. } => ErrorKind::NotFound,
+        ChangeError::NoSuchGrant(_)
+        | ChangeError::NoSuchPrincipal { .. }
+        | ChangeError::NoSuchSecret { .. } => ErrorKind::NotFound,
         ChangeError::OtherQuarantine { .. } => ErrorKind::Conflict,
         ChangeError::Database(error) => kind_of_database(error),
     }

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{
-    CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, Sequence, ToolName,
+    CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, SecretName, Sequence,
+    ToolName,
 };
 use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};
@@ -173,6 +174,24 @@ pub enum Event {
         /// Who did it.
         by: PrincipalId,
     },
+    /// An admin stored a secret, or replaced its value, which is not in here.
+    SecretSet {
+        /// The new revision.
+        revision: Revision,
+        /// Its name.
+        name: SecretName,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// An admin removed a secret.
+    SecretRemoved {
+        /// The new revision.
+        revision: Revision,
+        /// Its name.
+        name: SecretName,
+        /// Who did it.
+        by: PrincipalId,
+    },
     /// A backup was taken, of which this is the last record that is sure to be in it.
     BackupTaken {
         /// Who did it.
@@ -289,6 +308,8 @@ impl Event {
             | Event::PackageReleased { .. }
             | Event::PrincipalAdded { .. }
             | Event::PrincipalRemoved { .. }
+            | Event::SecretSet { .. }
+            | Event::SecretRemoved { .. }
             | Event::BackupTaken { .. }
             | Event::Restored { .. } => None,
         }
@@ -457,6 +478,8 @@ impl Event {
             | Event::PackageReleased { revision, .. }
             | Event::PrincipalAdded { revision, .. }
             | Event::PrincipalRemoved { revision, .. }
+            | Event::SecretSet { revision, .. }
+            | Event::SecretRemoved { revision, .. }
             | Event::CallDenied { revision, .. } => Some(*revision),
             Event::CallAdmitted { context, .. }
             | Event::HostCall { context, .. }

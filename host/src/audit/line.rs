@@ -290,7 +290,7 @@ fn cut_stop(stop: &mut Stop) {
                 cut_text(guest_path);
             }
             Loss::Rule { rule } => cut_text(rule),
-            Loss::Call | Loss::Limit { .. } => {}
+            Loss::Call | Loss::Secret { .. } | Loss::Limit { .. } => {}
         },
     }
 }

@@ -109,7 +109,8 @@ pub(super) async fn restore(
 ) -> Result<(), Failure> {
     let root = environment::chosen(data_folder)?;
     let disk_reserve_bytes = environment::disk_reserve_bytes()?;
-    let options = HostOptions { disk_reserve_bytes, ..HostOptions::default() };
+    let secrets_key = environment::secrets_key()?;
+    let options = HostOptions { disk_reserve_bytes, secrets_key, ..HostOptions::default() };
     // The archive is what was given; what else can't be used is the machine's.
     let opened = File::open(&arguments.file).and_then(|file| file.metadata());
     let total = opened

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName};
+use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, SecretName, ToolName};
 use crate::policy::Role;
 
 const AFTER_HELP: &str = "\
@@ -35,7 +35,8 @@ else ~/.local/share/portcullis. One process owns it at a time; others talk to th
 With --json, stdout has one JSON document (JSON lines for `audit tail`), and an error is a problem
 document (RFC 9457) on stderr. Without it, text of tools is shown without what could act on a
 terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.
-PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).";
+PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
+PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.";
 
 /// Runs AI agents' tools that nobody trusts: each gets what an admin granted it, inside hard limits, and
 /// everything that it does is logged.
@@ -82,6 +83,9 @@ pub(super) enum Command {
     /// Add and remove agents, admins and auditors
     #[command(subcommand)]
     Principal(PrincipalCommand),
+    /// Store secrets that grants give to tools, or put into their requests
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Call a tool
     Call(CallArguments),
     /// Ask a running call to end; if its tool does not answer within a second, it is ended
@@ -284,6 +288,39 @@ pub(super) enum PrincipalCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum SecretCommand {
+    /// Store a secret, or replace its value; running calls that were given the former one end
+    ///
+    /// The value comes from stdin or a file, never from an argument, which other processes could read. 8
+    /// bytes to 64 KiB; one newline at the end is cut. It is kept encrypted in the database, to the key in
+    /// secrets.key of the data folder (made with the first secret) or in $PORTCULLIS_SECRETS_KEY (an age
+    /// identity). No command shows it again.
+    #[command(after_help = "\
+Examples:
+  pass show github/token | portcullis secret set github
+  portcullis secret set signing-key --file key.pem
+  read -rs TOKEN && printf %s \"$TOKEN\" | portcullis secret set github")]
+    Set {
+        /// Its name, as grants write it
+        name: SecretName,
+        /// The file that holds the value. Default: stdin
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// List the stored secrets: names, dates, who; never a value
+    #[command(after_help = "Example:\n  portcullis secret list --json | jq -r '.[].name'")]
+    List,
+    /// Remove a secret; running calls that were given it end
+    ///
+    /// Grants that name it stay, and give nothing of it until it is stored again. Works without the key.
+    #[command(after_help = "Example:\n  portcullis secret remove github")]
+    Remove {
+        /// Its name
+        name: SecretName,
+    },
+}
+
 fn role() -> impl TypedValueParser<Value = Role> {
     PossibleValuesParser::new(Role::ALL.map(Role::name))
         .map(|name| name.parse().expect("only names of roles are let through"))
@@ -357,6 +394,7 @@ mod tests {
           package      Register components, review them, approve them
           grant        Say which agents may call which tools, with which powers
           principal    Add and remove agents, admins and auditors
+          secret       Store secrets that grants give to tools, or put into their requests
           call         Call a tool
           cancel       Ask a running call to end; if its tool does not answer within a second, it is ended
           freeze       Stop everything: running calls end, no call begins, until `thaw`
@@ -411,6 +449,7 @@ mod tests {
         document (RFC 9457) on stderr. Without it, text of tools is shown without what could act on a
         terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.
         PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
+        PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.
         "##);
     }
 

@@ -28,7 +28,9 @@ pub(super) async fn doctor(data_folder: Option<PathBuf>, output: &Output) -> Res
     let owner = owner(&paths).await;
     let disk_reserve_bytes = environment::disk_reserve_bytes()?;
     let toolchains = environment::rust_libraries();
-    let patient = Patient { paths, owner, disk_reserve_bytes, toolchains, now: Timestamp::now() };
+    let secrets_key = environment::secrets_key()?;
+    let now = Timestamp::now();
+    let patient = Patient { paths, owner, disk_reserve_bytes, secrets_key, toolchains, now };
     let report = doctor::examine(patient).await;
     output.answer(&report, show::report)?;
     Ok(if report.worst == Level::Fail { Exit::HostFault } else { Exit::Ok })

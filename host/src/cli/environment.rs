@@ -1,5 +1,6 @@
-//! What the environment says: the data folder, what to keep free on its disk, colour, how much to log, which
-//! program this is, the service manager, and where authors' libraries are. Nothing else of it is read.
+//! What the environment says: the data folder, what to keep free on its disk, the key of stored secrets,
+//! colour, how much to log, which program this is, the service manager, and where authors' libraries are.
+//! Nothing else of it is read.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,9 +11,13 @@ use tracing_subscriber::EnvFilter;
 use super::failure::Failure;
 use crate::gateway::DISK_RESERVE_BYTES_DEFAULT;
 use crate::policy::parse_size;
+use crate::secrets::{KeyOrigin, SecretsKey};
 
 /// What is kept free on the disk of the data folder.
 const DISK_RESERVE: &str = "PORTCULLIS_DISK_RESERVE";
+
+/// The key of stored secrets: an age identity.
+const SECRETS_KEY: &str = "PORTCULLIS_SECRETS_KEY";
 
 /// The most toolchains that are looked at.
 const TOOLCHAINS_MAX: usize = 64;
@@ -55,6 +60,13 @@ pub(super) fn disk_reserve_bytes() -> Result<u64, Failure> {
     let Some(reserve) = variable(DISK_RESERVE) else { return Ok(DISK_RESERVE_BYTES_DEFAULT) };
     let size = parse_size(&reserve.to_string_lossy());
     size.map_err(|error| Failure::input(format!("${DISK_RESERVE}: {error}")))
+}
+
+/// The key of stored secrets, if it is not the data folder's.
+pub(super) fn secrets_key() -> Result<Option<SecretsKey>, Failure> {
+    let Some(key) = variable(SECRETS_KEY) else { return Ok(None) };
+    let key = SecretsKey::parse(&key.to_string_lossy(), KeyOrigin::Given("$PORTCULLIS_SECRETS_KEY"));
+    key.map(Some).map_err(|error| Failure::input(error.to_string()))
 }
 
 /// Where the service manager wants to be told that the program is ready (`sd_notify(3)`).

@@ -3,7 +3,7 @@
 //! Reads on a thread of its own, so that a signal ends the wait for a slow one.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use crate::arguments::ARGUMENT_BYTES_MAX;
 use crate::gateway::GrantsSource;
 use crate::limits::{Limit, LimitReached};
 use crate::policy::parse::GRANTS_FILE_BYTES_MAX;
+use crate::secrets::{SECRET_BYTES_MAX, ValueError};
 
 /// The name that stands for stdin.
 const STDIN: &str = "-";
@@ -74,6 +75,32 @@ pub(super) async fn grants(file: PathBuf) -> Result<GrantsSource, Failure> {
         return Err(Failure::input(detail));
     }
     Ok(GrantsSource { file: name, folder, text })
+}
+
+/// The value of a secret, without the newline that a file or an `echo` ends with.
+pub(super) async fn secret(file: Option<PathBuf>) -> Result<Bytes, Failure> {
+    let file = file.unwrap_or_else(|| PathBuf::from(STDIN));
+    if file == Path::new(STDIN) && io::stdin().is_terminal() {
+        let detail =
+            "stdin is a terminal, which would show the value: pipe it in, or name a file with --file";
+        return Err(Failure::input(detail));
+    }
+    // With the newline that is cut.
+    match read(file, SECRET_BYTES_MAX + 2).await? {
+        Input::All(mut bytes) => {
+            if bytes.last() == Some(&b'\n') {
+                bytes.pop();
+                if bytes.last() == Some(&b'\r') {
+                    bytes.pop();
+                }
+            }
+            Ok(bytes.into())
+        }
+        Input::TooLong { bytes } => {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            Err(Failure::input(ValueError::TooLong(bytes).to_string()))
+        }
+    }
 }
 
 fn parent(file: &Path) -> &Path {

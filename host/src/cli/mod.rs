@@ -19,6 +19,7 @@ mod output;
 mod pages;
 mod progress;
 mod records;
+mod secret;
 mod serve;
 mod session;
 mod show;
@@ -162,6 +163,7 @@ async fn without_host(
         | Command::Package(_)
         | Command::Grant(_)
         | Command::Principal(_)
+        | Command::Secret(_)
         | Command::Call(_)
         | Command::Cancel { .. }
         | Command::Freeze { .. }

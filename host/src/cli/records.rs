@@ -73,6 +73,12 @@ fn event(event: &Event) -> (&'static str, String) {
         Event::PrincipalRemoved { revision, name, by } => {
             ("principal_removed", format!("{name}, revision {revision}, by {by}"))
         }
+        Event::SecretSet { revision, name, by } => {
+            ("secret_set", format!("{name}, revision {revision}, by {by}"))
+        }
+        Event::SecretRemoved { revision, name, by } => {
+            ("secret_removed", format!("{name}, revision {revision}, by {by}"))
+        }
         Event::BackupTaken { by } => ("backup_taken", format!("up to here, by {by}")),
         Event::Restored { made_at, revision, record, by } => (
             "restored",

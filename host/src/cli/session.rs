@@ -157,7 +157,8 @@ fn options(folder: &DataFolder) -> Result<HostOptions, Failure> {
         .map_err(|error| Failure::host(format!("this program does not find itself: {error}")))?;
     let disk_reserve_bytes = environment::disk_reserve_bytes()?;
     let compiler = Compiler::Program(program);
-    let mut options = HostOptions { compiler, disk_reserve_bytes, ..HostOptions::default() };
+    let secrets_key = environment::secrets_key()?;
+    let mut options = HostOptions { compiler, disk_reserve_bytes, secrets_key, ..HostOptions::default() };
     if let Some(text) = folder.limits_text(LIMITS_FILE_BYTES_MAX)? {
         let file = folder.paths().limits().display().to_string();
         options.limits = parse_host_limits(&text).map_err(|diagnostics| {

@@ -1,6 +1,7 @@
 //! Answers as text for people. Text of tools and their authors is cleaned first, and said to be theirs.
 
 pub(super) mod diff;
+pub(super) mod secrets;
 pub(super) mod standing;
 
 use std::fmt::Write as _;

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
 use super::packages::delete_package;
+use super::secrets::Sealed;
 use super::standing::{Step, write_step};
 use super::{ChangeGuard, Database, DatabaseError, from_json, to_integer, to_json};
-use crate::ids::{GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision};
+use crate::ids::{GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, SecretName};
 use crate::policy::agents::unusable_agents;
+use crate::policy::parse::unknown_secrets;
 use crate::policy::{Diagnostic, Grant, GrantsFile, Policy};
 
 /// The most grants in force at once.
@@ -45,6 +47,14 @@ pub enum ChangeError {
     NoSuchPrincipal {
         /// The name.
         name: PrincipalId,
+        /// One that is like it.
+        near: Option<String>,
+    },
+    /// No secret of this name is stored. The admin's fault.
+    #[error("there is no secret {name}{}", near.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
+    NoSuchSecret {
+        /// The name.
+        name: SecretName,
         /// One that is like it.
         near: Option<String>,
     },
@@ -85,6 +95,9 @@ pub(super) struct Plan {
     pub(super) removes: Option<PackageName>,
     #[serde(default)]
     pub(super) step: Option<Step>,
+    /// The value of a step that stores a secret: not of the step itself, which history keeps.
+    #[serde(default)]
+    pub(super) sealed: Option<Sealed>,
 }
 
 impl Plan {
@@ -100,6 +113,7 @@ impl Plan {
             groups: BTreeMap::new(),
             removes: None,
             step: None,
+            sealed: None,
         }
     }
 
@@ -313,7 +327,9 @@ impl Database {
         now: Timestamp,
     ) -> Result<(Plan, Preview), ChangeError> {
         let policy = self.policy().await?;
-        let digests = self.approved_digests(file, unusable_agents(file, &policy)).await?;
+        let mut diagnostics = unusable_agents(file, &policy);
+        diagnostics.extend(unknown_secrets(file, policy.secrets.keys()));
+        let digests = self.approved_digests(file, diagnostics).await?;
         let mut plan = Plan { source: Some(file.source.clone()), ..Plan::new(policy.revision, by, now) };
         // What is in force and not asked for again ends; what is asked for and not in force begins.
         let mut old: Vec<&Grant> =

@@ -12,8 +12,8 @@ use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
 use super::packages::Package;
-use super::{Database, DatabaseError, upgrade};
-use crate::ids::Revision;
+use super::{Database, DatabaseError, Sealed, upgrade};
+use crate::ids::{Revision, SecretName};
 
 /// The most bytes that are copied to look at.
 const LOOK_BYTES_MAX: u64 = 1 << 30;
@@ -36,6 +36,8 @@ pub struct Content {
     pub pending: Option<Revision>,
     /// All components.
     pub packages: Vec<Package>,
+    /// The encrypted values of all stored secrets.
+    pub secrets: Vec<(SecretName, Sealed)>,
 }
 
 /// Looks into the database at `path`, which nobody may have open.
@@ -74,6 +76,7 @@ impl Database {
             revision: self.revision().await?,
             pending: self.pending_revision().await?,
             packages: self.packages().await?,
+            secrets: self.sealed_secrets().await?,
         };
         Ok(Look { schema, content: Some(content) })
     }

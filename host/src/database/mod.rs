@@ -1,5 +1,5 @@
-//! The one place that speaks SQL: packages, grants, groups, principals, quarantines, revisions and the state
-//! that packages keep, in and out as domain types.
+//! The one place that speaks SQL: packages, grants, groups, principals, quarantines, encrypted secrets, revisions
+//! and the state that packages keep, in and out as domain types.
 //!
 //! It judges nothing that needs the file system, the clock or a component: what it keeps was checked
 //! before. Statements are portable SQL; what is SQLite's own is in [`Database::open`] and `error.rs`.
@@ -10,6 +10,7 @@ mod grants;
 mod keyvalue;
 mod look;
 mod packages;
+mod secrets;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use grants::RevisionRow;
 pub use keyvalue::{KeyPage, KeyValue, KeyValueError, StoreBounds, StoreId};
 pub use look::{Content, Look, look};
 pub use packages::{Added, NewPackage, Package, PackageRemoval, PackageState};
+pub use secrets::{Sealed, StoredSecret};
 pub use standing::Step;
 pub use upgrade::known_schema;
 

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
 use super::change::{ChangeError, Plan};
+use super::secrets::{read_secrets, refuse_unknown, write_secret};
 use super::{Database, DatabaseError, GrantsChange, from_text};
-use crate::ids::{PackageDigest, PackageName, PrincipalId, Remark};
+use crate::ids::{PackageDigest, PackageName, PrincipalId, Remark, SecretName};
 use crate::policy::{AgentSelector, Freeze, Policy, Principal, Quarantine, Role, Standing, nearest};
 
 /// The most quarantines at once.
@@ -59,6 +60,16 @@ pub enum Step {
         /// Its name.
         name: PrincipalId,
     },
+    /// A secret is stored, or replaced. Its value is not here.
+    SetSecret {
+        /// Its name.
+        name: SecretName,
+    },
+    /// A secret is stored no more.
+    RemoveSecret {
+        /// Its name.
+        name: SecretName,
+    },
 }
 
 impl Step {
@@ -90,6 +101,9 @@ impl Step {
                 }))
             }
             Step::RemovePrincipal { name } => is_removed(name, policy),
+            // What is stored can't be compared.
+            Step::SetSecret { .. } => Ok(false),
+            Step::RemoveSecret { name } => refuse_unknown(name, policy).map(|()| false),
         }
     }
 }
@@ -194,6 +208,7 @@ pub(super) async fn read_standing(
     policy.frozen = row.map(freeze).transpose()?;
     policy.quarantines = read_quarantines(transaction).await?;
     policy.principals = read_principals(transaction).await?;
+    policy.secrets = read_secrets(transaction).await?;
     Ok(())
 }
 
@@ -297,6 +312,10 @@ pub(super) async fn write_step(
         .bind(name.as_str())
         .bind(by)
         .bind(at),
+        Step::SetSecret { name } => return write_secret(transaction, name, plan).await,
+        Step::RemoveSecret { name } => {
+            sqlx::query("DELETE FROM secrets WHERE name = $1").bind(name.as_str())
+        }
     };
     query.execute(&mut **transaction).await?;
     Ok(())

@@ -58,6 +58,10 @@ pub(super) fn permissions(paths: &DataPaths) -> Vec<Check> {
     if let Some(metadata) = found(&key, &mut checks) {
         checks.push(judge("key", &key, Ownership::from(&metadata), platform::user(), 0o600));
     }
+    let key = paths.secrets_key();
+    if let Some(metadata) = found(&key, &mut checks) {
+        checks.push(judge("secrets key", &key, Ownership::from(&metadata), platform::user(), 0o600));
+    }
     checks.push(files(paths));
     checks
 }

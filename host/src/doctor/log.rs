@@ -195,7 +195,8 @@ mod tests {
     }
 
     fn content(revision: u64, pending: Option<u64>) -> Content {
-        Content { revision: Revision(revision), pending: pending.map(Revision), packages: Vec::new() }
+        let (packages, secrets) = Default::default();
+        Content { revision: Revision(revision), pending: pending.map(Revision), packages, secrets }
     }
 
     fn level(log: u64, database: u64, pending: Option<u64>) -> Level {

@@ -6,6 +6,7 @@
 mod folder;
 mod log;
 mod machine;
+mod secrets;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use crate::config::DataPaths;
 use crate::database::{self, DatabaseError, Look};
 use crate::ids::Revision;
+use crate::secrets::SecretsKey;
 
 /// How long the log is read. What comes after is said not to have been looked at.
 const LOG_TIME_MAX: Duration = Duration::from_secs(60);
@@ -117,6 +119,8 @@ pub struct Patient {
     pub owner: Owner,
     /// What a host started now would keep free on the disk.
     pub disk_reserve_bytes: u64,
+    /// The key of stored secrets, if one was given from outside the folder.
+    pub secrets_key: Option<SecretsKey>,
     /// Where the standard libraries of Rust's targets may be.
     pub toolchains: Vec<PathBuf>,
     /// The clock.
@@ -160,6 +164,7 @@ fn look_over(patient: &Patient, database: &DatabaseState) -> Vec<Check> {
     checks.extend(log::checks(&log, database, &patient.owner));
     checks.extend(folder::packages(&patient.paths, database));
     checks.push(folder::artifacts(&patient.paths));
+    checks.push(secrets::check(&patient.paths, patient.secrets_key.as_ref(), database));
     checks.push(machine::toolchain(&patient.toolchains));
     checks
 }

@@ -14,6 +14,7 @@ use crate::policy::Denial;
 use crate::policy::parse::Diagnostic;
 use crate::registry::RegistryError;
 use crate::sandbox::{InvokeError, PackageError, PrepareError, SandboxError};
+use crate::secrets::SecretsError;
 
 /// Whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +148,9 @@ pub enum HostError {
     /// A backup that can't be made or put back.
     #[error(transparent)]
     Backup(#[from] BackupError),
+    /// A secret that can't be stored, or its key.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
     /// Something else is being done that this must wait for.
     #[error("{0}; try again")]
     Occupied(&'static str),
@@ -176,6 +180,8 @@ impl HostError {
                 | RegistryError::Quarantined(_)
                 | RegistryError::VersionTooLong { .. },
             ) => Blame::Admin,
+            HostError::Secrets(SecretsError::Database(_) | SecretsError::Encrypt(_)) => Blame::Host,
+            HostError::Secrets(_) => Blame::Admin,
             HostError::Change(ChangeError::Database(_)) => Blame::Host,
             HostError::Change(_) => Blame::Admin,
             HostError::Backup(

@@ -231,7 +231,7 @@ impl Host {
         }
     }
 
-    async fn take(&self, by: &PrincipalId, step: Step) -> Result<Taken, HostError> {
+    pub(super) async fn take(&self, by: &PrincipalId, step: Step) -> Result<Taken, HostError> {
         let _changing = self.begin_change().await?;
         let change = self.database.prepare_step(&step, by, self.now()).await.map_err(HostError::Change)?;
         let Some(change) = change else {
@@ -265,6 +265,8 @@ fn event(step: Step, change: &GrantsChange) -> Event {
         Step::Release { package, digest } => Event::PackageReleased { revision, package, digest, by },
         Step::AddPrincipal { name, role, note } => Event::PrincipalAdded { revision, name, role, note, by },
         Step::RemovePrincipal { name } => Event::PrincipalRemoved { revision, name, by },
+        Step::SetSecret { name } => Event::SecretSet { revision, name, by },
+        Step::RemoveSecret { name } => Event::SecretRemoved { revision, name, by },
     }
 }
 

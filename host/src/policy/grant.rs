@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, ToolName};
+use crate::ids::{
+    GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, SecretName, ToolName,
+};
 use crate::limits::Limit;
 use crate::policy::rule::Rule;
 use crate::policy::standing::{Freeze, Principal, Quarantine};
@@ -108,6 +110,8 @@ pub struct Policy {
     /// Principals that an admin has added or removed. An agent need not be among them: what lets it
     /// call is a grant that names it.
     pub principals: BTreeMap<PrincipalId, Principal>,
+    /// The stored secrets, each with the revision that has set its value.
+    pub secrets: BTreeMap<SecretName, Revision>,
 }
 
 impl Policy {

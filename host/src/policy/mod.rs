@@ -9,17 +9,18 @@ pub mod rule;
 pub mod standing;
 
 pub use authorize::{
-    AuthorizationRequest, AuthorizedCall, AuthorizedFolder, AuthorizedRule, Denial, Loss, Stop, authorize,
+    AuthorizationRequest, AuthorizedCall, AuthorizedFolder, AuthorizedRule, AuthorizedSecret, Denial, Loss,
+    Stop, authorize,
 };
 pub use grant::{Access, AgentSelector, FilesystemRule, Grant, GrantTerms, Policy};
 pub(crate) use parse::nearest;
 pub use parse::{
     AgentPlace, Diagnostic, GRANTS_FILE_BYTES_MAX, GrantEntry, GrantsFile, PathCheck, PathProblem,
-    parse_grants, parse_grants_within, parse_host_limits, parse_size,
+    SecretPlace, parse_grants, parse_grants_within, parse_host_limits, parse_size,
 };
 pub use rule::{
     ArgumentsRule, DnsRule, HostPattern, HostPatternError, HttpMethod, HttpMethodError, HttpMismatch,
-    HttpRule, InvokeRule, KeyvalueRule, PathPattern, PathPatternError, Rule, Scheme, Setting, SocketRule,
-    StoreScope, UrlHost,
+    HttpRule, InvokeRule, KeyvalueRule, OnLeak, PathPattern, PathPatternError, Rule, Scheme, SecretRule,
+    Setting, SocketRule, StoreScope, UrlHost,
 };
 pub use standing::{Freeze, Principal, Quarantine, Role, Standing};

@@ -118,6 +118,8 @@ fn standing_events() -> Vec<Event> {
         Event::PackageReleased { revision, package: package(), digest: None, by: by() },
         Event::PrincipalAdded { revision, name: name(), role: Role::Auditor, note: Some(remark()), by: by() },
         Event::PrincipalRemoved { revision, name: name(), by: by() },
+        Event::SecretSet { revision, name: secret(), by: by() },
+        Event::SecretRemoved { revision, name: secret(), by: by() },
         stopped(Stop::Denied { revision, denial }),
         stopped(Stop::Narrowed { revision, lost }),
     ]

@@ -37,7 +37,7 @@ pub(super) fn stopped(text: &mut String, stopped: &[CallId]) {
 }
 
 /// The head line, then the revision and what ended.
-fn taken(head: &str, taken: &Taken) -> String {
+pub(super) fn taken(head: &str, taken: &Taken) -> String {
     let mut text = format!("{head}\n");
     if taken.changed {
         push(&mut text, format_args!("revision  {}", taken.revision));

@@ -11,9 +11,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::grant::{Access, AgentSelector, FilesystemRule, Grant, Policy};
-use super::rule::Rule;
+use super::rule::{OnLeak, Rule};
 use super::standing::Role;
-use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, ToolName};
+use crate::ids::{
+    CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, SecretName, ToolName,
+};
 use crate::limits::{CallLimits, HostLimits, Limit};
 use crate::package::Capability;
 
@@ -57,6 +59,7 @@ pub struct AuthorizedCall {
     limits: CallLimits,
     filesystem: Vec<AuthorizedFolder>,
     rules: Vec<AuthorizedRule>,
+    secrets: Vec<AuthorizedSecret>,
     next_expiry: Option<Timestamp>,
 }
 
@@ -95,6 +98,17 @@ impl AuthorizedRule {
     pub fn name(&self) -> String {
         format!("grant {} {} {}", self.grant, self.rule.kind(), self.index)
     }
+}
+
+/// A stored secret that a rule of a call names: to see it, or to use it unseen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuthorizedSecret {
+    /// Its name.
+    pub name: SecretName,
+    /// The revision that has set its value.
+    pub revision: Revision,
+    /// What is done where it is about to leave: the strictest that a rule says.
+    pub on_leak: OnLeak,
 }
 
 impl AuthorizedCall {
@@ -158,6 +172,11 @@ impl AuthorizedCall {
     /// Whether one of its rules lets it call other tools.
     pub fn may_invoke(&self) -> bool {
         self.rules.iter().any(|given| given.rule.capability() == Capability::Tools)
+    }
+
+    /// The stored secrets that its rules name, by name. One that was removed is not among them.
+    pub fn secrets(&self) -> &[AuthorizedSecret] {
+        &self.secrets
     }
 
     /// The moment at which the first of its grants expires, so that it must be judged anew.
@@ -265,6 +284,7 @@ pub fn authorize(request: &AuthorizationRequest<'_>, policy: &Policy) -> Result<
         return Err(Denial::NotApproved { package: request.package.clone() });
     };
     let grants = matching(request, policy, approved)?;
+    let rules = united_rules(&grants, request.declared);
     Ok(AuthorizedCall {
         call: request.call,
         principal: request.principal.clone(),
@@ -279,7 +299,8 @@ pub fn authorize(request: &AuthorizationRequest<'_>, policy: &Policy) -> Result<
         } else {
             Vec::new()
         },
-        rules: united_rules(&grants, request.declared),
+        secrets: named_secrets(&rules, policy),
+        rules,
         next_expiry: grants.iter().filter_map(|grant| grant.terms.expires).min(),
     })
 }
@@ -414,6 +435,20 @@ pub(super) fn united_rules(grants: &[&Grant], declared: &BTreeSet<Capability>) -
         }
     }
     rules
+}
+
+/// The stored secrets that rules name.
+fn named_secrets(rules: &[AuthorizedRule], policy: &Policy) -> Vec<AuthorizedSecret> {
+    let mut named: BTreeMap<&SecretName, OnLeak> = BTreeMap::new();
+    for (name, on_leak) in rules.iter().flat_map(|given| given.rule.secrets()) {
+        let strictest = named.entry(name).or_default();
+        *strictest = on_leak.max(*strictest);
+    }
+    let stored = |(name, on_leak): (&SecretName, OnLeak)| {
+        let revision = *policy.secrets.get(name)?;
+        Some(AuthorizedSecret { name: name.clone(), revision, on_leak })
+    };
+    named.into_iter().filter_map(stored).collect()
 }
 
 /// The rule with quotas that are not above the host's ceilings.

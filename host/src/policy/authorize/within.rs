@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuthorizedCall, AuthorizedRule, Denial};
-use crate::ids::Revision;
+use super::{AuthorizedCall, AuthorizedRule, AuthorizedSecret, Denial};
+use crate::ids::{Revision, SecretName};
 use crate::limits::{CallLimits, Limit};
 use crate::policy::grant::{Access, FilesystemRule};
 
@@ -67,6 +67,12 @@ pub enum Loss {
         /// As people read it.
         rule: String,
     },
+    /// The value of a secret: it was replaced, or removed.
+    #[error("secret {name} was replaced or removed")]
+    Secret {
+        /// Which.
+        name: SecretName,
+    },
     /// A limit that is lower now.
     #[error("{limit} is {to} instead of {from}")]
     Limit {
@@ -106,6 +112,14 @@ impl AuthorizedCall {
                     |held: &&AuthorizedRule| now.rules.iter().any(|given| given.rule.covers(&held.rule));
                 let lost = self.rules.iter().find(|held| !is_given(held))?;
                 Some(Loss::Rule { rule: lost.rule.told().into_owned() })
+            })
+            .or_else(|| {
+                let is_same = |held: &AuthorizedSecret| {
+                    let mut given = now.secrets.iter();
+                    given.any(|given| (&given.name, given.revision) == (&held.name, held.revision))
+                };
+                let lost = self.secrets.iter().find(|held| !is_same(held))?;
+                Some(Loss::Secret { name: lost.name.clone() })
             })
             .or_else(|| limit_loss(&self.limits, &now.limits))
     }

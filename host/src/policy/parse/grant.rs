@@ -38,8 +38,9 @@ const GRANT_KEYS: Keys<'static> = Keys {
         "tcp",
         "udp",
         "dns",
+        "secrets",
     ],
-    later: &["calls_max", "secrets", "log", "clock", "random", "name", "names"],
+    later: &["calls_max", "log", "clock", "random", "name", "names"],
 };
 
 const FILESYSTEM_KEYS: Keys<'static> =
@@ -49,7 +50,7 @@ const FILESYSTEM_KEYS: Keys<'static> =
 type ReadRules = fn(&mut Reader<'_>, &Node<'_, '_>, Host<'_>) -> Vec<Rule>;
 
 /// The kinds of rules beside folders.
-const KINDS: [(&str, ReadRules); 9] = [
+const KINDS: [(&str, ReadRules); 10] = [
     ("http", super::http::read),
     ("invoke", super::invoke::read),
     ("keyvalue", super::keyvalue::read),
@@ -59,6 +60,7 @@ const KINDS: [(&str, ReadRules); 9] = [
     ("tcp", super::sockets::read_tcp),
     ("udp", super::sockets::read_udp),
     ("dns", super::sockets::read_dns),
+    ("secrets", super::secrets::read),
 ];
 
 /// What a grants file is judged by beside its own text.

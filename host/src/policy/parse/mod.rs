@@ -13,6 +13,7 @@ mod invoke;
 mod keyvalue;
 mod paths;
 mod reader;
+mod secrets;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -27,10 +28,11 @@ use toml::de::DeTable;
 pub use bounds::{LIMITS_FILE_BYTES_MAX, parse_host_limits};
 pub use diagnostic::Diagnostic;
 pub use paths::{PathCheck, PathProblem};
+pub(crate) use secrets::unknown_secrets;
 pub(crate) use values::nearest;
 
 use super::grant::GrantTerms;
-use crate::ids::{GroupName, PackageName, PrincipalId, ToolName};
+use crate::ids::{GroupName, PackageName, PrincipalId, SecretName, ToolName};
 use crate::limits::HostLimits;
 use reader::{Keys, Node, Reader, Table};
 use values::{Problem, quoted};
@@ -65,6 +67,19 @@ pub struct GrantsFile {
     pub groups: BTreeMap<GroupName, BTreeSet<PrincipalId>>,
     /// The place of each agent's name, in grants and groups.
     pub agents: Vec<AgentPlace>,
+    /// The place of each secret's name.
+    pub secrets: Vec<SecretPlace>,
+}
+
+/// Where a grants file names a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretPlace {
+    /// Its name.
+    pub secret: SecretName,
+    /// The dotted path, such as `grant[0].secrets[1].name`.
+    pub key: String,
+    /// The bytes of the file.
+    pub span: Range<usize>,
 }
 
 /// Where a grants file names an agent.
@@ -129,9 +144,10 @@ pub fn parse_grants_within(
     let host = grant::Host { paths, limits };
     let (groups, grants) = if only_duplicates { read(&mut reader, &root, host) } else { Default::default() };
     let agents = reader.take_agents();
+    let secrets = reader.take_secrets();
     let diagnostics = reader.into_diagnostics();
     if diagnostics.is_empty() {
-        Ok(GrantsFile { source: text.to_owned(), grants, groups, agents })
+        Ok(GrantsFile { source: text.to_owned(), grants, groups, agents, secrets })
     } else {
         Err(diagnostics)
     }

@@ -5,10 +5,10 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::AgentPlace;
 use super::diagnostic::Diagnostic;
 use super::values::{Problem, nearest, quoted};
-use crate::ids::PrincipalId;
+use super::{AgentPlace, SecretPlace};
+use crate::ids::{PrincipalId, SecretName};
 
 /// The most errors that one file is told of.
 pub(super) const DIAGNOSTICS_MAX: usize = 100;
@@ -86,11 +86,12 @@ pub(super) struct Reader<'t> {
     text: &'t str,
     diagnostics: Vec<Diagnostic>,
     agents: Vec<AgentPlace>,
+    secrets: Vec<SecretPlace>,
 }
 
 impl<'t> Reader<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, diagnostics: Vec::new(), agents: Vec::new() }
+        Self { text, diagnostics: Vec::new(), agents: Vec::new(), secrets: Vec::new() }
     }
 
     /// Notes where an agent is named. The file's size bounds how often.
@@ -104,6 +105,19 @@ impl<'t> Reader<'t> {
         let mut agents = std::mem::take(&mut self.agents);
         agents.sort_by_key(|place| place.span.start);
         agents
+    }
+
+    /// Notes where a secret is named. The file's size bounds how often.
+    pub(super) fn note_secret(&mut self, node: &Node<'_, '_>, secret: &SecretName) {
+        let (secret, key, span) = (secret.clone(), node.key.clone(), node.span.clone());
+        self.secrets.push(SecretPlace { secret, key, span });
+    }
+
+    /// Where secrets are named, in the order of the file.
+    pub(super) fn take_secrets(&mut self) -> Vec<SecretPlace> {
+        let mut secrets = std::mem::take(&mut self.secrets);
+        secrets.sort_by_key(|place| place.span.start);
+        secrets
     }
 
     /// What was wrong, in the order of the file.

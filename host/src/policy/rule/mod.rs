@@ -7,6 +7,7 @@ mod config;
 mod http;
 mod invoke;
 mod keyvalue;
+mod secret;
 mod sockets;
 
 use std::borrow::Cow;
@@ -18,10 +19,12 @@ pub use config::{ArgumentsRule, Setting};
 pub use http::{HttpMethod, HttpMethodError, HttpMismatch, HttpRule};
 pub use invoke::InvokeRule;
 pub use keyvalue::{KeyvalueRule, StoreScope};
+pub use secret::{OnLeak, SecretRule};
 pub use sockets::{DnsRule, SocketRule};
 
 pub use crate::egress::{HostPattern, HostPatternError, PathPattern, PathPatternError, Scheme, UrlHost};
 
+use crate::ids::SecretName;
 use crate::package::Capability;
 
 /// One power beside folders.
@@ -46,6 +49,8 @@ pub enum Rule {
     Udp(SocketRule),
     /// To look up names.
     Dns(DnsRule),
+    /// To see the value of a secret.
+    Secrets(SecretRule),
 }
 
 impl Rule {
@@ -61,6 +66,7 @@ impl Rule {
             Rule::Tcp(_) => "tcp",
             Rule::Udp(_) => "udp",
             Rule::Dns(_) => "dns",
+            Rule::Secrets(_) => "secrets",
         }
     }
 
@@ -70,6 +76,7 @@ impl Rule {
             Rule::Http(_) => Capability::Http,
             Rule::Invoke(_) => Capability::Tools,
             Rule::Keyvalue(_) => Capability::Keyvalue,
+            Rule::Secrets(_) => Capability::Secrets,
             Rule::Config(_) | Rule::Environment(_) | Rule::Arguments(_) => Capability::Config,
             Rule::Tcp(_) | Rule::Udp(_) => Capability::Sockets,
             Rule::Dns(_) => Capability::Dns,
@@ -84,6 +91,7 @@ impl Rule {
                 Rule::Http(_)
                 | Rule::Invoke(_)
                 | Rule::Keyvalue(_)
+                | Rule::Secrets(_)
                 | Rule::Config(_)
                 | Rule::Environment(_)
                 | Rule::Arguments(_)
@@ -103,10 +111,28 @@ impl Rule {
             | Rule::Keyvalue(_)
             | Rule::Tcp(_)
             | Rule::Udp(_)
-            | Rule::Dns(_) => Cow::Owned(self.to_string()),
+            | Rule::Dns(_)
+            | Rule::Secrets(_) => Cow::Owned(self.to_string()),
             Rule::Config(_) => Cow::Borrowed("a value of its configuration"),
             Rule::Environment(_) => Cow::Borrowed("a variable of its environment"),
             Rule::Arguments(_) => Cow::Borrowed("its arguments"),
+        }
+    }
+
+    /// The secrets that it gives, to see them or to use them unseen, and what is done where one is about
+    /// to leave.
+    pub fn secrets(&self) -> Vec<(&SecretName, OnLeak)> {
+        match self {
+            Rule::Http(_)
+            | Rule::Invoke(_)
+            | Rule::Keyvalue(_)
+            | Rule::Config(_)
+            | Rule::Environment(_)
+            | Rule::Arguments(_)
+            | Rule::Tcp(_)
+            | Rule::Udp(_)
+            | Rule::Dns(_) => Vec::new(),
+            Rule::Secrets(rule) => vec![(&rule.name, rule.on_leak)],
         }
     }
 }
@@ -123,6 +149,7 @@ impl fmt::Display for Rule {
             Rule::Tcp(rule) => write!(f, "TCP {rule}"),
             Rule::Udp(rule) => write!(f, "UDP {rule}"),
             Rule::Dns(rule) => rule.fmt(f),
+            Rule::Secrets(rule) => rule.fmt(f),
         }
     }
 }

@@ -156,7 +156,8 @@ impl environment::Host for CallState {
                 | Rule::Arguments(_)
                 | Rule::Tcp(_)
                 | Rule::Udp(_)
-                | Rule::Dns(_) => continue,
+                | Rule::Dns(_)
+                | Rule::Secrets(_) => continue,
             };
             // Of several for one name, the first counts.
             if !variables.iter().any(|(name, _)| *name == variable.name) {
@@ -180,7 +181,8 @@ impl environment::Host for CallState {
             | Rule::Environment(_)
             | Rule::Tcp(_)
             | Rule::Udp(_)
-            | Rule::Dns(_) => None,
+            | Rule::Dns(_)
+            | Rule::Secrets(_) => None,
         });
         let (arguments, rule) = given.unzip();
         let arguments: Vec<String> = arguments.unwrap_or_default();

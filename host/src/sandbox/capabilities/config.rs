@@ -45,7 +45,8 @@ impl CallState {
                 | Rule::Arguments(_)
                 | Rule::Tcp(_)
                 | Rule::Udp(_)
-                | Rule::Dns(_) => continue,
+                | Rule::Dns(_)
+                | Rule::Secrets(_) => continue,
             };
             if !settings.iter().any(|(earlier, _)| earlier.name == setting.name) {
                 settings.push((setting, given));

@@ -83,7 +83,8 @@ impl CallState {
             | Rule::Arguments(_)
             | Rule::Tcp(_)
             | Rule::Udp(_)
-            | Rule::Dns(_) => false,
+            | Rule::Dns(_)
+            | Rule::Secrets(_) => false,
         };
         let rule = self.rules.iter().find(allows).ok_or_else(denied)?;
         if self.invoke.nesting.ancestors.iter().any(|(above, of)| *above == package && *of == tool) {

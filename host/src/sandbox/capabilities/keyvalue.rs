@@ -88,7 +88,8 @@ impl Stores {
                 | Rule::Arguments(_)
                 | Rule::Tcp(_)
                 | Rule::Udp(_)
-                | Rule::Dns(_) => continue,
+                | Rule::Dns(_)
+                | Rule::Secrets(_) => continue,
             };
             if widest.get(&rule.store).is_none_or(|(earlier, _)| rule.width() > earlier.width()) {
                 widest.insert(&rule.store, (rule, given));

@@ -273,7 +273,8 @@ fn http_rule(given: &AuthorizedRule) -> Option<&HttpRule> {
         | Rule::Arguments(_)
         | Rule::Tcp(_)
         | Rule::Udp(_)
-        | Rule::Dns(_) => None,
+        | Rule::Dns(_)
+        | Rule::Secrets(_) => None,
     }
 }
 

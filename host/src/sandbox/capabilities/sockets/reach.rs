@@ -69,7 +69,8 @@ pub(super) fn naming(rules: &[AuthorizedRule], host: &UrlHost) -> Vec<Naming> {
         | Rule::Keyvalue(_)
         | Rule::Config(_)
         | Rule::Environment(_)
-        | Rule::Arguments(_) => None,
+        | Rule::Arguments(_)
+        | Rule::Secrets(_) => None,
     };
     rules.iter().enumerate().filter_map(naming).collect()
 }

@@ -1,0 +1,41 @@
+//! What an admin does with stored secrets: names and values in, names out. Decides nothing.
+
+use axum::extract::{Path, Request, State};
+use axum::routing::{get, put};
+use axum::{Json, Router};
+
+use super::http::{Api, Checked, secret_body, to_its_end};
+use super::problem::Problem;
+use crate::authn::local_admin;
+use crate::database::StoredSecret;
+use crate::gateway::{HostError, SecretChanged};
+use crate::ids::SecretName;
+use crate::secrets::SecretValue;
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/v1/secrets", get(list_secrets))
+        .route("/v1/secrets/{name}", put(set_secret).delete(remove_secret))
+}
+
+async fn list_secrets(State(api): State<Api>) -> Result<Json<Vec<StoredSecret>>, Problem> {
+    Ok(Json(api.host.list_secrets().await?))
+}
+
+/// The body is the value, byte for byte.
+async fn set_secret(
+    State(api): State<Api>,
+    Checked(Path(name)): Checked<Path<SecretName>>,
+    request: Request,
+) -> Result<Json<SecretChanged>, Problem> {
+    let value = SecretValue::new(secret_body(request).await?);
+    let value = value.map_err(|error| HostError::Secrets(error.into()))?;
+    to_its_end(async move { Ok(Json(api.host.set_secret(&local_admin(), name, &value).await?)) }).await
+}
+
+async fn remove_secret(
+    State(api): State<Api>,
+    Checked(Path(name)): Checked<Path<SecretName>>,
+) -> Result<Json<SecretChanged>, Problem> {
+    to_its_end(async move { Ok(Json(api.host.remove_secret(&local_admin(), name).await?)) }).await
+}

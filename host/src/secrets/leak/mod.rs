@@ -1,0 +1,362 @@
+//! Looks for secrets in what is about to leave, as it streams by, and redacts or refuses.
+//!
+//! Finds each secret exactly, in base64 (standard and URL-safe, at its three offsets), in hex of either
+//! case, as a JSON string, percent-encoded in whole or in part, and these percent-encoded. Of a secret
+//! whose encoding is longer than 256 bytes, the first 256 suffice. It is a net for accidents and for
+//! servers that echo, not a wall: a tool that may see a secret and means to give it away can write it in a
+//! form that nobody looks for (compressed, encrypted, reversed, in pieces, encoded twice otherwise).
+//!
+//! Takes time linear in the text and holds back at most what may be the beginning of a secret: 256 bytes,
+//! 768 if each is percent-encoded.
+
+mod encodings;
+mod matcher;
+mod percent;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+pub use encodings::Encoding;
+
+use self::matcher::{ANCHOR_BYTES_MAX, Hit, Matcher, Position};
+use self::percent::{Decoded, Percent};
+use super::value::SecretValue;
+use crate::ids::SecretName;
+use crate::policy::rule::OnLeak;
+
+/// A secret was found. Its value is not in here.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Leak {
+    /// Which.
+    pub secret: SecretName,
+    /// In which form.
+    pub encoding: Encoding,
+    /// What its grant says to do.
+    pub on_leak: OnLeak,
+}
+
+/// What is looked for: the secrets of one call.
+pub struct Patterns {
+    secrets: Vec<(SecretName, OnLeak)>,
+    exact: Matcher,
+    folded: Matcher,
+}
+
+impl std::fmt::Debug for Patterns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Patterns").field("secrets", &self.secrets).finish_non_exhaustive()
+    }
+}
+
+/// The secrets are too many to be looked for. The admin's fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the secrets of this call are too many to be looked for: {0}")]
+pub struct TooManySecrets(String);
+
+impl Patterns {
+    /// Looks for these. Takes memory linear in their length.
+    ///
+    /// # Errors
+    /// [`TooManySecrets`], of many thousands.
+    pub fn new<'a>(
+        secrets: impl IntoIterator<Item = (&'a SecretName, &'a SecretValue, OnLeak)>,
+    ) -> Result<Self, TooManySecrets> {
+        let (mut names, mut exact, mut folded) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, (name, value, on_leak)) in secrets.into_iter().enumerate() {
+            names.push((name.clone(), on_leak));
+            let of_this = |(encoding, needle)| (index, encoding, needle);
+            exact.extend(encodings::exact(value.expose()).into_iter().map(of_this));
+            folded.extend(encodings::folded(value.expose()).into_iter().map(of_this));
+        }
+        let too_many = |error: aho_corasick::BuildError| TooManySecrets(error.to_string());
+        let exact = Matcher::new(exact).map_err(too_many)?;
+        let folded = Matcher::new(folded).map_err(too_many)?;
+        Ok(Self { secrets: names, exact, folded })
+    }
+
+    /// Whether there is nothing to look for.
+    pub fn is_empty(&self) -> bool {
+        self.secrets.is_empty()
+    }
+
+    /// Reads a whole text: what may leave of it, and what was found; `None` if nothing was.
+    ///
+    /// # Errors
+    /// What was found of a secret whose leak is refused.
+    pub fn redact(self: &Arc<Self>, text: &[u8]) -> Result<Option<(Vec<u8>, Vec<Leak>)>, Leak> {
+        if self.is_empty() || text.len() < super::SECRET_BYTES_MIN {
+            return Ok(None);
+        }
+        let mut scanner = Scanner::new(Arc::clone(self), Reaction::AsGranted);
+        let mut clean = scanner.scan(text)?;
+        clean.extend(scanner.finish()?);
+        let leaks = scanner.take_leaks();
+        Ok(if leaks.is_empty() { None } else { Some((clean, leaks)) })
+    }
+
+    /// The first secret that is in a text.
+    pub fn find(self: &Arc<Self>, text: &[u8]) -> Option<Leak> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut scanner = Scanner::new(Arc::clone(self), Reaction::Refuse);
+        scanner.scan(text).and_then(|_| scanner.finish()).err()
+    }
+}
+
+/// What a scanner does about a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// What the secret's grant says.
+    AsGranted,
+    /// Refuses it in any case.
+    Refuse,
+}
+
+/// Reads one stream.
+#[derive(Debug)]
+pub struct Scanner {
+    patterns: Arc<Patterns>,
+    reaction: Reaction,
+    raw: Option<Lanes>,
+    /// The same for what comes of percent-decoding; none before the first escape, up to which it is the
+    /// same.
+    decoded: Option<(Percent, Lanes)>,
+    /// What is held back.
+    pending: Vec<u8>,
+    /// The place of the first pending byte in the stream.
+    base: u64,
+    /// What is a secret among it, in order, apart from each other.
+    covers: VecDeque<Cover>,
+    found: BTreeSet<(usize, Encoding)>,
+    leaks: Vec<Leak>,
+    refused: Option<Leak>,
+}
+
+/// Where the stream is in both automatons.
+#[derive(Clone)]
+struct Lanes {
+    exact: Position,
+    folded: Position,
+}
+
+impl std::fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lanes").finish_non_exhaustive()
+    }
+}
+
+impl Lanes {
+    fn step(
+        &mut self,
+        patterns: &Patterns,
+        byte: u8,
+        start_of: impl Fn(usize) -> u64,
+        mut tell: impl FnMut(Hit),
+    ) {
+        patterns.exact.step(&mut self.exact, byte, &start_of, &mut tell);
+        patterns.folded.step(&mut self.folded, byte.to_ascii_lowercase(), &start_of, &mut tell);
+    }
+}
+
+/// The decoder, as if it had read what was no escape.
+fn seen_so_far(at: u64) -> Percent {
+    let mut percent = Percent::default();
+    (at.saturating_sub(ANCHOR_BYTES_MAX as u64)..at).for_each(|start| percent.note(start));
+    percent
+}
+
+/// A piece of the stream that is a secret.
+#[derive(Clone, Copy, Debug)]
+struct Cover {
+    start: u64,
+    end: u64,
+    secret: usize,
+    /// Its mark was written: it began in what is gone already.
+    is_marked: bool,
+}
+
+impl Scanner {
+    /// A scanner at the beginning of a stream.
+    pub fn new(patterns: Arc<Patterns>, reaction: Reaction) -> Self {
+        let lanes = || Lanes { exact: patterns.exact.begin(), folded: patterns.folded.begin() };
+        let raw = (!patterns.is_empty()).then(lanes);
+        Self {
+            patterns,
+            reaction,
+            raw,
+            decoded: None,
+            pending: Vec::new(),
+            base: 0,
+            covers: VecDeque::new(),
+            found: BTreeSet::new(),
+            leaks: Vec::new(),
+            refused: None,
+        }
+    }
+
+    /// Reads on, and gives what may leave by now.
+    ///
+    /// # Errors
+    /// What was found of a secret whose leak is refused. Nothing of it was given, and nothing will be.
+    pub fn scan(&mut self, chunk: &[u8]) -> Result<Vec<u8>, Leak> {
+        if let Some(leak) = &self.refused {
+            return Err(leak.clone());
+        }
+        let Some(mut raw) = self.raw.take() else { return Ok(chunk.to_vec()) };
+        let patterns = Arc::clone(&self.patterns);
+        let mut decoded = self.decoded.take();
+        self.pending.reserve(chunk.len());
+        for byte in chunk {
+            let at = self.base + self.pending.len() as u64;
+            if decoded.is_none() && *byte == b'%' {
+                decoded = Some((seen_so_far(at), raw.clone()));
+            }
+            self.pending.push(*byte);
+            self.step_raw(&patterns, &mut raw, *byte, at);
+            if let Some((percent, lanes)) = &mut decoded {
+                for decoded in percent.read(*byte, at) {
+                    self.step_decoded(&patterns, percent, lanes, decoded);
+                }
+            }
+        }
+        let undecided = self.undecided(&raw, decoded.as_ref());
+        (self.raw, self.decoded) = (Some(raw), decoded);
+        self.release(undecided)
+    }
+
+    /// The rest, at the end of the stream.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn finish(&mut self) -> Result<Vec<u8>, Leak> {
+        if let Some(leak) = &self.refused {
+            return Err(leak.clone());
+        }
+        let end = self.base + self.pending.len() as u64;
+        if let Some((mut percent, mut lanes)) = self.decoded.take() {
+            let patterns = Arc::clone(&self.patterns);
+            for decoded in percent.end() {
+                self.step_decoded(&patterns, &mut percent, &mut lanes, decoded);
+            }
+        }
+        self.release(end)
+    }
+
+    /// What was found since this was asked last, each secret and form once.
+    pub fn take_leaks(&mut self) -> Vec<Leak> {
+        std::mem::take(&mut self.leaks)
+    }
+
+    fn step_raw(&mut self, patterns: &Patterns, lanes: &mut Lanes, byte: u8, at: u64) {
+        let end = at + 1;
+        lanes.step(
+            patterns,
+            byte,
+            |back| end.saturating_sub(back as u64),
+            |Hit { secret, encoding, start, .. }| {
+                self.cover(secret, encoding, start, end);
+            },
+        );
+    }
+
+    fn step_decoded(
+        &mut self,
+        patterns: &Patterns,
+        percent: &mut Percent,
+        lanes: &mut Lanes,
+        Decoded { byte, start, end }: Decoded,
+    ) {
+        percent.note(start);
+        lanes.step(
+            patterns,
+            byte,
+            |back| percent.start_of(back),
+            |Hit { secret, encoding, start, length }| {
+                // Without an escape in it, it is what the other lane finds.
+                let is_encoded = end.saturating_sub(start) > length;
+                let encoding = if is_encoded { Encoding::Percent } else { encoding };
+                self.cover(secret, encoding, start, end);
+            },
+        );
+    }
+
+    /// Notes that this piece of the stream is a secret.
+    fn cover(&mut self, secret: usize, encoding: Encoding, start: u64, end: u64) {
+        if self.found.insert((secret, encoding)) {
+            let (name, on_leak) = self.patterns.secrets[secret].clone();
+            let leak = Leak { secret: name, encoding, on_leak };
+            let is_refused = on_leak == OnLeak::Refuse || self.reaction == Reaction::Refuse;
+            if is_refused && self.refused.is_none() {
+                self.refused = Some(leak.clone());
+            }
+            self.leaks.push(leak);
+        }
+        // One that began before what is held back was marked when that went.
+        let is_marked = start < self.base;
+        let mut cover = Cover { start: start.max(self.base), end, secret, is_marked };
+        while let Some(last) = self.covers.back().copied().filter(|last| last.end > cover.start) {
+            self.covers.pop_back();
+            let first = if last.start <= cover.start { last } else { cover };
+            cover = Cover { start: first.start, end: last.end.max(cover.end), ..first };
+            cover.is_marked |= last.is_marked;
+        }
+        self.covers.push_back(cover);
+    }
+
+    /// Where what is not decided yet begins.
+    fn undecided(&self, raw: &Lanes, decoded: Option<&(Percent, Lanes)>) -> u64 {
+        let end = self.base + self.pending.len() as u64;
+        let patterns = &self.patterns;
+        let depth = |lanes: &Lanes| {
+            patterns.exact.undecided(&lanes.exact).max(patterns.folded.undecided(&lanes.folded))
+        };
+        let mut first = end - depth(raw) as u64;
+        if let Some((percent, lanes)) = decoded {
+            let depth = depth(lanes);
+            if depth > 0 {
+                first = first.min(percent.start_of(depth));
+            }
+            first = percent.escape_start().map_or(first, |start| first.min(start));
+        }
+        first.max(self.base)
+    }
+
+    /// Gives what lies before `end`, with a mark in the place of each secret.
+    fn release(&mut self, end: u64) -> Result<Vec<u8>, Leak> {
+        if let Some(leak) = &self.refused {
+            self.pending = Vec::new();
+            return Err(leak.clone());
+        }
+        let mut clean = Vec::new();
+        let mut at = self.base;
+        while let Some(cover) = self.covers.front().copied().filter(|cover| cover.start < end) {
+            clean.extend_from_slice(self.pending_between(at, cover.start));
+            if !cover.is_marked {
+                clean.extend_from_slice(
+                    format!("[secret {}]", self.patterns.secrets[cover.secret].0).as_bytes(),
+                );
+            }
+            at = cover.end.min(end);
+            self.covers.pop_front();
+            if cover.end > end {
+                self.covers.push_front(Cover { start: end, is_marked: true, ..cover });
+                break;
+            }
+        }
+        clean.extend_from_slice(self.pending_between(at, end));
+        let gone = usize::try_from(end - self.base).unwrap_or(usize::MAX).min(self.pending.len());
+        self.pending.drain(..gone);
+        self.base = end;
+        Ok(clean)
+    }
+
+    fn pending_between(&self, start: u64, end: u64) -> &[u8] {
+        let index = |at: u64| {
+            usize::try_from(at.saturating_sub(self.base)).unwrap_or(usize::MAX).min(self.pending.len())
+        };
+        &self.pending[index(start)..index(end.max(start))]
+    }
+}
