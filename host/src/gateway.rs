@@ -345,6 +345,8 @@ impl Host {
             revision: authorized.revision(),
             parent: parent_id,
         });
+        let secrets = self.secrets.open_for_call(authorized.secrets()).await;
+        let secrets = secrets.map_err(|error| HostError::Secrets(error.into()))?;
         let authorized = Arc::new(authorized);
         let subject = Subject {
             context: Arc::clone(&context),
@@ -357,7 +359,7 @@ impl Host {
         let (nesting, orders) = nested::nesting(&authorized, parent.as_ref());
         let ancestors = Arc::clone(&nesting.ancestors);
         let (arguments, depth_max) = (&request.arguments, nesting.depth_max);
-        let order = Order { arguments, recorder, place, control, nesting };
+        let order = Order { arguments, recorder, place, control, nesting, secrets };
         let running = self.sandbox.invoke(&ready, &authorized, order, stopped);
         let invoked = match orders {
             None => running.await,
@@ -571,6 +573,7 @@ fn outcome(result: &Result<ToolAnswer, InvokeError>) -> CallOutcome {
         Err(InvokeError::LimitReached(reached)) => CallOutcome::LimitReached(*reached),
         Err(InvokeError::Cancelled) => CallOutcome::Cancelled,
         Err(InvokeError::Stopped(stop)) => CallOutcome::Stopped { stop: stop.clone() },
+        Err(InvokeError::Withheld { secret }) => CallOutcome::Withheld { secret: secret.clone() },
         Err(error @ InvokeError::Arguments(_)) => CallOutcome::BadInput { message: message(error) },
         Err(error @ (InvokeError::Tool { .. } | InvokeError::Crashed(_))) => {
             CallOutcome::ToolError { message: message(error) }

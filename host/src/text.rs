@@ -4,7 +4,7 @@
 //! that is the job of whoever writes those.
 
 /// What stands at the end of a text that was cut.
-const CUT: &str = "… [cut]";
+pub(crate) const CUT: &str = "… [cut]";
 
 /// Returns `text` without what could act on a terminal or hide from a reader, in at most `max_bytes` bytes.
 ///

@@ -62,6 +62,9 @@ pub enum ErrorKind {
     /// The tool failed, or said that it did.
     #[serde(rename = "urn:portcullis:error:tool-error")]
     ToolError,
+    /// The answer would have given away a secret, and its grant says to refuse that.
+    #[serde(rename = "urn:portcullis:error:withheld")]
+    Withheld,
     /// The host does as much as it can.
     #[serde(rename = "urn:portcullis:error:busy")]
     Busy,
@@ -81,7 +84,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds.
-    pub const ALL: [ErrorKind; 19] = [
+    pub const ALL: [ErrorKind; 20] = [
         ErrorKind::BadInput,
         ErrorKind::NotFound,
         ErrorKind::MethodNotAllowed,
@@ -96,6 +99,7 @@ impl ErrorKind {
         ErrorKind::Cancelled,
         ErrorKind::LimitReached,
         ErrorKind::ToolError,
+        ErrorKind::Withheld,
         ErrorKind::Busy,
         ErrorKind::GrantUnusable,
         ErrorKind::LogUnavailable,
@@ -117,7 +121,7 @@ impl ErrorKind {
             | ErrorKind::InvalidLimits
             | ErrorKind::LimitReached => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorKind::Denied | ErrorKind::Stopped => StatusCode::FORBIDDEN,
-            ErrorKind::ToolError => StatusCode::BAD_GATEWAY,
+            ErrorKind::ToolError | ErrorKind::Withheld => StatusCode::BAD_GATEWAY,
             ErrorKind::Busy | ErrorKind::LogUnavailable | ErrorKind::DiskLow => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -142,6 +146,7 @@ impl ErrorKind {
             ErrorKind::Cancelled => "The call was cancelled",
             ErrorKind::LimitReached => "A limit ended the call",
             ErrorKind::ToolError => "The tool failed",
+            ErrorKind::Withheld => "The answer was withheld",
             ErrorKind::Busy => "The host is busy",
             ErrorKind::GrantUnusable => "A granted folder can't be used",
             ErrorKind::LogUnavailable => "The audit log can't be written",
@@ -264,6 +269,7 @@ fn failed(error: InvokeError) -> (ErrorKind, Option<LimitReached>, Option<Value>
         InvokeError::LimitReached(reached) => (ErrorKind::LimitReached, Some(reached), None),
         InvokeError::Tool { data, .. } => (ErrorKind::ToolError, None, data),
         InvokeError::Crashed(_) => (ErrorKind::ToolError, None, None),
+        InvokeError::Withheld { .. } => (ErrorKind::Withheld, None, None),
         InvokeError::Stopped(_) => (ErrorKind::Stopped, None, None),
         InvokeError::Cancelled => (ErrorKind::Cancelled, None, None),
         InvokeError::Busy => (ErrorKind::Busy, None, None),
@@ -354,6 +360,7 @@ fn kind_of_secrets(error: &SecretsError) -> ErrorKind {
         SecretsError::KeyMissing { .. }
         | SecretsError::OtherKey { .. }
         | SecretsError::NoKey(_)
+        | SecretsError::TooMany(_)
         | SecretsError::Damaged { .. } => ErrorKind::Conflict,
         SecretsError::Encrypt(_) | SecretsError::Folder(_) => ErrorKind::HostFault,
         SecretsError::Database(error) => kind_of_database(error),

@@ -12,6 +12,7 @@ use crate::ids::{
 };
 use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};
+use crate::secrets::Encoding;
 
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -272,6 +273,15 @@ pub enum Event {
         #[serde(flatten)]
         result: HostCallResult,
     },
+    /// A secret of the call was about to leave it, in a form that is looked for. Its value is not in here.
+    SecretLeak {
+        /// Who calls what.
+        #[serde(flatten)]
+        context: Arc<CallContext>,
+        /// What was found, and what was done.
+        #[serde(flatten)]
+        leak: SecretLeak,
+    },
     /// A call ended. The last record of each admitted call.
     CallFinished {
         /// Who calls what.
@@ -292,6 +302,7 @@ impl Event {
             | Event::HostCall { context, .. }
             | Event::EffectAttempted { context, .. }
             | Event::EffectFinished { context, .. }
+            | Event::SecretLeak { context, .. }
             | Event::CallFinished { context, .. } => Some(context.call),
             Event::HostStarted { .. }
             | Event::HostStopped { .. }
@@ -416,6 +427,73 @@ pub enum HostCallOutcome {
     Trapped(Cow<'static, str>),
 }
 
+/// A secret that was about to leave its call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretLeak {
+    /// Which.
+    pub secret: SecretName,
+    /// In which form it was found.
+    pub found_as: Encoding,
+    /// Where.
+    pub place: LeakPlace,
+    /// What was done.
+    pub action: LeakAction,
+}
+
+/// Where a secret was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeakPlace {
+    /// In the tool's answer.
+    Result,
+    /// In what the tool says of its failure.
+    Error,
+    /// In what it wrote to stdout.
+    Stdout,
+    /// In what it wrote to stderr.
+    Stderr,
+    /// In what it logged.
+    Log,
+    /// In what it told of its progress.
+    Progress,
+    /// In what a record says of a host call.
+    Record,
+    /// In the arguments for another tool.
+    Arguments,
+    /// In a request that the secret is not bound to.
+    Request,
+    /// In the response to a request.
+    Response,
+}
+
+impl LeakPlace {
+    /// Its name in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LeakPlace::Result => "result",
+            LeakPlace::Error => "error",
+            LeakPlace::Stdout => "stdout",
+            LeakPlace::Stderr => "stderr",
+            LeakPlace::Log => "log",
+            LeakPlace::Progress => "progress",
+            LeakPlace::Record => "record",
+            LeakPlace::Arguments => "arguments",
+            LeakPlace::Request => "request",
+            LeakPlace::Response => "response",
+        }
+    }
+}
+
+/// What was done about a leak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeakAction {
+    /// A mark stands in its place.
+    Redacted,
+    /// It did not leave, nor what was around it.
+    Refused,
+}
+
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallEnd {
@@ -453,6 +531,11 @@ pub enum CallOutcome {
         /// Why.
         stop: Stop,
     },
+    /// What it gave would have given away a secret whose leak is refused.
+    Withheld {
+        /// Which.
+        secret: SecretName,
+    },
     /// The host ended before the call did. Written at the next start.
     Interrupted,
     /// The host failed.
@@ -485,6 +568,7 @@ impl Event {
             | Event::HostCall { context, .. }
             | Event::EffectAttempted { context, .. }
             | Event::EffectFinished { context, .. }
+            | Event::SecretLeak { context, .. }
             | Event::CallFinished { context, .. } => Some(context.revision),
             Event::HostStarted { .. }
             | Event::CallCancelled { .. }

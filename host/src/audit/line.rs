@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::event::{
     Attempt, CallContext, CallEnd, CallOutcome, Decision, Event, HostCall, HostCallOutcome, HostCallResult,
-    is_zero,
+    SecretLeak, is_zero,
 };
 use crate::ids::{GrantId, Sequence};
 use crate::policy::{Loss, Stop};
@@ -36,6 +36,7 @@ pub(super) enum CallEntry {
     HostCall(HostCall),
     EffectAttempted(Attempt),
     EffectFinished { attempt: Sequence, result: HostCallResult },
+    SecretLeak(SecretLeak),
     Finished(CallEnd),
 }
 
@@ -77,6 +78,7 @@ pub(super) fn push_entry(
         CallEntry::HostCall(_) => b"host_call",
         CallEntry::EffectAttempted(_) => b"effect_attempted",
         CallEntry::EffectFinished { .. } => b"effect_finished",
+        CallEntry::SecretLeak(_) => b"secret_leak",
         CallEntry::Finished(_) => b"call_finished",
     };
     buffer.extend_from_slice(br#"{"seq":"#);
@@ -96,6 +98,7 @@ pub(super) fn push_entry(
         CallEntry::EffectFinished { attempt, result } => {
             serde_json::to_writer(&mut *buffer, &Finished { attempt: *attempt, result })?;
         }
+        CallEntry::SecretLeak(leak) => serde_json::to_writer(&mut *buffer, leak)?,
         CallEntry::Finished(end) => serde_json::to_writer(&mut *buffer, end)?,
     }
     // None of these objects is empty, so its opening brace becomes the comma after the context.
@@ -209,6 +212,7 @@ pub(super) fn units(entry: &CallEntry) -> u32 {
             subject_len(attempt.subject.as_ref()) + rule_len(&attempt.decision)
         }
         CallEntry::EffectFinished { result, .. } => error_len(&result.outcome),
+        CallEntry::SecretLeak(_) => 0,
         CallEntry::Finished(_) => TEXT_BYTES_MAX,
     };
     u32::try_from(1 + bytes / 256).unwrap_or(u32::MAX)
@@ -217,7 +221,7 @@ pub(super) fn units(entry: &CallEntry) -> u32 {
 /// Cuts each text of a record of a call that could be too long.
 pub(super) fn bound(entry: &mut CallEntry) {
     match entry {
-        CallEntry::Admitted { .. } => {}
+        CallEntry::Admitted { .. } | CallEntry::SecretLeak(_) => {}
         CallEntry::HostCall(call) => {
             cut_subject(&mut call.subject);
             cut_decision(&mut call.decision);
@@ -240,6 +244,7 @@ pub(super) fn bound(entry: &mut CallEntry) {
             CallOutcome::Ok
             | CallOutcome::LimitReached(_)
             | CallOutcome::Cancelled
+            | CallOutcome::Withheld { .. }
             | CallOutcome::Interrupted => {}
         },
     }

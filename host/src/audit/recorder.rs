@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::event::{Attempt, CallContext, CallEnd, CallOutcome, HostCall, HostCallResult};
+use super::event::{Attempt, CallContext, CallEnd, CallOutcome, HostCall, HostCallResult, SecretLeak};
 use super::line::{self, CallEntry, CallText};
 use super::log::{Handle, LogError, Running};
 use super::writer::{Ack, Body, Message};
@@ -84,7 +84,19 @@ impl Recorder {
     /// [`RECORDER_UNITS_MAX`] are held. The caller must end the call, or, if overloaded, wait for
     /// [`Recorder::flush`] before the guest goes on.
     pub fn observe(&mut self, call: HostCall) -> Result<(), LogError> {
-        self.push(CallEntry::HostCall(call));
+        self.note(CallEntry::HostCall(call))
+    }
+
+    /// Records that a secret was about to leave. As [`observe`](Self::observe).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn leak(&mut self, leak: SecretLeak) -> Result<(), LogError> {
+        self.note(CallEntry::SecretLeak(leak))
+    }
+
+    fn note(&mut self, entry: CallEntry) -> Result<(), LogError> {
+        self.push(entry);
         if self.units >= HAND_OVER_UNITS {
             self.try_hand_over();
         }

@@ -47,7 +47,7 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::InvalidLimits => Exit::BadInput,
             ErrorKind::Denied | ErrorKind::Stopped | ErrorKind::Cancelled => Exit::Denied,
             ErrorKind::LimitReached => Exit::LimitReached,
-            ErrorKind::ToolError => Exit::ToolError,
+            ErrorKind::ToolError | ErrorKind::Withheld => Exit::ToolError,
             ErrorKind::Busy => Exit::Busy,
             ErrorKind::GrantUnusable
             | ErrorKind::LogUnavailable
@@ -80,6 +80,7 @@ mod tests {
         Cancelled 3
         LimitReached 4
         ToolError 5
+        Withheld 5
         Busy 6
         GrantUnusable 1
         LogUnavailable 1

@@ -183,7 +183,7 @@ fn next_step(problem: &Problem) -> Option<String> {
             }
             format!("if the tool is meant to need more, raise `{limit}` in the limits of its grant")
         }
-        ErrorKind::ToolError => {
+        ErrorKind::ToolError | ErrorKind::Withheld => {
             format!("`portcullis audit tail --call {}` shows what it did", problem.call?)
         }
         ErrorKind::GrantUnusable => {

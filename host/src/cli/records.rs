@@ -2,7 +2,7 @@
 
 use crate::audit::event::{
     Attempt, CallContext, CallEnd, CallOutcome, Decision, Event, HostCall, HostCallOutcome, HostCallResult,
-    Record,
+    LeakAction, Record, SecretLeak,
 };
 use crate::text::clean_line;
 
@@ -102,6 +102,14 @@ fn event(event: &Event) -> (&'static str, String) {
         Event::EffectFinished { attempt, result, .. } => {
             ("effect_finished", format!("of {attempt}: {}", came(result)))
         }
+        Event::SecretLeak { leak, .. } => {
+            let SecretLeak { secret, found_as, place, action } = leak;
+            let action = match action {
+                LeakAction::Redacted => "redacted",
+                LeakAction::Refused => "refused",
+            };
+            ("secret_leak", format!("secret {secret} in {}, as {}: {action}", place.name(), found_as.name()))
+        }
         Event::CallFinished { end, .. } => ("call_finished", ended(end)),
     }
 }
@@ -149,6 +157,7 @@ fn ended(end: &CallEnd) -> String {
         CallOutcome::LimitReached(reached) => reached.to_string(),
         CallOutcome::Cancelled => "cancelled".to_owned(),
         CallOutcome::Stopped { stop } => format!("stopped: {}", text(&stop.to_string())),
+        CallOutcome::Withheld { secret } => format!("withheld: it would have given away secret {secret}"),
         CallOutcome::Interrupted => "interrupted".to_owned(),
         CallOutcome::HostFault { message } => format!("host fault: {}", text(message)),
     };

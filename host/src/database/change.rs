@@ -51,7 +51,7 @@ pub enum ChangeError {
         near: Option<String>,
     },
     /// No secret of this name is stored. The admin's fault.
-    #[error("there is no secret {name}{}", near.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
+    #[error("there is no secret {name}{}; `portcullis secret list` shows all", near.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
     NoSuchSecret {
         /// The name.
         name: SecretName,

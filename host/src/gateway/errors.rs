@@ -74,7 +74,10 @@ impl CallError {
             CallError::Denied { .. } => Blame::Admin,
             CallError::Failed { error, .. } => match error {
                 InvokeError::Arguments(_) | InvokeError::Cancelled => Blame::Agent,
-                InvokeError::LimitReached(_) | InvokeError::Tool { .. } | InvokeError::Crashed(_) => {
+                InvokeError::LimitReached(_)
+                | InvokeError::Tool { .. }
+                | InvokeError::Crashed(_)
+                | InvokeError::Withheld { .. } => {
                     Blame::Tool
                 }
                 InvokeError::Grant(_) | InvokeError::Stopped(_) => Blame::Admin,

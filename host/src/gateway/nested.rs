@@ -130,6 +130,7 @@ fn told(error: CallError) -> NestedError {
             InvokeError::Busy => NestedError::Refused(text),
             InvokeError::Log(error) => NestedError::Log(error),
             InvokeError::Tool { .. } | InvokeError::Crashed(_) => NestedError::Failed(text),
+            InvokeError::Withheld { .. } => NestedError::Failed("the answer was withheld".to_owned()),
             InvokeError::Stopped(_) => NestedError::Failed("the call was stopped".to_owned()),
             InvokeError::Cancelled => NestedError::Failed("the call was cancelled".to_owned()),
             InvokeError::Grant(_) => NestedError::Failed("what was granted to it can't be used".to_owned()),

@@ -28,12 +28,15 @@ use super::convert::shape::TypedFunction;
 use super::limiter::MemoryLimiter;
 use super::nested::Nesting;
 use super::places::Place;
+use super::screen::{self, Outgoing};
 use crate::audit::{LogError, Recorder};
 use crate::database::KeyValue;
 use crate::egress::Resolver;
+use crate::ids::SecretName;
 use crate::limits::{CallLimits, HostLimits, Limit, LimitReached, Usage};
 use crate::policy::{AuthorizedCall, AuthorizedFolder, AuthorizedRule, Stop};
-use crate::text::clean;
+use crate::secrets::CallSecrets;
+use crate::text::{CUT, clean};
 
 /// What a byte of `list<u8>` costs where values are converted dynamically: the size of a `Val`.
 const DYNAMIC_COST_OF_A_BYTE: u64 = size_of::<Val>() as u64;
@@ -117,6 +120,12 @@ pub enum InvokeError {
     /// Whoever waited for it asked it to end, and it did not by itself.
     #[error("the call was cancelled")]
     Cancelled,
+    /// What it gave would have given away a secret whose leak is refused.
+    #[error("the answer was withheld: it would have given away secret {secret}")]
+    Withheld {
+        /// Which.
+        secret: SecretName,
+    },
     /// There is no room for another call now.
     #[error("the host runs as many calls as it can; try again")]
     Busy,
@@ -168,6 +177,7 @@ pub(super) struct Running<'a> {
     pub(super) place: &'a Place,
     pub(super) control: CallControl,
     pub(super) nesting: Nesting,
+    pub(super) secrets: CallSecrets,
 }
 
 /// Everything that a sandbox needs beside the component.
@@ -194,7 +204,7 @@ const FUEL_STEP: u64 = 1_000_000;
 pub(super) async fn invoke(
     loaded: &Loaded,
     entry: &Entry,
-    Running { call, place, control, nesting }: Running<'_>,
+    Running { call, place, control, nesting, secrets }: Running<'_>,
     arguments: &Value,
     recorder: Recorder,
     resources: Resources<'_>,
@@ -207,6 +217,7 @@ pub(super) async fn invoke(
         rules: call.rules(),
         control,
         nesting,
+        secrets,
         stopped,
     };
     run(loaded, bounds, recorder, resources, async |store, instance| {
@@ -223,6 +234,7 @@ struct Bounds<'a, S> {
     rules: &'a [AuthorizedRule],
     control: CallControl,
     nesting: Nesting,
+    secrets: CallSecrets,
     stopped: S,
 }
 
@@ -239,7 +251,8 @@ pub(super) async fn list_tools(
     let context = recorder.context();
     let nesting = Nesting::alone(context.package.clone(), context.tool.clone());
     let control = CallControl::default();
-    let bounds = Bounds { limits, folders: &[], rules: &[], control, nesting, stopped };
+    let secrets = CallSecrets::default();
+    let bounds = Bounds { limits, folders: &[], rules: &[], control, nesting, secrets, stopped };
     let invoked = run(loaded, bounds, recorder, resources, async |store, instance| {
         let guest = indices.load(&mut *store, &instance).map_err(|error| failure(store, error))?;
         listed = Ok(guest.call_list_tools(&mut *store).await.map_err(|error| failure(store, error))?);
@@ -256,7 +269,7 @@ async fn run(
     resources: Resources<'_>,
     body: impl AsyncFnOnce(&mut Store<CallState>, Instance) -> Result<ToolAnswer, InvokeError>,
 ) -> Invoked {
-    let Bounds { limits, folders, rules, control, nesting, stopped } = bounds;
+    let Bounds { limits, folders, rules, control, nesting, secrets, stopped } = bounds;
     let started = Instant::now();
     let opened = Filesystem::open(folders, resources.quotas, Arc::clone(resources.disk_workers));
     let filesystem = match opened {
@@ -273,7 +286,7 @@ async fn run(
     let http = Http::new(resources.http.clone(), context.digest, &context.principal, limits);
     let state = CallState {
         table: ResourceTable::new(),
-        gate: Gate::new(recorder, limits.clone()),
+        gate: Gate::new(recorder, limits.clone(), Arc::new(secrets)),
         memory: MemoryLimiter::new(limits),
         stdio: Stdio::new(limits.stdio),
         log: Lines::new(limits.log),
@@ -468,15 +481,17 @@ fn finish(
     if let Ok(answer) = &result {
         usage.output = answer_bytes(answer);
     }
-    let (recorder, usage) = state.gate.close().expect("the gate is closed here and nowhere before");
     let text = |bytes: &[u8]| {
         let mut text = clean(&String::from_utf8_lossy(bytes), usize::MAX);
         if captured.is_cut() {
-            text.push_str("… [cut]");
+            text.push_str(CUT);
         }
         text
     };
     let (stdout, stderr, log) = (text(&captured.stdout), text(&captured.stderr), lines.into_text());
+    let outgoing = screen::outgoing(&mut state.gate, Outgoing { result, stdout, stderr, log });
+    let Outgoing { result, stdout, stderr, log } = outgoing;
+    let (recorder, usage) = state.gate.close().expect("the gate is closed here and nowhere before");
     Invoked { result, usage, stdout, stderr, log, recorder }
 }
 

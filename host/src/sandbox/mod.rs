@@ -19,6 +19,7 @@ mod limiter;
 mod listed;
 pub mod nested;
 mod places;
+mod screen;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -54,6 +55,7 @@ use crate::ids::{PackageDigest, ToolName};
 use crate::limits::{CallLimits, HostLimits, LimitReached};
 use crate::package::{CompileCost, ComponentSize, PackageDescription, ToolDescription, ToolExport};
 use crate::policy::{AuthorizedCall, Stop};
+use crate::secrets::CallSecrets;
 
 /// Components that are compiled at once: compiling takes all cores and much memory.
 const COMPILERS_MAX: usize = 1;
@@ -150,6 +152,8 @@ pub struct Order<'a> {
     pub control: CallControl,
     /// The calls around it.
     pub nesting: Nesting,
+    /// The secrets that it was given.
+    pub secrets: CallSecrets,
 }
 
 /// What a sandbox is made of.
@@ -424,7 +428,7 @@ impl Sandbox {
         &self,
         package: &ReadyPackage,
         call: &AuthorizedCall,
-        Order { arguments, recorder, place, control, nesting }: Order<'_>,
+        Order { arguments, recorder, place, control, nesting, secrets }: Order<'_>,
         stopped: impl Future<Output = Stop>,
     ) -> Invoked {
         if !self.ticker.is_alive() {
@@ -435,7 +439,7 @@ impl Sandbox {
             let error = InvokeError::Host(format!("the package has no tool {}", call.tool()));
             return Invoked { result: Err(error), ..Invoked::not_started(recorder) };
         };
-        let running = invocation::Running { call, place: &place, control, nesting };
+        let running = invocation::Running { call, place: &place, control, nesting, secrets };
         let (loaded, resources) = (&package.loaded, self.resources());
         invocation::invoke(loaded, entry, running, arguments, recorder, resources, stopped).await
     }

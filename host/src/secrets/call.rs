@@ -9,22 +9,15 @@ use super::value::SecretValue;
 use crate::ids::SecretName;
 use crate::policy::{AuthorizedSecret, OnLeak};
 
-/// The values that a call was given, to see them or to use them unseen. Wiped when the call ends.
-#[derive(Debug)]
+/// The values that a call was given, to see them or to use them unseen. Wiped when the call ends. By default
+/// none.
+#[derive(Debug, Default)]
 pub struct CallSecrets {
     values: BTreeMap<SecretName, SecretValue>,
     patterns: Arc<Patterns>,
 }
 
 impl CallSecrets {
-    /// A call that was given none.
-    ///
-    /// # Errors
-    /// Never: there is nothing to look for.
-    pub fn none() -> Result<Self, TooManySecrets> {
-        Self::new(Vec::new())
-    }
-
     /// These values.
     ///
     /// # Errors
@@ -53,6 +46,9 @@ impl Secrets {
     /// # Errors
     /// [`TooManySecrets`].
     pub async fn open_for_call(&self, given: &[AuthorizedSecret]) -> Result<CallSecrets, TooManySecrets> {
+        if given.is_empty() {
+            return Ok(CallSecrets::default());
+        }
         let mut opened = Vec::with_capacity(given.len());
         for AuthorizedSecret { name, revision, on_leak } in given {
             match self.value(name, *revision).await {

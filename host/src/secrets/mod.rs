@@ -10,6 +10,6 @@ mod value;
 
 pub use call::CallSecrets;
 pub use key::{KeyOrigin, NoKey, SecretsKey};
-pub use leak::{Encoding, Leak, Patterns, Reaction, Scanner, TooManySecrets};
+pub use leak::{Encoding, Ending, Leak, Patterns, Reaction, Scanner, TooManySecrets};
 pub use store::{Secrets, SecretsError, open_sealed, read_key};
 pub use value::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, SecretValue, ValueError};

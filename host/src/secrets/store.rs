@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Mutex;
 
+use super::leak::TooManySecrets;
 use super::key::{KeyOrigin, NoKey, SecretsKey};
 use super::value::{SecretValue, ValueError};
 use crate::config::{DataFolder, DataFolderError, DataPaths};
@@ -21,7 +22,7 @@ use crate::ids::{Revision, SecretName};
 pub enum SecretsError {
     /// The key is not there.
     #[error(
-        "stored secrets can't be opened: their key {path} is not there; put it back with mode 600, or give it in $PORTCULLIS_SECRETS_KEY; if it is lost, remove the secrets and set them anew"
+        "stored secrets can't be opened: their key {path} is not there; put it back with mode 600, or give it in $PORTCULLIS_SECRETS_KEY; if it is lost, `portcullis secret remove` each and set it anew"
     )]
     KeyMissing {
         /// Where it should be.
@@ -29,7 +30,7 @@ pub enum SecretsError {
     },
     /// The key is another one than they were stored with.
     #[error(
-        "stored secrets can't be opened with the key in {key}: they were encrypted for another; put that back, or remove the secrets and set them anew"
+        "stored secrets can't be opened with the key in {key}: they were encrypted for another; put that back, or `portcullis secret remove` each and set it anew"
     )]
     OtherKey {
         /// Where the key is that was tried.
@@ -39,7 +40,7 @@ pub enum SecretsError {
     #[error(transparent)]
     NoKey(#[from] NoKey),
     /// What is stored is not what this host wrote.
-    #[error("secret {name} is damaged in the database; set it anew, or restore a backup")]
+    #[error("secret {name} is damaged in the database; set it anew with `portcullis secret set`, or restore a backup")]
     Damaged {
         /// Which.
         name: SecretName,
@@ -53,6 +54,9 @@ pub enum SecretsError {
     /// It can't be encrypted.
     #[error("the secret can't be encrypted: {0}")]
     Encrypt(String),
+    /// A call was given more of them than can be looked for. The admin's fault.
+    #[error(transparent)]
+    TooMany(#[from] TooManySecrets),
     /// A value that can't be kept. The admin's fault.
     #[error(transparent)]
     Value(#[from] ValueError),

@@ -1,11 +1,16 @@
 //! Each event as one line: its exact text, the way there and back, and hostile text.
 
-use super::super::event::CallEnd;
+use super::super::event::{CallEnd, LeakAction, LeakPlace, SecretLeak};
 use super::super::line::{self, CallEntry, CallText};
 use super::super::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 use super::*;
 use crate::limits::{Limit, LimitReached};
 use crate::policy::{Denial, Loss, Role, Stop};
+use crate::secrets::Encoding;
+
+fn secret() -> crate::ids::SecretName {
+    "github".parse().expect("a name")
+}
 
 fn call_id() -> CallId {
     "01900000-0000-7000-8000-000000000001".parse().expect("a call id")
@@ -45,7 +50,16 @@ fn entries(context: &Arc<CallContext>) -> Vec<(CallEntry, Event)> {
         let event = Event::EffectFinished { context: context(), attempt, result: result.clone() };
         entries.push((CallEntry::EffectFinished { attempt, result }, event));
     }
+    let leak = SecretLeak {
+        secret: secret(),
+        found_as: Encoding::Base64,
+        place: LeakPlace::Stdout,
+        action: LeakAction::Redacted,
+    };
+    let event = Event::SecretLeak { context: context(), leak: leak.clone() };
+    entries.push((CallEntry::SecretLeak(leak), event));
     let outcomes = [
+        CallOutcome::Withheld { secret: secret() },
         CallOutcome::Ok,
         CallOutcome::ToolError { message: "no such note".to_owned() },
         CallOutcome::LimitReached(LimitReached { limit: Limit::Fuel, value: 11, max: 10 }),
@@ -148,8 +162,10 @@ fn what_an_admin_sets_and_what_it_stops_survives_its_line() {
     {"seq":3,"time":"TIME","event":"package_released","revision":4,"package":"notes","by":"root"}
     {"seq":4,"time":"TIME","event":"principal_added","revision":4,"name":"ann","role":"auditor","note":"it \"leaks\"","by":"root"}
     {"seq":5,"time":"TIME","event":"principal_removed","revision":4,"name":"ann","by":"root"}
-    {"seq":6,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"denied","revision":4,"denial":{"reason":"frozen","because":"it \"leaks\""}},"records":4,"usage":USAGE}
-    {"seq":7,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"narrowed","revision":4,"lost":{"power":"quota","guest_path":"/notes","limit":"file_bytes","from":9,"to":8}},"records":4,"usage":USAGE}
+    {"seq":6,"time":"TIME","event":"secret_set","revision":4,"name":"github","by":"root"}
+    {"seq":7,"time":"TIME","event":"secret_removed","revision":4,"name":"github","by":"root"}
+    {"seq":8,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"denied","revision":4,"denial":{"reason":"frozen","because":"it \"leaks\""}},"records":4,"usage":USAGE}
+    {"seq":9,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"narrowed","revision":4,"lost":{"power":"quota","guest_path":"/notes","limit":"file_bytes","from":9,"to":8}},"records":4,"usage":USAGE}
     "#);
 }
 

@@ -10,10 +10,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::audit::event::{Attempt, CallOutcome, Decision, HostCall, HostCallOutcome, HostCallResult};
+use crate::audit::event::{
+    Attempt, CallOutcome, Decision, HostCall, HostCallOutcome, HostCallResult, LeakAction, LeakPlace, SecretLeak,
+};
 use crate::audit::{LogError, Recorder};
 use crate::ids::Sequence;
 use crate::limits::{CallLimits, Limit, LimitReached, Usage};
+use crate::secrets::{CallSecrets, Ending, Leak};
 
 /// One function that a guest can import.
 #[derive(Debug)]
@@ -87,6 +90,8 @@ pub(crate) struct Gate {
     /// `None` once the call's final record was handed over.
     recorder: Option<Recorder>,
     limits: CallLimits,
+    /// What must not be in a record, nor leave in any other way that is looked at.
+    secrets: Arc<CallSecrets>,
     usage: Usage,
     resources: u64,
     under_way: Option<UnderWay>,
@@ -95,9 +100,55 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(recorder: Recorder, limits: CallLimits) -> Self {
-        let usage = Usage::default();
-        Self { recorder: Some(recorder), limits, usage, resources: 0, under_way: None, failed: None }
+    pub(crate) fn new(recorder: Recorder, limits: CallLimits, secrets: Arc<CallSecrets>) -> Self {
+        Self {
+            recorder: Some(recorder),
+            limits,
+            secrets,
+            usage: Usage::default(),
+            resources: 0,
+            under_way: None,
+            failed: None,
+        }
+    }
+
+    /// The secrets that the call was given.
+    pub(crate) fn secrets(&self) -> &Arc<CallSecrets> {
+        &self.secrets
+    }
+
+    /// Records that a secret was about to leave, and what was done about it. A log that does not take the
+    /// record ends the guest at its next host call, and its answer does not leave.
+    pub(crate) fn leaked(&mut self, place: LeakPlace, leak: &Leak, action: LeakAction) {
+        let Some(recorder) = &mut self.recorder else { return };
+        let (secret, found_as) = (leak.secret.clone(), leak.encoding);
+        if let Err(error) = recorder.leak(SecretLeak { secret, found_as, place, action }) {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    /// A text for a record, without secrets.
+    fn screened(&mut self, text: &str) -> Option<String> {
+        let (clean, leaks) = self.secrets.patterns().redact(text.as_bytes(), Ending::Whole)?;
+        for leak in &leaks {
+            self.leaked(LeakPlace::Record, leak, LeakAction::Redacted);
+        }
+        Some(String::from_utf8_lossy(&clean).into_owned())
+    }
+
+    fn screened_outcome(&mut self, outcome: HostCallOutcome) -> HostCallOutcome {
+        match outcome {
+            HostCallOutcome::Error(Cow::Owned(text)) => {
+                HostCallOutcome::Error(Cow::Owned(self.screened(&text).unwrap_or(text)))
+            }
+            HostCallOutcome::Trapped(Cow::Owned(text)) => {
+                HostCallOutcome::Trapped(Cow::Owned(self.screened(&text).unwrap_or(text)))
+            }
+            HostCallOutcome::Error(Cow::Borrowed(_))
+            | HostCallOutcome::Trapped(Cow::Borrowed(_))
+            | HostCallOutcome::Ok
+            | HostCallOutcome::Unknown => outcome,
+        }
     }
 
     /// The call's bounds.
@@ -153,6 +204,7 @@ impl Gate {
         if let Some(error) = self.failed.take() {
             return Err(error.into());
         }
+        let subject = subject.map(|subject| self.screened(&subject).map_or(subject, Arc::from));
         self.under_way = Some(UnderWay { function, subject, started: Instant::now() });
         if self.usage.host_calls >= self.limits.host_calls {
             let max = self.limits.host_calls;
@@ -174,6 +226,7 @@ impl Gate {
         bytes_out: u64,
     ) {
         let Entered(()) = entered;
+        let outcome = self.screened_outcome(outcome);
         let (Some(call), Some(recorder)) = (self.under_way.take(), &mut self.recorder) else { return };
         self.usage.copied_bytes_peak = self.usage.copied_bytes_peak.max(bytes_in).max(bytes_out);
         let recorded = recorder.observe(HostCall {
@@ -189,7 +242,9 @@ impl Gate {
                 duration_ns: nanoseconds_since(call.started),
             },
         });
-        self.failed = recorded.err();
+        if let Err(error) = recorded {
+            self.failed.get_or_insert(error);
+        }
     }
 
     /// Records a host call that was refused with an error of its interface.
@@ -227,6 +282,7 @@ impl Gate {
 
     /// Records what came of an effect.
     pub(crate) fn finish(&mut self, attempted: Attempted, outcome: HostCallOutcome) {
+        let outcome = self.screened_outcome(outcome);
         if let Some(recorder) = &mut self.recorder {
             let result = HostCallResult {
                 outcome,

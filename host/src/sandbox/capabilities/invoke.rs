@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::{CallState, NOT_GRANTED, SUBJECT_BYTES_MAX};
-use crate::audit::event::HostCallOutcome;
+use crate::audit::event::{HostCallOutcome, LeakAction, LeakPlace};
 use crate::ids::{PackageName, ToolName};
 use crate::limits::{Limit, LimitReached};
 use crate::policy::{AuthorizedRule, Rule};
@@ -77,6 +77,7 @@ impl CallState {
         let allows = |given: &&AuthorizedRule| match &given.rule {
             Rule::Invoke(rule) => rule.allows(&package, &tool),
             Rule::Http(_)
+            | Rule::Secrets(_)
             | Rule::Keyvalue(_)
             | Rule::Config(_)
             | Rule::Environment(_)
@@ -138,6 +139,14 @@ impl invoke::Host for CallState {
                 return Ok(Err(error));
             }
         };
+        // The other tool was not given it.
+        if let Some(leak) = self.gate.secrets().patterns().find(arguments.as_bytes()) {
+            self.gate.leaked(LeakPlace::Arguments, &leak, LeakAction::Refused);
+            let text = format!("the arguments hold secret {}, which is not for other tools", leak.secret);
+            let error = invoke::InvokeError::Refused(text);
+            self.gate.deny(entered, "a secret", name(&error));
+            return Ok(Err(error));
+        }
         let attempted = self.gate.attempt(entered, Cow::Owned(rule), arguments.len() as u64).await?;
         self.gate.usage().fan_out += 1;
         let outcome = self.invoke(package, tool, arguments).await;

@@ -9,7 +9,7 @@ use super::{CallState, SUBJECT_BYTES_MAX};
 use crate::audit::event::HostCallOutcome;
 use crate::sandbox::bindings::wasi::logging::logging;
 use crate::sandbox::capabilities::gate::HARMLESS;
-use crate::text::clean_line;
+use crate::text::{CUT, clean_line};
 
 mod lines {
     crate::sandbox::capabilities::gate::host_functions! { "wasi:logging/logging":
@@ -19,9 +19,6 @@ mod lines {
 
 /// The functions of `wasi:logging`.
 pub(crate) const FUNCTIONS: &[&[&super::gate::HostFunction]] = &[lines::ALL];
-
-/// What stands at the end of lines that were cut.
-const CUT: &str = "… [cut]";
 
 /// The lines that a guest logged, up to a bound.
 #[derive(Debug, Default)]

@@ -2,7 +2,9 @@
 
 use super::CallState;
 use crate::sandbox::bindings::portcullis::tool::progress;
+use crate::audit::event::LeakPlace;
 use crate::sandbox::control::Progress;
+use crate::sandbox::screen;
 use crate::text::clean_line;
 
 /// The most bytes of a step's message.
@@ -24,8 +26,14 @@ impl progress::Host for CallState {
             // JSON has no other numbers; a step without one says nothing.
             if step.done.is_finite() {
                 let total = step.total.filter(|total| total.is_finite());
-                let message = clean_line(&step.message, MESSAGE_BYTES_MAX);
-                state.control.report(Progress { done: step.done, total, message });
+                let message = screen::text(
+                    &mut state.gate,
+                    LeakPlace::Progress,
+                    clean_line(&step.message, MESSAGE_BYTES_MAX),
+                );
+                if let Ok(message) = message {
+                    state.control.report(Progress { done: step.done, total, message });
+                }
             }
             Ok(())
         })

@@ -29,8 +29,8 @@ pub(super) struct Matcher {
     automaton: contiguous::NFA,
     start: StateID,
     patterns: Vec<Pattern>,
-    /// How many bytes of a needle a state has seen. Of the start, none.
-    depths: HashMap<StateID, usize>,
+    /// How many bytes of a needle a state has seen, and of which; of the start, none.
+    depths: HashMap<StateID, (usize, usize)>,
 }
 
 /// Where a scan is.
@@ -71,12 +71,12 @@ impl Matcher {
         let automaton =
             contiguous::Builder::new().match_kind(MatchKind::Standard).prefilter(false).build(anchors)?;
         let start = automaton.start_state(Anchored::No).expect("unanchored searches are always built");
-        let mut depths = HashMap::from([(start, 0)]);
-        for (_, _, needle) in &needles {
+        let mut depths = HashMap::new();
+        for (pattern, (_, _, needle)) in needles.iter().enumerate() {
             let mut state = start;
             for (index, byte) in anchor(needle).iter().enumerate() {
                 state = automaton.next_state(Anchored::No, state, *byte);
-                depths.insert(state, index + 1);
+                depths.insert(state, (index + 1, pattern));
             }
         }
         let pattern = |(secret, encoding, needle): (usize, Encoding, Needle)| {
@@ -92,7 +92,14 @@ impl Matcher {
 
     /// How many of the bytes just read may be the beginning of a needle.
     pub(super) fn undecided(&self, position: &Position) -> usize {
-        self.depths.get(&position.state).copied().unwrap_or(0)
+        self.depths.get(&position.state).map_or(0, |(depth, _)| *depth)
+    }
+
+    /// The needle that the bytes just read may be the beginning of: the longest.
+    pub(super) fn begun(&self, position: &Position) -> Option<(usize, usize, Encoding)> {
+        let (depth, pattern) = *self.depths.get(&position.state)?;
+        let Pattern { secret, encoding, .. } = self.patterns[pattern];
+        Some((depth, secret, encoding))
     }
 
     /// Reads a byte, and tells of what ends with it. `start_of` says where the byte so many back began.

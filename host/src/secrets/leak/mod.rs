@@ -37,9 +37,16 @@ pub struct Leak {
     pub on_leak: OnLeak,
 }
 
-/// What is looked for: the secrets of one call.
+/// What is looked for: the secrets of one call. By default nothing.
+#[derive(Default)]
 pub struct Patterns {
     secrets: Vec<(SecretName, OnLeak)>,
+    /// None if there is nothing to look for.
+    matchers: Option<Arc<Matchers>>,
+}
+
+/// What is looked for byte by byte, and without regard to the case of letters.
+struct Matchers {
     exact: Matcher,
     folded: Matcher,
 }
@@ -71,9 +78,12 @@ impl Patterns {
             folded.extend(encodings::folded(value.expose()).into_iter().map(of_this));
         }
         let too_many = |error: aho_corasick::BuildError| TooManySecrets(error.to_string());
+        if names.is_empty() {
+            return Ok(Self::default());
+        }
         let exact = Matcher::new(exact).map_err(too_many)?;
         let folded = Matcher::new(folded).map_err(too_many)?;
-        Ok(Self { secrets: names, exact, folded })
+        Ok(Self { secrets: names, matchers: Some(Arc::new(Matchers { exact, folded })) })
     }
 
     /// Whether there is nothing to look for.
@@ -81,19 +91,20 @@ impl Patterns {
         self.secrets.is_empty()
     }
 
-    /// Reads a whole text: what may leave of it, and what was found; `None` if nothing was.
-    ///
-    /// # Errors
-    /// What was found of a secret whose leak is refused.
-    pub fn redact(self: &Arc<Self>, text: &[u8]) -> Result<Option<(Vec<u8>, Vec<Leak>)>, Leak> {
+    /// Reads a whole text, one that was cut or not: what may leave of it, and what was found; `None` if
+    /// nothing was. Redacts whatever the grants say; whoever must refuse sees it by what was found.
+    pub fn redact(self: &Arc<Self>, text: &[u8], ending: Ending) -> Option<(Vec<u8>, Vec<Leak>)> {
         if self.is_empty() || text.len() < super::SECRET_BYTES_MIN {
-            return Ok(None);
+            return None;
         }
-        let mut scanner = Scanner::new(Arc::clone(self), Reaction::AsGranted);
-        let mut clean = scanner.scan(text)?;
-        clean.extend(scanner.finish()?);
+        let mut scanner = Scanner::new(Arc::clone(self), Reaction::Redact);
+        let mut clean = scanner.scan(text).unwrap_or_default();
+        if ending == Ending::Cut {
+            scanner.cover_what_is_begun();
+        }
+        clean.extend(scanner.finish().unwrap_or_default());
         let leaks = scanner.take_leaks();
-        Ok(if leaks.is_empty() { None } else { Some((clean, leaks)) })
+        if leaks.is_empty() { None } else { Some((clean, leaks)) }
     }
 
     /// The first secret that is in a text.
@@ -106,9 +117,21 @@ impl Patterns {
     }
 }
 
+/// How a text ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// As it was written.
+    Whole,
+    /// Somewhere: the rest was cut, so that what may be the beginning of a secret counts as one, from
+    /// [`SECRET_BYTES_MIN`](super::SECRET_BYTES_MIN) bytes on.
+    Cut,
+}
+
 /// What a scanner does about a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaction {
+    /// Redacts it in any case.
+    Redact,
     /// What the secret's grant says.
     AsGranted,
     /// Refuses it in any case.
@@ -120,6 +143,7 @@ pub enum Reaction {
 pub struct Scanner {
     patterns: Arc<Patterns>,
     reaction: Reaction,
+    /// None if there is nothing to look for.
     raw: Option<Lanes>,
     /// The same for what comes of percent-decoding; none before the first escape, up to which it is the
     /// same.
@@ -148,16 +172,22 @@ impl std::fmt::Debug for Lanes {
     }
 }
 
+impl Matchers {
+    fn begin(&self) -> Lanes {
+        Lanes { exact: self.exact.begin(), folded: self.folded.begin() }
+    }
+}
+
 impl Lanes {
     fn step(
         &mut self,
-        patterns: &Patterns,
+        matchers: &Matchers,
         byte: u8,
         start_of: impl Fn(usize) -> u64,
         mut tell: impl FnMut(Hit),
     ) {
-        patterns.exact.step(&mut self.exact, byte, &start_of, &mut tell);
-        patterns.folded.step(&mut self.folded, byte.to_ascii_lowercase(), &start_of, &mut tell);
+        matchers.exact.step(&mut self.exact, byte, &start_of, &mut tell);
+        matchers.folded.step(&mut self.folded, byte.to_ascii_lowercase(), &start_of, &mut tell);
     }
 }
 
@@ -181,8 +211,7 @@ struct Cover {
 impl Scanner {
     /// A scanner at the beginning of a stream.
     pub fn new(patterns: Arc<Patterns>, reaction: Reaction) -> Self {
-        let lanes = || Lanes { exact: patterns.exact.begin(), folded: patterns.folded.begin() };
-        let raw = (!patterns.is_empty()).then(lanes);
+        let raw = patterns.matchers.as_deref().map(Matchers::begin);
         Self {
             patterns,
             reaction,
@@ -205,8 +234,8 @@ impl Scanner {
         if let Some(leak) = &self.refused {
             return Err(leak.clone());
         }
+        let Some(matchers) = self.patterns.matchers.clone() else { return Ok(chunk.to_vec()) };
         let Some(mut raw) = self.raw.take() else { return Ok(chunk.to_vec()) };
-        let patterns = Arc::clone(&self.patterns);
         let mut decoded = self.decoded.take();
         self.pending.reserve(chunk.len());
         for byte in chunk {
@@ -215,14 +244,14 @@ impl Scanner {
                 decoded = Some((seen_so_far(at), raw.clone()));
             }
             self.pending.push(*byte);
-            self.step_raw(&patterns, &mut raw, *byte, at);
+            self.step_raw(&matchers, &mut raw, *byte, at);
             if let Some((percent, lanes)) = &mut decoded {
                 for decoded in percent.read(*byte, at) {
-                    self.step_decoded(&patterns, percent, lanes, decoded);
+                    self.step_decoded(&matchers, percent, lanes, decoded);
                 }
             }
         }
-        let undecided = self.undecided(&raw, decoded.as_ref());
+        let undecided = self.undecided(&matchers, &raw, decoded.as_ref());
         (self.raw, self.decoded) = (Some(raw), decoded);
         self.release(undecided)
     }
@@ -236,10 +265,11 @@ impl Scanner {
             return Err(leak.clone());
         }
         let end = self.base + self.pending.len() as u64;
-        if let Some((mut percent, mut lanes)) = self.decoded.take() {
-            let patterns = Arc::clone(&self.patterns);
+        if let (Some((mut percent, mut lanes)), Some(matchers)) =
+            (self.decoded.take(), self.patterns.matchers.clone())
+        {
             for decoded in percent.end() {
-                self.step_decoded(&patterns, &mut percent, &mut lanes, decoded);
+                self.step_decoded(&matchers, &mut percent, &mut lanes, decoded);
             }
         }
         self.release(end)
@@ -250,10 +280,10 @@ impl Scanner {
         std::mem::take(&mut self.leaks)
     }
 
-    fn step_raw(&mut self, patterns: &Patterns, lanes: &mut Lanes, byte: u8, at: u64) {
+    fn step_raw(&mut self, matchers: &Matchers, lanes: &mut Lanes, byte: u8, at: u64) {
         let end = at + 1;
         lanes.step(
-            patterns,
+            matchers,
             byte,
             |back| end.saturating_sub(back as u64),
             |Hit { secret, encoding, start, .. }| {
@@ -264,14 +294,14 @@ impl Scanner {
 
     fn step_decoded(
         &mut self,
-        patterns: &Patterns,
+        matchers: &Matchers,
         percent: &mut Percent,
         lanes: &mut Lanes,
         Decoded { byte, start, end }: Decoded,
     ) {
         percent.note(start);
         lanes.step(
-            patterns,
+            matchers,
             byte,
             |back| percent.start_of(back),
             |Hit { secret, encoding, start, length }| {
@@ -288,7 +318,11 @@ impl Scanner {
         if self.found.insert((secret, encoding)) {
             let (name, on_leak) = self.patterns.secrets[secret].clone();
             let leak = Leak { secret: name, encoding, on_leak };
-            let is_refused = on_leak == OnLeak::Refuse || self.reaction == Reaction::Refuse;
+            let is_refused = match self.reaction {
+                Reaction::Redact => false,
+                Reaction::AsGranted => on_leak == OnLeak::Refuse,
+                Reaction::Refuse => true,
+            };
             if is_refused && self.refused.is_none() {
                 self.refused = Some(leak.clone());
             }
@@ -306,12 +340,37 @@ impl Scanner {
         self.covers.push_back(cover);
     }
 
-    /// Where what is not decided yet begins.
-    fn undecided(&self, raw: &Lanes, decoded: Option<&(Percent, Lanes)>) -> u64 {
+    /// Takes for secrets what may be their beginning.
+    fn cover_what_is_begun(&mut self) {
         let end = self.base + self.pending.len() as u64;
-        let patterns = &self.patterns;
+        let (Some(raw), Some(matchers)) = (&self.raw, &self.patterns.matchers) else { return };
+        let begun = |lanes: &Lanes| {
+            [matchers.exact.begun(&lanes.exact), matchers.folded.begun(&lanes.folded)]
+        };
+        let mut all: Vec<(u64, usize, Encoding)> = Vec::new();
+        for (depth, secret, encoding) in begun(raw).into_iter().flatten() {
+            all.push((end - depth as u64, secret, encoding));
+        }
+        if let Some((percent, lanes)) = &self.decoded {
+            for (depth, secret, _) in begun(lanes).into_iter().flatten() {
+                let start = percent.start_of(depth);
+                if end.saturating_sub(start) > depth as u64 && depth >= super::SECRET_BYTES_MIN {
+                    all.push((start, secret, Encoding::Percent));
+                }
+            }
+        }
+        for (start, secret, encoding) in all {
+            if end.saturating_sub(start) >= super::SECRET_BYTES_MIN as u64 {
+                self.cover(secret, encoding, start, end);
+            }
+        }
+    }
+
+    /// Where what is not decided yet begins.
+    fn undecided(&self, matchers: &Matchers, raw: &Lanes, decoded: Option<&(Percent, Lanes)>) -> u64 {
+        let end = self.base + self.pending.len() as u64;
         let depth = |lanes: &Lanes| {
-            patterns.exact.undecided(&lanes.exact).max(patterns.folded.undecided(&lanes.folded))
+            matchers.exact.undecided(&lanes.exact).max(matchers.folded.undecided(&lanes.folded))
         };
         let mut first = end - depth(raw) as u64;
         if let Some((percent, lanes)) = decoded {

@@ -133,10 +133,24 @@ fn a_refused_secret_ends_the_stream_before_a_byte_of_it_is_given() {
             assert!(scanner.scan(b"more").is_err(), "it stays refused");
         }
     }
-    let redacted = patterns.redact(b"it is something else!").expect("not refused").expect("found");
+    let redacted = patterns.redact(b"it is something else!", Ending::Whole).expect("found");
     assert_eq!(redacted.0, b"it is [secret other]!");
     assert!(patterns.find(b"it is something else!").is_some(), "to find is to refuse");
     assert!(patterns.find(b"it is something").is_none());
+}
+
+#[test]
+fn where_a_text_was_cut_the_beginning_of_a_secret_is_one() {
+    let patterns = redacting(b"0123456789abcdef");
+    let redacted = |text: &str, ending| {
+        patterns.redact(text.as_bytes(), ending).map(|(clean, _)| String::from_utf8(clean).expect("text"))
+    };
+    assert_eq!(redacted("x 0123456", Ending::Cut), None, "too short to be told from other text");
+    assert_eq!(redacted("x 01234567", Ending::Whole), None);
+    assert_eq!(redacted("x 01234567", Ending::Cut), Some("x [secret k]".to_owned()));
+    assert_eq!(redacted("x %30%31%32%33%34%35%36%3", Ending::Cut), None);
+    assert_eq!(redacted("x %30%31%32%33%34%35%36%37", Ending::Cut), Some("x [secret k]".to_owned()));
+    assert_eq!(redacted("x 3031323334", Ending::Cut), Some("x [secret k]".to_owned()));
 }
 
 #[test]
