@@ -22,6 +22,7 @@ mod operations;
 mod ready;
 mod registration;
 mod sdk;
+mod secrets;
 mod sockets;
 mod state;
 mod steady;

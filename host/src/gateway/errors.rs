@@ -77,9 +77,7 @@ impl CallError {
                 InvokeError::LimitReached(_)
                 | InvokeError::Tool { .. }
                 | InvokeError::Crashed(_)
-                | InvokeError::Withheld { .. } => {
-                    Blame::Tool
-                }
+                | InvokeError::Withheld { .. } => Blame::Tool,
                 InvokeError::Grant(_) | InvokeError::Stopped(_) => Blame::Admin,
                 InvokeError::Busy | InvokeError::Log(_) | InvokeError::Host(_) => Blame::Host,
             },

@@ -118,9 +118,9 @@ fn value(gate: &mut Gate, place: LeakPlace, value: Value) -> Result<Value, Withh
             whole(gate, place, number.to_string())?;
             Value::Number(number)
         }
-        Value::Array(items) => {
-            Value::Array(items.into_iter().map(|item| self::value(gate, place, item)).collect::<Result<_, _>>()?)
-        }
+        Value::Array(items) => Value::Array(
+            items.into_iter().map(|item| self::value(gate, place, item)).collect::<Result<_, _>>()?,
+        ),
         Value::Object(members) => {
             let member = |(key, member)| Ok((text(gate, place, key)?, self::value(gate, place, member)?));
             Value::Object(members.into_iter().map(member).collect::<Result<_, Withheld>>()?)

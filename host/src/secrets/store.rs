@@ -10,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Mutex;
 
-use super::leak::TooManySecrets;
 use super::key::{KeyOrigin, NoKey, SecretsKey};
+use super::leak::TooManySecrets;
 use super::value::{SecretValue, ValueError};
 use crate::config::{DataFolder, DataFolderError, DataPaths};
 use crate::database::{Database, DatabaseError, Sealed, StoredSecret};
@@ -40,7 +40,9 @@ pub enum SecretsError {
     #[error(transparent)]
     NoKey(#[from] NoKey),
     /// What is stored is not what this host wrote.
-    #[error("secret {name} is damaged in the database; set it anew with `portcullis secret set`, or restore a backup")]
+    #[error(
+        "secret {name} is damaged in the database; set it anew with `portcullis secret set`, or restore a backup"
+    )]
     Damaged {
         /// Which.
         name: SecretName,

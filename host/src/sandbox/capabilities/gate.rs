@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::audit::event::{
-    Attempt, CallOutcome, Decision, HostCall, HostCallOutcome, HostCallResult, LeakAction, LeakPlace, SecretLeak,
+    Attempt, CallOutcome, Decision, HostCall, HostCallOutcome, HostCallResult, LeakAction, LeakPlace,
+    SecretLeak,
 };
 use crate::audit::{LogError, Recorder};
 use crate::ids::Sequence;

@@ -77,7 +77,6 @@ impl CallState {
         let allows = |given: &&AuthorizedRule| match &given.rule {
             Rule::Invoke(rule) => rule.allows(&package, &tool),
             Rule::Http(_)
-            | Rule::Secrets(_)
             | Rule::Keyvalue(_)
             | Rule::Config(_)
             | Rule::Environment(_)

@@ -1,8 +1,8 @@
 //! `portcullis:tool/progress`: how far a call is, and whether its caller wants it to end.
 
 use super::CallState;
-use crate::sandbox::bindings::portcullis::tool::progress;
 use crate::audit::event::LeakPlace;
+use crate::sandbox::bindings::portcullis::tool::progress;
 use crate::sandbox::control::Progress;
 use crate::sandbox::screen;
 use crate::text::clean_line;

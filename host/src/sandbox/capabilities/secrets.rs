@@ -27,11 +27,15 @@ impl secrets::Host for CallState {
         let entered = self.gate.enter(reads::GET, Some(subject)).await?;
         let is_given = |given: &&AuthorizedRule| match &given.rule {
             Rule::Secrets(rule) => rule.name.as_str() == name,
-            Rule::Invoke(_)
+            Rule::Http(_)
+            | Rule::Invoke(_)
             | Rule::Keyvalue(_)
             | Rule::Config(_)
             | Rule::Environment(_)
-            | Rule::Arguments(_) => false,
+            | Rule::Arguments(_)
+            | Rule::Tcp(_)
+            | Rule::Udp(_)
+            | Rule::Dns(_) => false,
         };
         let Some(given) = self.rules.iter().find(is_given) else {
             self.gate.deny(entered, NOT_GRANTED, "not-permitted");

@@ -344,9 +344,8 @@ impl Scanner {
     fn cover_what_is_begun(&mut self) {
         let end = self.base + self.pending.len() as u64;
         let (Some(raw), Some(matchers)) = (&self.raw, &self.patterns.matchers) else { return };
-        let begun = |lanes: &Lanes| {
-            [matchers.exact.begun(&lanes.exact), matchers.folded.begun(&lanes.folded)]
-        };
+        let begun =
+            |lanes: &Lanes| [matchers.exact.begun(&lanes.exact), matchers.folded.begun(&lanes.folded)];
         let mut all: Vec<(u64, usize, Encoding)> = Vec::new();
         for (depth, secret, encoding) in begun(raw).into_iter().flatten() {
             all.push((end - depth as u64, secret, encoding));
