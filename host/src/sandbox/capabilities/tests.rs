@@ -125,7 +125,7 @@ impl Ungranted {
             sockets: sockets::Sockets::default(),
             resolver,
             started: Instant::now(),
-            gate: Gate::new(recorder, limits),
+            gate: Gate::new(recorder, limits, std::sync::Arc::default()),
         };
         Self { state, log, folder }
     }
