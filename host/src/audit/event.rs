@@ -273,6 +273,15 @@ pub enum Event {
         #[serde(flatten)]
         result: HostCallResult,
     },
+    /// The host put a secret into a request, which the next attempt of the call is. Its value is not in here.
+    SecretInjected {
+        /// Who calls what.
+        #[serde(flatten)]
+        context: Arc<CallContext>,
+        /// Which, and where.
+        #[serde(flatten)]
+        injected: SecretInjected,
+    },
     /// A secret of the call was about to leave it, in a form that is looked for. Its value is not in here.
     SecretLeak {
         /// Who calls what.
@@ -302,6 +311,7 @@ impl Event {
             | Event::HostCall { context, .. }
             | Event::EffectAttempted { context, .. }
             | Event::EffectFinished { context, .. }
+            | Event::SecretInjected { context, .. }
             | Event::SecretLeak { context, .. }
             | Event::CallFinished { context, .. } => Some(context.call),
             Event::HostStarted { .. }
@@ -425,6 +435,17 @@ pub enum HostCallOutcome {
     Unknown,
     /// The guest was trapped: a limit, or a fault.
     Trapped(Cow<'static, str>),
+}
+
+/// A secret that the host puts into a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretInjected {
+    /// Which.
+    pub secret: SecretName,
+    /// Where, such as `header authorization`.
+    pub into: String,
+    /// Whether the tool had something of its own there, which gave way.
+    pub replaced: bool,
 }
 
 /// A secret that was about to leave its call.
@@ -568,6 +589,7 @@ impl Event {
             | Event::HostCall { context, .. }
             | Event::EffectAttempted { context, .. }
             | Event::EffectFinished { context, .. }
+            | Event::SecretInjected { context, .. }
             | Event::SecretLeak { context, .. }
             | Event::CallFinished { context, .. } => Some(context.revision),
             Event::HostStarted { .. }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::event::{
     Attempt, CallContext, CallEnd, CallOutcome, Decision, Event, HostCall, HostCallOutcome, HostCallResult,
-    SecretLeak, is_zero,
+    SecretInjected, SecretLeak, is_zero,
 };
 use crate::ids::{GrantId, Sequence};
 use crate::policy::{Loss, Stop};
@@ -36,6 +36,7 @@ pub(super) enum CallEntry {
     HostCall(HostCall),
     EffectAttempted(Attempt),
     EffectFinished { attempt: Sequence, result: HostCallResult },
+    SecretInjected(SecretInjected),
     SecretLeak(SecretLeak),
     Finished(CallEnd),
 }
@@ -78,6 +79,7 @@ pub(super) fn push_entry(
         CallEntry::HostCall(_) => b"host_call",
         CallEntry::EffectAttempted(_) => b"effect_attempted",
         CallEntry::EffectFinished { .. } => b"effect_finished",
+        CallEntry::SecretInjected(_) => b"secret_injected",
         CallEntry::SecretLeak(_) => b"secret_leak",
         CallEntry::Finished(_) => b"call_finished",
     };
@@ -98,6 +100,7 @@ pub(super) fn push_entry(
         CallEntry::EffectFinished { attempt, result } => {
             serde_json::to_writer(&mut *buffer, &Finished { attempt: *attempt, result })?;
         }
+        CallEntry::SecretInjected(injected) => serde_json::to_writer(&mut *buffer, injected)?,
         CallEntry::SecretLeak(leak) => serde_json::to_writer(&mut *buffer, leak)?,
         CallEntry::Finished(end) => serde_json::to_writer(&mut *buffer, end)?,
     }
@@ -212,6 +215,7 @@ pub(super) fn units(entry: &CallEntry) -> u32 {
             subject_len(attempt.subject.as_ref()) + rule_len(&attempt.decision)
         }
         CallEntry::EffectFinished { result, .. } => error_len(&result.outcome),
+        CallEntry::SecretInjected(injected) => injected.into.len(),
         CallEntry::SecretLeak(_) => 0,
         CallEntry::Finished(_) => TEXT_BYTES_MAX,
     };
@@ -221,7 +225,7 @@ pub(super) fn units(entry: &CallEntry) -> u32 {
 /// Cuts each text of a record of a call that could be too long.
 pub(super) fn bound(entry: &mut CallEntry) {
     match entry {
-        CallEntry::Admitted { .. } | CallEntry::SecretLeak(_) => {}
+        CallEntry::Admitted { .. } | CallEntry::SecretInjected(_) | CallEntry::SecretLeak(_) => {}
         CallEntry::HostCall(call) => {
             cut_subject(&mut call.subject);
             cut_decision(&mut call.decision);

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::event::{Attempt, CallContext, CallEnd, CallOutcome, HostCall, HostCallResult, SecretLeak};
+use super::event::{
+    Attempt, CallContext, CallEnd, CallOutcome, HostCall, HostCallResult, SecretInjected, SecretLeak,
+};
 use super::line::{self, CallEntry, CallText};
 use super::log::{Handle, LogError, Running};
 use super::writer::{Ack, Body, Message};
@@ -93,6 +95,15 @@ impl Recorder {
     /// The same.
     pub fn leak(&mut self, leak: SecretLeak) -> Result<(), LogError> {
         self.note(CallEntry::SecretLeak(leak))
+    }
+
+    /// Records that a secret is put into the request whose attempt comes next, and takes this along. As
+    /// [`observe`](Self::observe).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn injected(&mut self, injected: SecretInjected) -> Result<(), LogError> {
+        self.note(CallEntry::SecretInjected(injected))
     }
 
     fn note(&mut self, entry: CallEntry) -> Result<(), LogError> {

@@ -2,7 +2,7 @@
 
 use crate::audit::event::{
     Attempt, CallContext, CallEnd, CallOutcome, Decision, Event, HostCall, HostCallOutcome, HostCallResult,
-    LeakAction, Record, SecretLeak,
+    LeakAction, Record, SecretInjected, SecretLeak,
 };
 use crate::text::clean_line;
 
@@ -101,6 +101,11 @@ fn event(event: &Event) -> (&'static str, String) {
         Event::EffectAttempted { attempt, .. } => ("effect_attempted", attempted(attempt)),
         Event::EffectFinished { attempt, result, .. } => {
             ("effect_finished", format!("of {attempt}: {}", came(result)))
+        }
+        Event::SecretInjected { injected, .. } => {
+            let SecretInjected { secret, into, replaced } = injected;
+            let replaced = if *replaced { ", in place of the tool's own" } else { "" };
+            ("secret_injected", format!("secret {secret} into {}{replaced}", text(into)))
         }
         Event::SecretLeak { leak, .. } => {
             let SecretLeak { secret, found_as, place, action } = leak;

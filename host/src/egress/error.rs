@@ -89,6 +89,9 @@ pub enum EgressError {
     /// The connection ended before the answer did.
     #[error("the connection ended before the answer did")]
     Incomplete,
+    /// The answer must not be given to whoever asked.
+    #[error("the answer was refused: {0}")]
+    Refused(String),
     /// The peer broke the protocol in another way.
     #[error("the peer broke the protocol: {0}")]
     Protocol(String),

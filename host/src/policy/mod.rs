@@ -19,8 +19,9 @@ pub use parse::{
     SecretPlace, parse_grants, parse_grants_within, parse_host_limits, parse_size,
 };
 pub use rule::{
-    ArgumentsRule, DnsRule, HostPattern, HostPatternError, HttpMethod, HttpMethodError, HttpMismatch,
-    HttpRule, InvokeRule, KeyvalueRule, OnLeak, PathPattern, PathPatternError, Rule, Scheme, SecretRule,
-    Setting, SocketRule, StoreScope, UrlHost,
+    ArgumentsRule, BasicUser, DnsRule, HostPattern, HostPatternError, HttpMethod, HttpMethodError,
+    HttpMismatch, HttpRule, InjectError, InjectedHeader, Injection, InvokeRule, KeyvalueRule, OnLeak,
+    PathPattern, PathPatternError, QueryKey, Rule, Scheme, SecretRule, Setting, SocketRule, StoreScope,
+    Template, TemplateError, UrlHost,
 };
 pub use standing::{Freeze, Principal, Quarantine, Role, Standing};

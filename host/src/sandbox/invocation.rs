@@ -489,6 +489,7 @@ fn finish(
         text
     };
     let (stdout, stderr, log) = (text(&captured.stdout), text(&captured.stderr), lines.into_text());
+    state.settle_leaks();
     let outgoing = screen::outgoing(&mut state.gate, Outgoing { result, stdout, stderr, log });
     let Outgoing { result, stdout, stderr, log } = outgoing;
     let (recorder, usage) = state.gate.close().expect("the gate is closed here and nowhere before");

@@ -1,6 +1,6 @@
 //! Each event as one line: its exact text, the way there and back, and hostile text.
 
-use super::super::event::{CallEnd, LeakAction, LeakPlace, SecretLeak};
+use super::super::event::{CallEnd, LeakAction, LeakPlace, SecretInjected, SecretLeak};
 use super::super::line::{self, CallEntry, CallText};
 use super::super::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 use super::*;
@@ -50,6 +50,10 @@ fn entries(context: &Arc<CallContext>) -> Vec<(CallEntry, Event)> {
         let event = Event::EffectFinished { context: context(), attempt, result: result.clone() };
         entries.push((CallEntry::EffectFinished { attempt, result }, event));
     }
+    let injected =
+        SecretInjected { secret: secret(), into: "header authorization".to_owned(), replaced: true };
+    let event = Event::SecretInjected { context: context(), injected: injected.clone() };
+    entries.push((CallEntry::SecretInjected(injected), event));
     let leak = SecretLeak {
         secret: secret(),
         found_as: Encoding::Base64,

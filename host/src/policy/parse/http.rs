@@ -7,6 +7,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use super::grant::Host;
+use super::inject::Inject;
 use super::reader::{Keys, Node, Reader, Table};
 use super::values::{Problem, quoted};
 use crate::egress::{HostPattern, PathPattern, Scheme};
@@ -20,8 +21,20 @@ const ENTRIES_MAX: usize = 256;
 const QUERY_KEY_BYTES_MAX: usize = 256;
 
 const KEYS: Keys<'static> = Keys {
-    known: &["hosts", "schemes", "ports", "methods", "paths", "query", "addresses", "requests_per_minute"],
-    later: &["inject"],
+    known: &[
+        "hosts",
+        "schemes",
+        "ports",
+        "methods",
+        "paths",
+        "query",
+        "addresses",
+        "requests_per_minute",
+        "inject",
+        "inject_over_http",
+        "on_leak",
+    ],
+    later: &[],
 };
 
 /// Reads all of one grant.
@@ -58,7 +71,11 @@ fn read_rule(reader: &mut Reader<'_>, table: &Table<'_, '_>) -> Option<HttpRule>
         Some(node) => Some(Some(rate(reader, &node)?)),
         None => Some(None),
     };
+    let inject = super::inject::read(reader, table, methods.as_ref(), schemes.as_ref());
+    let Inject { injections, on_leak } = inject?;
     Some(HttpRule {
+        inject: injections,
+        on_leak,
         hosts: hosts?,
         schemes: schemes?,
         ports: ports?,

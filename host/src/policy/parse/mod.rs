@@ -9,6 +9,7 @@ mod config;
 mod diagnostic;
 mod grant;
 mod http;
+mod inject;
 mod invoke;
 mod keyvalue;
 mod paths;

@@ -8,7 +8,9 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::inject::Injection;
 use super::listed;
+use super::secret::OnLeak;
 use crate::egress::{CanonicalUrl, HostPattern, PathPattern, Scheme};
 
 /// The most bytes of a method's name.
@@ -90,6 +92,12 @@ pub struct HttpRule {
     pub addresses: BTreeSet<IpNet>,
     /// How many requests a minute, of all calls by this rule; `None` means any number.
     pub requests_per_minute: Option<NonZeroU32>,
+    /// What the host puts into each of them; no two in the same place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inject: Vec<Injection>,
+    /// What is done where an answer gives away what was injected.
+    #[serde(default)]
+    pub on_leak: OnLeak,
 }
 
 /// The first part of a rule that does not allow a request, in the order in which they are judged.
@@ -160,9 +168,14 @@ impl fmt::Display for HttpRule {
             f.write_str(", also in ")?;
             listed(f, &self.addresses)?;
         }
-        match self.requests_per_minute {
-            Some(rate) => write!(f, ", {rate} a minute"),
-            None => Ok(()),
+        if let Some(rate) = self.requests_per_minute {
+            write!(f, ", {rate} a minute")?;
         }
+        if !self.inject.is_empty() {
+            f.write_str(", unseen by the tool: ")?;
+            listed(f, &self.inject)?;
+            write!(f, " (on leak: {})", self.on_leak.name())?;
+        }
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@
 
 mod config;
 mod http;
+mod inject;
 mod invoke;
 mod keyvalue;
 mod secret;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use config::{ArgumentsRule, Setting};
 pub use http::{HttpMethod, HttpMethodError, HttpMismatch, HttpRule};
+pub use inject::{BasicUser, InjectError, InjectedHeader, Injection, QueryKey, Template, TemplateError};
 pub use invoke::InvokeRule;
 pub use keyvalue::{KeyvalueRule, StoreScope};
 pub use secret::{OnLeak, SecretRule};
@@ -123,8 +125,11 @@ impl Rule {
     /// to leave.
     pub fn secrets(&self) -> Vec<(&SecretName, OnLeak)> {
         match self {
-            Rule::Http(_)
-            | Rule::Invoke(_)
+            Rule::Http(rule) => {
+                let of_all = rule.inject.iter().flat_map(Injection::secrets);
+                of_all.map(|name| (name, rule.on_leak)).collect()
+            }
+            Rule::Invoke(_)
             | Rule::Keyvalue(_)
             | Rule::Config(_)
             | Rule::Environment(_)

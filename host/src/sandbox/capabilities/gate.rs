@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use crate::audit::event::{
     Attempt, CallOutcome, Decision, HostCall, HostCallOutcome, HostCallResult, LeakAction, LeakPlace,
-    SecretLeak,
+    SecretInjected, SecretLeak,
 };
 use crate::audit::{LogError, Recorder};
 use crate::ids::Sequence;
@@ -128,6 +128,24 @@ impl Gate {
         }
     }
 
+    /// Records that a secret is put into a request, whose attempt takes this along to the kernel.
+    pub(crate) fn injected(&mut self, injected: SecretInjected) {
+        let Some(recorder) = &mut self.recorder else { return };
+        if let Err(error) = recorder.injected(injected) {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    fn screened_decision(&mut self, decision: Decision) -> Decision {
+        match decision {
+            Decision::Denied(Cow::Owned(why)) => {
+                Decision::Denied(Cow::Owned(self.screened(&why).unwrap_or(why)))
+            }
+            // A rule's name.
+            Decision::Allowed(_) | Decision::Denied(Cow::Borrowed(_)) => decision,
+        }
+    }
+
     /// A text for a record, without secrets.
     fn screened(&mut self, text: &str) -> Option<String> {
         let (clean, leaks) = self.secrets.patterns().redact(text.as_bytes(), Ending::Whole)?;
@@ -227,7 +245,7 @@ impl Gate {
         bytes_out: u64,
     ) {
         let Entered(()) = entered;
-        let outcome = self.screened_outcome(outcome);
+        let (decision, outcome) = (self.screened_decision(decision), self.screened_outcome(outcome));
         let (Some(call), Some(recorder)) = (self.under_way.take(), &mut self.recorder) else { return };
         self.usage.copied_bytes_peak = self.usage.copied_bytes_peak.max(bytes_in).max(bytes_out);
         let recorded = recorder.observe(HostCall {
@@ -305,6 +323,7 @@ impl Gate {
         (bytes_in, bytes_out): (u64, u64),
         ended: Instant,
     ) {
+        let outcome = self.screened_outcome(outcome);
         if let Some(recorder) = &mut self.recorder {
             let duration = ended.saturating_duration_since(attempted.started);
             let duration_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);

@@ -107,13 +107,18 @@ impl Patterns {
         if leaks.is_empty() { None } else { Some((clean, leaks)) }
     }
 
-    /// The first secret that is in a text.
-    pub fn find(self: &Arc<Self>, text: &[u8]) -> Option<Leak> {
+    /// The first secret that is in a text and not among these.
+    pub fn find_but(self: &Arc<Self>, known: &[SecretName], text: &[u8]) -> Option<Leak> {
         if self.is_empty() {
             return None;
         }
-        let mut scanner = Scanner::new(Arc::clone(self), Reaction::Refuse);
+        let mut scanner = Scanner::new(Arc::clone(self), Reaction::Refuse).but(known);
         scanner.scan(text).and_then(|_| scanner.finish()).err()
+    }
+
+    /// The first secret that is in a text.
+    pub fn find(self: &Arc<Self>, text: &[u8]) -> Option<Leak> {
+        self.find_but(&[], text)
     }
 }
 
@@ -143,6 +148,8 @@ pub enum Reaction {
 pub struct Scanner {
     patterns: Arc<Patterns>,
     reaction: Reaction,
+    /// Those that may be in the stream.
+    known: Vec<usize>,
     /// None if there is nothing to look for.
     raw: Option<Lanes>,
     /// The same for what comes of percent-decoding; none before the first escape, up to which it is the
@@ -215,6 +222,7 @@ impl Scanner {
         Self {
             patterns,
             reaction,
+            known: Vec::new(),
             raw,
             decoded: None,
             pending: Vec::new(),
@@ -224,6 +232,13 @@ impl Scanner {
             leaks: Vec::new(),
             refused: None,
         }
+    }
+
+    /// The same, that takes no notice of these.
+    pub fn but(mut self, known: &[SecretName]) -> Self {
+        let names = self.patterns.secrets.iter().enumerate();
+        self.known = names.filter(|(_, (name, _))| known.contains(name)).map(|(index, _)| index).collect();
+        self
     }
 
     /// Reads on, and gives what may leave by now.
@@ -315,6 +330,9 @@ impl Scanner {
 
     /// Notes that this piece of the stream is a secret.
     fn cover(&mut self, secret: usize, encoding: Encoding, start: u64, end: u64) {
+        if self.known.contains(&secret) {
+            return;
+        }
         if self.found.insert((secret, encoding)) {
             let (name, on_leak) = self.patterns.secrets[secret].clone();
             let leak = Leak { secret: name, encoding, on_leak };

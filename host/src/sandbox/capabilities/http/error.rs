@@ -39,6 +39,7 @@ pub(super) fn for_guest(error: &EgressError) -> Error {
         }
         EgressError::Limit(reached) => Error::HttpRequestBodySize(Some(reached.max)),
         EgressError::HeadTooLarge => Error::HttpResponseHeaderSectionSize(None),
+        EgressError::Refused(_) => Error::HttpRequestDenied,
         EgressError::Incomplete => Error::HttpResponseIncomplete,
         EgressError::RequestBody(_) | EgressError::Framing(_) | EgressError::Protocol(_) => {
             Error::HttpProtocolError

@@ -124,6 +124,7 @@ impl OpenExchange {
 impl CallState {
     /// Records the outcomes of exchanges that ended since it was last asked.
     pub(crate) fn settle_exchanges(&mut self) {
+        self.settle_leaks();
         if self.http.open.is_empty() {
             return;
         }
@@ -136,6 +137,7 @@ impl CallState {
 
     /// Breaks off every exchange, and waits a moment until it is. The guest is over.
     pub(crate) async fn close_exchanges(&mut self) {
+        self.settle_leaks();
         if self.http.open.is_empty() {
             return;
         }
@@ -165,6 +167,7 @@ impl CallState {
     }
 
     fn record_all_exchanges(&mut self) {
+        self.settle_leaks();
         for exchange in std::mem::take(&mut self.http.open) {
             self.record_exchange(exchange);
         }
@@ -251,29 +254,45 @@ impl Body for ReportedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
-        let polled = std::task::ready!(pin!(&mut this.body).poll_frame(context));
-        let is_last = this.body.is_end_stream();
-        let frame = match polled {
-            None => {
-                this.end(None);
-                None
+        loop {
+            let polled = std::task::ready!(pin!(&mut this.body).poll_frame(context));
+            let is_part = matches!(polled, Some(Ok(_)));
+            let filtered = this.filtered(polled);
+            // A part of which the filter holds back all is no end.
+            if filtered.is_some() || !is_part {
+                return Poll::Ready(filtered);
             }
-            Some(Err(error)) => {
-                this.end(Some(&error));
-                return Poll::Ready(Some(Err(for_guest(&error))));
-            }
-            Some(Ok(frame)) => {
-                if is_last {
-                    this.end(None);
-                }
-                Some(frame)
-            }
-        };
-        let filtered = this.filter.body(frame);
-        Poll::Ready(filtered.map(|frame| frame.map_err(|error| for_guest(&error))))
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
+    }
+}
+
+impl ReportedBody {
+    /// What the guest is given of a part, or of the end.
+    fn filtered(
+        &mut self,
+        polled: Option<Result<Frame<Bytes>, EgressError>>,
+    ) -> Option<Result<Frame<Bytes>, Error>> {
+        let is_last = self.body.is_end_stream();
+        let frame = match polled {
+            None => {
+                self.end(None);
+                None
+            }
+            Some(Err(error)) => {
+                self.end(Some(&error));
+                return Some(Err(for_guest(&error)));
+            }
+            Some(Ok(frame)) => {
+                if is_last {
+                    self.end(None);
+                }
+                Some(frame)
+            }
+        };
+        self.filter.body(frame).map(|frame| frame.map_err(|error| for_guest(&error)))
     }
 }

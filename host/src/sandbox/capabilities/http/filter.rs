@@ -14,8 +14,8 @@ pub(crate) trait AnswerFilter: std::fmt::Debug + Send + Sync {
     /// The exchange ends with it.
     fn head(&mut self, headers: &mut HeaderMap) -> Result<(), EgressError>;
 
-    /// The next part of the body, or its end. A part that is held back is given later; after the end
-    /// this is asked until it answers `None`.
+    /// The next part of the body, or its end. `None` for a part that is held back: it is given later; after
+    /// the end this is asked until it answers `None`.
     fn body(&mut self, frame: Option<Frame<Bytes>>) -> Option<Result<Frame<Bytes>, EgressError>>;
 }
 

@@ -7,6 +7,7 @@
 //! wasmtime's traits are not async, so a guest that calls them faster than the log can be written does
 //! not wait at the gate, but ends there.
 
+mod bound;
 mod error;
 mod exchange;
 mod filter;
@@ -66,6 +67,8 @@ pub(crate) struct Http {
     scope: Arc<str>,
     /// Bytes of all exchanges.
     pub(crate) traffic: Arc<Traffic>,
+    /// What was found in bodies and is not in the log yet.
+    leaks: bound::LeakNotes,
     owners: Owners,
     open: Vec<OpenExchange>,
     /// Set when the call ends, before its handles are dropped.
@@ -83,8 +86,8 @@ impl Http {
         context.set_field_size_limit(FIELD_BYTES_MAX);
         let traffic = Arc::new(Traffic::new(limits.http_bytes_in, limits.http_bytes_out));
         let scope = format!("{digest} {principal}").into();
-        let (owners, open, is_over) = Default::default();
-        Self { context, hooks: NothingLeaves, sender, scope, traffic, owners, open, is_over }
+        let (leaks, owners, open, is_over) = Default::default();
+        Self { context, hooks: NothingLeaves, sender, scope, traffic, leaks, owners, open, is_over }
     }
 
     /// What a body's stream is about, once its request was sent.

@@ -15,8 +15,9 @@ use wasmtime_wasi_http::p2::bindings::http::types::{
 };
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 
+use super::bound::Bound;
 use super::exchange::{About, GuestBody, OpenExchange, Report, ReportedBody};
-use super::filter::{AnswerFilter, Unfiltered};
+use super::filter::AnswerFilter;
 use super::handler;
 use crate::audit::event::{Decision, HostCallOutcome};
 use crate::egress::{
@@ -72,6 +73,8 @@ struct Judged {
     rule: AuthorizedRule,
     /// What its head weighs.
     head_bytes: u64,
+    /// What is put into it.
+    bound: Bound,
 }
 
 impl outgoing_handler::Host for CallState {
@@ -90,7 +93,10 @@ impl outgoing_handler::Host for CallState {
         let request = self.delete(request)?;
         let options = options.map(|options| self.delete(options)).transpose()?;
         let admitted =
-            url.map_err(Refusal::url).and_then(|url| self.judge(url, &request)).and_then(|judged| {
+            url.map_err(Refusal::url).and_then(|url| self.judge(url, &request)).and_then(|mut judged| {
+                if let Some(rule) = http_rule(&judged.rule) {
+                    judged.bound = self.bind(rule, &judged.url, &request).map_err(Refusal::denied)?;
+                }
                 let connection = self.connections.take().map_err(|reached| Refusal::limit(reached.limit))?;
                 self.take_rate(&judged.rule)?;
                 Ok((judged, connection))
@@ -104,6 +110,7 @@ impl outgoing_handler::Host for CallState {
             }
         };
         self.gate.usage().http_requests += 1;
+        self.record_injections(&judged.bound);
         let rule: Arc<str> = judged.rule.name().into();
         let named = Cow::Owned(rule.to_string());
         let attempted = self.gate.attempt(entered, named, judged.head_bytes).await?;
@@ -149,7 +156,7 @@ impl CallState {
         if self.http.traffic.bytes_out().saturating_add(head_bytes) > limits.http_bytes_out {
             return Err(Refusal::limit(Limit::HttpBytesOut));
         }
-        Ok(Judged { method, rule: rule.clone(), head_bytes, url })
+        Ok(Judged { method, rule: rule.clone(), head_bytes, url, bound: Bound::default() })
     }
 
     /// The first rule that allows a request; else what the nearest rule does not allow of it.
@@ -202,7 +209,7 @@ impl CallState {
         attempted: super::super::gate::Attempted,
         connection: Connection,
     ) -> HostFutureIncomingResponse {
-        let Judged { url, method, rule, .. } = judged;
+        let Judged { url, method, rule, bound, .. } = judged;
         let granted = http_rule(&rule).map(|rule| rule.addresses.iter().copied().collect());
         let bytes = ExchangeBytes::default();
         let (open, report) = OpenExchange::new(attempted, bytes.clone());
@@ -224,17 +231,12 @@ impl CallState {
             traffic: Arc::clone(&self.http.traffic),
             bytes,
         };
-        let (sent, filter) = rewritten(&rule, sent);
+        let (sent, filter) = self.rewritten(bound, sent);
         let client = self.http.sender.client.clone();
         HostFutureIncomingResponse::Pending(wasmtime_wasi::runtime::spawn(exchange(
             client, sent, filter, report, connection,
         )))
     }
-}
-
-/// What a rule changes of a judged request before it is sent, and what the answer passes through.
-fn rewritten(_: &AuthorizedRule, sent: OutboundRequest) -> (OutboundRequest, Box<dyn AnswerFilter>) {
-    (sent, Box::new(Unfiltered))
 }
 
 type Answer = Result<
