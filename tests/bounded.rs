@@ -20,7 +20,7 @@ use portcullis::sandbox::InvokeError;
 use serde_json::{Value, json};
 
 use crate::harness::{AGENT, World, end, guest, limit_reached, wat};
-use crate::{nested, registration, sockets, state};
+use crate::{http, nested, registration, sockets, state};
 
 /// The test of each limit: just below it passes, just above it has the stated effect. Closed, so that
 /// a limit without a test does not compile.
@@ -45,7 +45,9 @@ const fn test_of(limit: Limit) -> fn() {
         Limit::RandomBytes => random_bytes,
         Limit::KvBytes => state::kv_bytes,
         Limit::KvKeys => state::kv_keys,
-        Limit::HttpRequests | Limit::HttpBytesIn | Limit::HttpBytesOut => awaits_its_capability,
+        Limit::HttpRequests => http::http_requests,
+        Limit::HttpBytesIn => http::http_bytes_in,
+        Limit::HttpBytesOut => http::http_bytes_out,
         Limit::Connections => sockets::connections,
         Limit::PackageConnections => sockets::package_connections,
         Limit::Depth => nested::depth,
@@ -74,9 +76,6 @@ const _: [fn(); Limit::ALL.len()] = {
     }
     tests
 };
-
-/// Of a limit that nothing reaches before its capability is there.
-fn awaits_its_capability() {}
 
 /// The id of a call that gave no answer.
 #[track_caller]

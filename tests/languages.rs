@@ -9,6 +9,7 @@ use portcullis::limits::Limit;
 use portcullis::sandbox::InvokeError;
 use serde_json::{Value, json};
 
+use crate::harness::web::Server;
 use crate::harness::{AGENT, World, guest, limit_reached};
 
 /// A tool and its arguments.
@@ -105,6 +106,29 @@ async fn holds_its_promises(language: &Language) -> World {
     world
 }
 
+/// Requests are sent by the language's own means, unmodified: what is granted, and nothing else. The tool
+/// `fetch` takes a URL; its answer shows what the server said.
+async fn sends_what_is_granted(world: &World, language: &Language) {
+    let server = Server::says("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
+    let fetch = async |path: &str| {
+        let url = format!("http://127.0.0.1:{}{path}", server.port());
+        world.call(language.name, "fetch", json!({ "url": url })).await
+    };
+    tool_error(fetch("/v1/a").await);
+    let rule = format!(
+        "[[grant.http]]\nhosts = [\"127.0.0.1\"]\nschemes = [\"http\"]\nports = [{}]\nmethods = [\"GET\"]\n\
+         paths = [\"/v1/**\"]\naddresses = [\"127.0.0.1/32\"]\n",
+        server.port()
+    );
+    world.grant(&format!("{}{rule}", grant(language, "", ""))).await;
+    let answer = fetch("/v1/a?b=c").await.expect("it is granted");
+    let text = serde_json::to_string(&answer.answer).expect("JSON");
+    assert!(text.contains("hello"), "{text}");
+    assert!(server.seen()[0].starts_with("GET /v1/a?b=c HTTP/1.1\r\n"), "{:?}", server.seen());
+    tool_error(fetch("/v2/a").await);
+    assert_eq!(server.seen().len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn python() {
     let language = Language {
@@ -115,7 +139,8 @@ async fn python() {
         spin: ("spin", json!({})),
         allocate: |megabytes| ("allocate", json!({ "megabytes": megabytes.to_string() })),
     };
-    holds_its_promises(&language).await;
+    let world = holds_its_promises(&language).await;
+    sends_what_is_granted(&world, &language).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,7 +223,9 @@ async fn javascript() {
     let thrown = world.call("javascript", "throw", json!({"message": "on purpose"})).await;
     assert!(matches!(thrown, Err(CallError::Failed { error: InvokeError::Crashed(_), .. })), "{thrown:?}");
 
-    // Nothing leaves, and the log says what was tried.
+    sends_what_is_granted(&world, &language).await;
+
+    // Nothing else leaves, and the log says what was tried.
     let fetch = json!({"url": "https://user:password@example.test/a?token=secret"});
     let (_, report) = tool_error(world.call("javascript", "fetch", fetch).await);
     let refused: Vec<HostCall> = host_calls(&world, &report)

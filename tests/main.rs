@@ -14,6 +14,7 @@ mod completeness;
 mod evidence;
 mod files;
 mod harness;
+mod http;
 mod languages;
 mod mutated;
 mod nested;

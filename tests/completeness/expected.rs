@@ -74,6 +74,7 @@ const STREAM_EFFECTS: &[&str] = &[
 /// Functions that a rule allows, with what is to come of them then, and the error of their interface where
 /// there is none.
 const RULED: &[(&str, Expected, &str)] = &[
+    ("wasi:http/outgoing-handler#handle", Expected::Effect, "HTTP-request-denied"),
     ("portcullis:tool/invoke#call", Expected::Effect, "denied"),
     ("wasi:config/store#get", Expected::Allowed, "upstream"),
     ("wasi:config/store#get-all", Expected::Allowed, "upstream"),
@@ -95,7 +96,6 @@ const STORE_EFFECTS: &[&str] = &[
 /// Functions that no grant allows today, with the error of their interface.
 const REFUSED: &[(&str, &str)] = &[
     ("portcullis:tool/secrets#get", "not-permitted"),
-    ("wasi:http/outgoing-handler#handle", "HTTP-request-denied"),
     ("wasi:sockets/tcp#[method]tcp-socket.accept", "access-denied"),
     ("wasi:sockets/tcp#[method]tcp-socket.finish-listen", "access-denied"),
     ("wasi:sockets/tcp#[method]tcp-socket.start-bind loopback", "access-denied"),
@@ -120,9 +120,13 @@ const AT_THE_END: &[&str] = &[
 const ENDS: &[&str] = &["wasi:cli/exit#exit", "wasi:cli/exit#exit-with-code"];
 
 /// Resources that only a granted folder or a rule gives.
-const GRANTED: [&str; 8] = [
+const GRANTED: [&str; 12] = [
     "wasi:filesystem/types.descriptor",
     "wasi:filesystem/types.directory-entry-stream",
+    "wasi:http/types.future-incoming-response",
+    "wasi:http/types.future-trailers",
+    "wasi:http/types.incoming-body",
+    "wasi:http/types.incoming-response",
     "wasi:keyvalue/store.bucket",
     "wasi:sockets/ip-name-lookup.resolve-address-stream",
     "wasi:sockets/tcp.tcp-socket",

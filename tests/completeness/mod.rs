@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use self::expected::{Expected, Granted, expected, named};
 use self::served::{Name, Served};
 use crate::harness::network::{Manner, Names, Peer};
+use crate::harness::web::Server;
 use crate::harness::{AGENT, World, grant, guest, options, spans, wat};
 
 /// The function that a driver is about: what stands before the space, if there is one.
@@ -212,6 +213,8 @@ fn rules(port: u16) -> String {
 async fn every_function_is_decided_and_recorded_granted_and_not() {
     let served = Served::read();
     let (peer, names) = (Peer::new(Manner::Echo), Arc::new(Names::default()));
+    let server = Server::says("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let authority = format!("echo.test:{}", server.port());
     names.answer("echo.test", &[&["127.0.0.1"]]);
     names.answer("port.test", &[&[&peer.port_as_address()]]);
     let options = HostOptions { resolver: names, ..options() };
@@ -229,6 +232,13 @@ async fn every_function_is_decided_and_recorded_granted_and_not() {
             )
             .expect("text grows");
             grants.push_str(&rules(peer.port));
+            write!(
+                grants,
+                "[[grant.http]]\nhosts = [\"echo.test\"]\nschemes = [\"http\"]\nports = [{}]\nmethods = [\"GET\"]\n\
+                 addresses = [\"127.0.0.1/32\"]\n",
+                server.port()
+            )
+            .expect("text grows");
         }
     }
     // What is called by a guest calls nothing itself, so that the engine's count is the caller's alone.
@@ -253,7 +263,7 @@ async fn every_function_is_decided_and_recorded_granted_and_not() {
         for (package, granted, _) in PACKAGES {
             furnish(&folder);
             spans::take();
-            let result = world.call(package, "call", json!({ "function": driver })).await;
+            let result = world.call(package, "call", json!({ "function": driver, "peer": authority })).await;
             let traced = spans::take();
             let call = match &result {
                 Ok(answer) => answer.report.call,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,9 +15,16 @@ pub(crate) struct Names {
     /// The answers of each name, in turn. The last is given for ever.
     answers: Mutex<HashMap<String, Vec<Vec<IpAddr>>>>,
     asked: Mutex<Vec<String>>,
+    /// What all other names are answered; none exists unless said.
+    others: Option<IpAddr>,
 }
 
 impl Names {
+    /// Every name is this machine, unless another answer is said.
+    pub(crate) fn of_this_machine() -> Self {
+        Self { others: Some(Ipv4Addr::LOCALHOST.into()), ..Self::default() }
+    }
+
     /// Says what a name is answered: now, the next time, and so on.
     pub(crate) fn answer(&self, name: &str, answers: &[&[&str]]) {
         let addresses =
@@ -39,7 +46,7 @@ impl Resolver for Names {
         let answer = match known.get_mut(name) {
             Some(answers) if answers.len() > 1 => Ok(answers.remove(0)),
             Some(answers) => Ok(answers.first().cloned().unwrap_or_default()),
-            None => Err(std::io::Error::other("no such name")),
+            None => self.others.map(|other| vec![other]).ok_or_else(|| std::io::Error::other("no such name")),
         };
         Box::pin(async { answer })
     }

@@ -1,13 +1,16 @@
-"""Tools in Python through portcullis:tool: they read a granted folder, and print.
+"""Tools in Python through portcullis:tool: they read a granted folder, send requests, and print.
 
 The component holds a whole interpreter: 14 core instances, a large table and 12 MiB of
 memory, so it also shows that a large guest fits the host's pools.
 """
 
+import asyncio
 import json
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import poll_loop
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports.tools import (
@@ -17,6 +20,7 @@ from wit_world.exports.tools import (
     ToolDefinition,
     ToolError,
 )
+from wit_world.imports.types import Fields, OutgoingRequest, Scheme_Http, Scheme_Https
 
 # The largest file that is read.
 FILE_BYTES_MAX = 1 << 20
@@ -48,6 +52,31 @@ def list_folder(path):
     return [Content_Structured(json.dumps({"names": sorted(entry.name for entry in Path(path).iterdir())}))]
 
 
+async def answer_of(url):
+    """Sends a request with what componentize-py has for that, and reads the whole answer."""
+    parts = urlsplit(url)
+    request = OutgoingRequest(Fields.from_list([("accept", b"*/*")]))
+    request.set_scheme(Scheme_Https() if parts.scheme == "https" else Scheme_Http())
+    request.set_authority(parts.netloc)
+    request.set_path_with_query((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+    try:
+        response = await poll_loop.send(request)
+    except Err as error:
+        raise ValueError(type(error.value).__name__) from error
+    stream = poll_loop.Stream(response.consume())
+    body = b""
+    while (chunk := await stream.next()) is not None:
+        body += chunk
+    return f"{response.status()} {body.decode()}"
+
+
+def fetch(url):
+    """Gets a URL."""
+    loop = poll_loop.PollLoop()
+    asyncio.set_event_loop(loop)
+    return [Content_Text(loop.run_until_complete(answer_of(url)))]
+
+
 def say(text):
     """Prints a text to stdout and stderr."""
     print(f"out: {text}")
@@ -72,6 +101,7 @@ def allocate(megabytes):
 TOOLS = {
     "read-file": (read_file, schema(path="The file, such as /data/a.txt.")),
     "list-folder": (list_folder, schema(path="The folder, such as /data.")),
+    "fetch": (fetch, schema(url="The URL.")),
     "say": (say, schema(text="The text.")),
     "spin": (spin, schema()),
     "allocate": (allocate, schema(megabytes="How many, in decimal digits.")),

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::process;
 
 /// The world that the guest implements.
-const WORLD: &str = "tool";
+const WORLD: &str = "test:python/python-tool";
 /// The module that implements it.
 const MODULE: &str = "app";
 
@@ -73,6 +73,8 @@ impl Componentize {
         command
             .args(["--quiet", "--world", WORLD, "--wit-path"])
             .arg(wit)
+            .arg("--wit-path")
+            .arg(source.join("wit"))
             .args(["componentize", "--python-path"])
             .arg(source)
             .arg("--output")

@@ -571,3 +571,60 @@ fn a_large_bad_file_is_answered_soon() {
         assert!(seconds < 20, "{seconds} s for {}", &text[..20]);
     }
 }
+
+#[test]
+fn rules_of_http_have_defaults_and_one_line() {
+    let shown = |rule: &str| {
+        let text = with(&format!("[[grant.http]]\n{rule}\n"));
+        parse(&text).unwrap_or_else(|error| panic!("{error:?}")).grants[0].terms.rules[0].to_string()
+    };
+    assert_eq!(shown("hosts = ['API.example.com.']\nmethods = ['GET']"), "GET https://{api.example.com}:443 /**");
+    assert_eq!(
+        shown("hosts = ['a.test']\nschemes = ['http']\nmethods = ['GET']"),
+        "GET http://{a.test}:80 /**"
+    );
+    assert_eq!(
+        shown(
+            "hosts = ['*.a.test', '127.1']\nschemes = ['https', 'http']\nmethods = ['PUT', 'GET']\n\
+             paths = ['/v1/**', '/%7euser']\nquery = ['page']\naddresses = ['10.0.0.0/8']\nrequests_per_minute = 60"
+        ),
+        "GET, PUT http, https://{127.0.0.1, *.a.test}:80, 443 /v1/**, /~user, query keys: page, \
+         also in 10.0.0.0/8, 60 a minute"
+    );
+    assert_eq!(
+        shown("hosts = ['a.test']\nmethods = ['GET']\nquery = []"),
+        "GET https://{a.test}:443 /**, query keys: none"
+    );
+}
+
+#[test]
+fn what_a_rule_of_http_can_not_mean_is_refused_with_what_to_write() {
+    let refused = |rule: &str, expected: &str| {
+        let errors = errors(&with(&format!("[[grant.http]]\n{rule}\n")));
+        assert!(errors.contains(expected), "{rule}: {errors}");
+    };
+    let with_host = |more: &str| format!("hosts = ['a.test']\nmethods = ['GET']\n{more}");
+    refused("methods = ['GET']", "`hosts` is missing");
+    refused("hosts = ['a.test']", "`methods` is missing");
+    refused("hosts = []\nmethods = ['GET']", "the list is empty, so the rule would allow nothing");
+    // Case 104.
+    refused("hosts = ['a.test:443']\nmethods = ['GET']", "write the host here, and the port in `ports`");
+    refused("hosts = ['https://a.test']\nmethods = ['GET']", "write only the host");
+    refused("hosts = ['*']\nmethods = ['GET']", "has a star where none can be");
+    refused("hosts = ['a.test', 'A.test.']\nmethods = ['GET']", "this is in the list twice");
+    refused("hosts = ['a.test']\nmethods = ['get']", "write it in capitals");
+    refused("hosts = ['a.test']\nmethods = ['CONNECT']", "CONNECT makes a tunnel");
+    refused("hosts = ['a.test']\nmethods = ['*']", "there is no word for all");
+    refused(&with_host("schemes = ['ftp']"), "is not a scheme");
+    refused(&with_host("ports = [0]"), "a port is a number from 1 to 65535");
+    refused(&with_host("ports = [65536]"), "a port is a number from 1 to 65535");
+    refused(&with_host("ports = []"), "the list is empty");
+    refused(&with_host("paths = ['v1']"), "does not begin with a slash");
+    refused(&with_host("paths = ['/a/../b']"), "matches no request");
+    refused(&with_host("paths = ['/a?b']"), "query keys are given in `query`");
+    refused(&with_host("addresses = ['10.0.0.1']"), "is not a network in CIDR notation");
+    refused(&with_host("addresses = ['10.0.0.1/8']"), "write \"10.0.0.0/8\"");
+    refused(&with_host("requests_per_minute = 0"), "this is a number from 1 to 4294967295");
+    refused(&with_host("host = 'a'"), "did you mean `hosts`?");
+    refused(&with_host("inject = {}"), "`inject` is not supported by this version");
+}

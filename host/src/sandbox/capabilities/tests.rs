@@ -231,7 +231,8 @@ async fn lets_a_guest_make_up_a_request_and_sends_none() {
     assert_eq!(
         denied,
         ["wasi:http/outgoing-handler handle | POST http://example.test:8080/a/b | \
-          Denied(\"not granted\") | Error(\"HTTP-request-denied\")"]
+          Denied(\"the URL is refused: it has a user or password: put credentials into a header\") | \
+          Error(\"HTTP-request-URI-invalid\")"]
     );
     assert_eq!(calls.len(), 10);
 }

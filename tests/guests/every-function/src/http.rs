@@ -1,12 +1,24 @@
-//! `wasi:http`: what a guest can make up in memory, and the one step that would send it.
+//! `wasi:http`: what a guest can make up in memory, the one step that sends it, and what comes back.
+
+use std::cell::RefCell;
 
 use crate::Driver;
 use crate::answers::{NoHandle, Outcome, fallible, needed, plain};
 use crate::bindings::wasi::http::outgoing_handler::handle;
 use crate::bindings::wasi::http::types::{
-    Fields, Method, OutgoingBody, OutgoingRequest, OutgoingResponse, RequestOptions, Scheme, http_error_code,
+    Fields, FutureIncomingResponse, FutureTrailers, IncomingBody, IncomingResponse, Method, OutgoingBody,
+    OutgoingRequest, OutgoingResponse, RequestOptions, Scheme, http_error_code,
 };
 use crate::streams::http_error;
+
+thread_local! {
+    static PEER: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Where requests go.
+pub(crate) fn set_peer(peer: String) {
+    PEER.with_borrow_mut(|kept| *kept = peer);
+}
 
 fn fields() -> Result<Fields, NoHandle> {
     needed(Fields::from_list(&[("accept".to_owned(), b"*/*".to_vec())]))
@@ -26,10 +38,59 @@ fn body() -> Result<(OutgoingBody, OutgoingRequest), NoHandle> {
     Ok((needed(request.body())?, request))
 }
 
-fn send() -> Outcome {
+/// A request to the peer, as it is to be sent.
+fn to_peer() -> Result<OutgoingRequest, NoHandle> {
     let request = request();
-    needed(request.set_authority(Some("example.test")))?;
-    fallible(handle(request, None))
+    needed(request.set_scheme(Some(&Scheme::Http)))?;
+    needed(PEER.with_borrow(|peer| request.set_authority(Some(peer))))?;
+    Ok(request)
+}
+
+/// Sends a request, and waits until it is answered.
+fn send() -> Outcome {
+    let sent = handle(to_peer()?, None);
+    if let Ok(future) = &sent {
+        future.subscribe().block();
+        drop(future.get());
+    }
+    fallible(sent)
+}
+
+fn future() -> Result<FutureIncomingResponse, NoHandle> {
+    needed(handle(to_peer()?, None))
+}
+
+/// A request that was answered.
+fn answered() -> Result<FutureIncomingResponse, NoHandle> {
+    let future = future()?;
+    future.subscribe().block();
+    Ok(future)
+}
+
+fn answer() -> Result<IncomingResponse, NoHandle> {
+    let answer = answered()?.get().ok_or_else(|| NoHandle("no answer yet".to_owned()))?;
+    needed(needed(answer)?)
+}
+
+fn incoming() -> Result<IncomingBody, NoHandle> {
+    needed(answer()?.consume())
+}
+
+fn trailers() -> Result<FutureTrailers, NoHandle> {
+    Ok(IncomingBody::finish(incoming()?))
+}
+
+/// Trailers that came.
+fn trailers_read() -> Result<FutureTrailers, NoHandle> {
+    let trailers = trailers()?;
+    trailers.subscribe().block();
+    Ok(trailers)
+}
+
+fn stream() -> Outcome {
+    let body = incoming()?;
+    let stream = body.stream();
+    fallible(stream)
 }
 
 fn write() -> Outcome {
@@ -89,6 +150,15 @@ types! {
     "[method]outgoing-response.set-status-code" => fallible(response().set_status_code(204));
     "[method]outgoing-response.headers" => plain(response().headers());
     "[method]outgoing-response.body" => fallible(response().body());
+    "[method]future-incoming-response.subscribe" => plain(future()?.subscribe());
+    "[method]future-incoming-response.get" => plain(answered()?.get());
+    "[method]incoming-response.status" => plain(answer()?.status());
+    "[method]incoming-response.headers" => plain(answer()?.headers());
+    "[method]incoming-response.consume" => fallible(answer()?.consume());
+    "[method]incoming-body.stream" => stream();
+    "[static]incoming-body.finish" => plain(trailers()?);
+    "[method]future-trailers.subscribe" => plain(trailers()?.subscribe());
+    "[method]future-trailers.get" => plain(trailers_read()?.get());
     "[method]outgoing-body.write" => write();
     "[static]outgoing-body.finish" => finish();
 }

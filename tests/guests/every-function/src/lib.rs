@@ -37,7 +37,8 @@ impl Guest for Calls {
         drivers().map(|(name, _)| (*name).to_owned()).collect()
     }
 
-    fn call(function: String) -> Result<Answer, String> {
+    fn call(function: String, peer: String) -> Result<Answer, String> {
+        http::set_peer(peer);
         let Some((_, call)) = drivers().find(|(name, _)| *name == function) else {
             return Err(format!("no driver for {function}"));
         };

@@ -1,0 +1,181 @@
+//! What a granted request costs through the gate, beside the same request by plain hyper, in one run.
+//!
+//! Both ask a server on loopback for a short answer over one connection that stays open. Ours is what a
+//! call with many requests takes more than a call with none, divided by their number: judged, recorded
+//! before it leaves and when it ends, its body read through the gate.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the guest that it measures")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use portcullis::audit::Durability;
+use portcullis::authn::local_admin;
+use portcullis::config::{DataFolder, Ownership};
+use portcullis::gateway::{CallRequest, GrantsSource, Host, HostOptions};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+
+const AGENT: &str = "bench";
+const REQUESTS: u32 = 100;
+
+static HYPER: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+static OURS: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+
+async fn server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            stream.set_nodelay(true).expect("a socket");
+            let answer = |_| async { Ok::<_, hyper::Error>(http::Response::new(Full::new(Bytes::from("hello")))) };
+            let service = hyper::service::service_fn(answer);
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+            );
+        }
+    });
+    address
+}
+
+async fn plain(address: SocketAddr) -> SendRequest<Empty<Bytes>> {
+    let stream = TcpStream::connect(address).await.expect("connected");
+    stream.set_nodelay(true).expect("a socket");
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.expect("a connection");
+    tokio::spawn(connection);
+    sender
+}
+
+async fn get(sender: &mut SendRequest<Empty<Bytes>>, address: SocketAddr) {
+    sender.ready().await.expect("open");
+    let request = http::Request::get("/a").header("host", address.to_string()).body(Empty::new());
+    let answer = sender.send_request(request.expect("a request")).await.expect("an answer");
+    assert_eq!(answer.into_body().collect().await.expect("a body").to_bytes(), "hello");
+}
+
+/// Our host, with the guest that sends requests.
+struct Ours {
+    host: Host,
+    authority: String,
+    _temporary: tempfile::TempDir,
+}
+
+impl Ours {
+    async fn new(address: SocketAddr) -> Self {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let Ownership::Ours(folder) = DataFolder::take(&temporary.path().join("data")).expect("usable")
+        else {
+            panic!("the folder is new");
+        };
+        let options = HostOptions { durability: Durability::Relaxed, ..HostOptions::default() };
+        let host = Host::open(folder, options).await.expect("it opens");
+        let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guests/requests.wasm");
+        let bytes = Bytes::from(std::fs::read(guest).expect("run `cargo xtask guests`"));
+        let name = || "requests".parse().expect("a name");
+        host.add_package(&local_admin(), bytes, Some(name()), None, |_| {}).await.expect("registered");
+        host.approve(&local_admin(), &name(), None).await.expect("approved");
+        let text = format!(
+            "[[grant]]\npackage = \"requests\"\nagents = [\"{AGENT}\"]\nlimits = {{ http_requests = 1_000 }}\n\
+             [[grant.http]]\nhosts = [\"127.0.0.1\"]\nschemes = [\"http\"]\nports = [{}]\nmethods = [\"GET\"]\n\
+             addresses = [\"127.0.0.1/32\"]\n",
+            address.port()
+        );
+        let source = GrantsSource { file: "bench".into(), folder: temporary.path().into(), text };
+        host.apply_grants(&local_admin(), &source).await.expect("granted");
+        Self { host, authority: address.to_string(), _temporary: temporary }
+    }
+
+    async fn call(&self, times: u32) {
+        let steps = json!([{ "authority": self.authority, "path": "/a", "times": times }]).to_string();
+        let request = CallRequest {
+            principal: AGENT.parse().expect("a name"),
+            package: "requests".parse().expect("a name"),
+            tool: "run".parse().expect("a name"),
+            argument_bytes: 64,
+            arguments: json!({ "steps": steps }),
+        };
+        let answer = self.host.call(request).await.expect("it answers").answer.structured.unwrap_or_default();
+        if times > 0 {
+            assert_eq!(answer, json!(["200 5: hello"]));
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn benches(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let (address, ours) = runtime.block_on(async {
+        let address = server().await;
+        (address, Ours::new(address).await)
+    });
+    let sender = runtime.block_on(plain(address));
+    let sender = tokio::sync::Mutex::new(sender);
+    criterion.bench_function("http/hyper_100", |bencher| {
+        bencher.iter_custom(|iterations| {
+            runtime.block_on(async {
+                // From a task, as ours is sent.
+                let mut total = Duration::ZERO;
+                let mut sender = sender.lock().await;
+                for _ in 0..iterations {
+                    let started = Instant::now();
+                    for _ in 0..REQUESTS {
+                        get(&mut sender, address).await;
+                    }
+                    let took = started.elapsed();
+                    HYPER.lock().expect("one thread").push(nanoseconds(took));
+                    total += took;
+                }
+                total
+            })
+        });
+    });
+    criterion.bench_function("http/ours_100", |bencher| {
+        bencher.iter_custom(|iterations| {
+            runtime.block_on(async {
+                let mut total = Duration::ZERO;
+                for _ in 0..iterations {
+                    let started = Instant::now();
+                    ours.call(0).await;
+                    let none = started.elapsed();
+                    let started = Instant::now();
+                    ours.call(REQUESTS).await;
+                    let took = started.elapsed().saturating_sub(none);
+                    OURS.lock().expect("one thread").push(nanoseconds(took));
+                    total += took;
+                }
+                total
+            })
+        });
+    });
+    report();
+}
+
+/// Prints p50 of one request, and the ratio.
+fn report() {
+    let middle = |measured: &Mutex<Vec<u64>>| {
+        let mut measured = measured.lock().expect("one thread").clone();
+        measured.sort_unstable();
+        measured.get(measured.len() / 2).copied().unwrap_or(0) as f64 / f64::from(REQUESTS) / 1_000.0
+    };
+    let (hyper, ours) = (middle(&HYPER), middle(&OURS));
+    println!("one GET, p50: hyper {hyper:.1} µs, ours {ours:.1} µs, ratio {:.2}", ours / hyper);
+}
+
+criterion_group! {
+    name = all;
+    config = Criterion::default().sample_size(30).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(5));
+    targets = benches
+}
+criterion_main!(all);
