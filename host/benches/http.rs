@@ -37,7 +37,8 @@ async fn server() -> SocketAddr {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             stream.set_nodelay(true).expect("a socket");
-            let answer = |_| async { Ok::<_, hyper::Error>(http::Response::new(Full::new(Bytes::from("hello")))) };
+            let answer =
+                |_| async { Ok::<_, hyper::Error>(http::Response::new(Full::new(Bytes::from("hello")))) };
             let service = hyper::service::service_fn(answer);
             tokio::spawn(
                 hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),

@@ -50,7 +50,9 @@ fn canonical(url: &CanonicalUrl) {
 /// A pattern says of a host what its text says.
 fn matched(url: &CanonicalUrl, hosts: Option<&HostPattern>, paths: Option<&PathPattern>) {
     match hosts {
-        Some(HostPattern::Exactly(host)) => assert_eq!(url.host() == host, hosts.is_some_and(|p| p.matches(url.host()))),
+        Some(HostPattern::Exactly(host)) => {
+            assert_eq!(url.host() == host, hosts.is_some_and(|p| p.matches(url.host())))
+        }
         Some(pattern @ HostPattern::Below(suffix)) if pattern.matches(url.host()) => {
             let host = url.host().to_string();
             assert!(host.ends_with(&format!(".{suffix}")) && host.len() > suffix.len() + 1);

@@ -38,7 +38,11 @@ async fn what_is_compressed_is_handed_on_as_it_came() {
     step["show_headers"] = json!(true);
     let (line, _) = web.one(step).await;
     assert!(line.starts_with("200 content-encoding=gzip content-length=20 20: "), "{line}");
-    assert!(!server.seen()[0].contains("accept-encoding"), "nothing is asked for either: {:?}", server.seen());
+    assert!(
+        !server.seen()[0].contains("accept-encoding"),
+        "nothing is asked for either: {:?}",
+        server.seen()
+    );
 }
 
 /// Case 57: what could be read in two ways is not read at all.
@@ -80,10 +84,7 @@ async fn slow_servers_meet_a_deadline_at_each_step_and_for_the_whole() {
     assert_eq!(ended(&logged).0, Some(200));
 
     // Over TLS, which it never answers.
-    let rule = format!(
-        "hosts = [\"ok.test\"]\nports = [{}]\nmethods = [\"GET\"]\n{LOOPBACK}",
-        silent.port()
-    );
+    let rule = format!("hosts = [\"ok.test\"]\nports = [{}]\nmethods = [\"GET\"]\n{LOOPBACK}", silent.port());
     let web = Web::new(&rule).await;
     let step = json!({"authority": format!("ok.test:{}", silent.port()), "scheme": "https",
                       "connect_timeout_ms": 200});
@@ -106,7 +107,7 @@ async fn slow_servers_meet_a_deadline_at_each_step_and_for_the_whole() {
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     drips.wait_closed(1).await;
     let records = web.world.all_records();
-    let logged = logged(&records);
+    let logged = super::logged(&records);
     assert_eq!(logged.last(), Some(&Logged::Ended(Some(200), HostCallOutcome::Ok)), "the head had come");
 }
 

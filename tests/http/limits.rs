@@ -87,7 +87,11 @@ async fn connections() {
     assert_eq!(lines, ["200 held", "200 held", "200 held", refused, refused]);
     assert_eq!(answer.report.usage.connections_peak, 3);
     let logged = logged(&web.world.records(answer.report.call));
-    assert!(logged.iter().any(|logged| matches!(logged, super::Logged::Denied(_, why) if why == "limit connections")));
+    assert!(
+        logged
+            .iter()
+            .any(|logged| matches!(logged, super::Logged::Denied(_, why) if why == "limit connections"))
+    );
     assert_eq!(server.connections(), 3);
     server.wait_closed(3).await;
 }
@@ -107,7 +111,11 @@ async fn package_connections() {
         step
     };
     // One call holds two, and waits for a third until it is told that nothing comes.
-    let holding = [to(json!({"hold": true})), to(json!({"hold": true})), to(json!({"between_bytes_timeout_ms": 3_000}))];
+    let holding = [
+        to(json!({"hold": true})),
+        to(json!({"hold": true})),
+        to(json!({"between_bytes_timeout_ms": 3_000})),
+    ];
     let (first, second) = tokio::join!(web.run(&holding), async {
         while server.connections() < 3 {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -118,7 +126,9 @@ async fn package_connections() {
     assert_eq!(second.0, ["200 held", "error: ConnectionLimitReached"]);
     let logged = logged(&web.world.records(second.1.report.call));
     assert!(
-        logged.iter().any(|logged| matches!(logged, super::Logged::Denied(_, why) if why == "limit package_connections")),
+        logged.iter().any(
+            |logged| matches!(logged, super::Logged::Denied(_, why) if why == "limit package_connections")
+        ),
         "{logged:?}"
     );
 }

@@ -1,6 +1,7 @@
 //! Requests: which are sent, what is sent of them, and where to.
 
 use portcullis::audit::event::HostCallOutcome;
+use portcullis::gateway::HostError;
 use serde_json::json;
 
 use super::{LOOPBACK, Logged, Web, denied, ended, failed, rule};
@@ -108,10 +109,34 @@ async fn hosts_are_compared_in_one_form_and_by_whole_labels() {
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_that_are_not_public_are_refused_however_they_are_written() {
     let written = [
-        "127.0.0.1", "127.1", "0177.1", "2130706433", "0x7f000001", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1",
-        "100.64.0.1", "169.254.1.1", "169.254.169.254", "198.18.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1",
-        "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[64:ff9b:1::7f00:1]",
-        "[2002:7f00:1::]", "[2001::1]", "[fc00::1]", "[fe80::1]", "[ff02::1]", "[2001:db8::1]",
+        "127.0.0.1",
+        "127.1",
+        "0177.1",
+        "2130706433",
+        "0x7f000001",
+        "0.0.0.0",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "100.64.0.1",
+        "169.254.1.1",
+        "169.254.169.254",
+        "198.18.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "240.0.0.1",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "[64:ff9b:1::7f00:1]",
+        "[2002:7f00:1::]",
+        "[2001::1]",
+        "[fc00::1]",
+        "[fe80::1]",
+        "[ff02::1]",
+        "[2001:db8::1]",
     ];
     let hosts = written.map(|host| format!("\"{host}\""));
     let mut unique: Vec<String> = hosts[..1].to_vec();
@@ -125,7 +150,10 @@ async fn addresses_that_are_not_public_are_refused_however_they_are_written() {
     for host in written {
         let (line, logged) = web.one(json!({"authority": host})).await;
         assert_eq!(line, "error: DestinationIpProhibited", "{host}");
-        assert!(denied(&logged).1.contains(" address, and no granted CIDR contains it"), "{host}: {logged:?}");
+        assert!(
+            denied(&logged).1.contains(" address, and no granted CIDR contains it"),
+            "{host}: {logged:?}"
+        );
     }
     // Granted, the same are tried: there is no server on this port, or nobody answers.
     let server = Server::start(Manner::Echo).await;
@@ -139,7 +167,9 @@ async fn addresses_that_are_not_public_are_refused_however_they_are_written() {
 /// Cases 48 and 49.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_are_looked_up_once_and_every_address_is_judged() {
-    let server = Server::start(Manner::Says(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec(), Closes::Yes)).await;
+    let server =
+        Server::start(Manner::Says(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec(), Closes::Yes))
+            .await;
     let port = server.port();
     let names = super::names(&[
         ("rebinds.test", &[&["127.0.0.1"], &["10.0.0.1"]]),
@@ -233,7 +263,10 @@ async fn nobody_but_the_host_says_where_a_message_ends_and_to_whom_it_goes() {
     assert_eq!(line, "error: the method can't be set");
     for path in ["http://evil.test/", "*", "/a b", "/a\r\nx: y"] {
         let (line, _) = web.one(json!({"authority": authority, "path": path})).await;
-        assert!(line == "error: the path can't be set" || line == "error: HttpRequestUriInvalid", "{path}: {line}");
+        assert!(
+            line == "error: the path can't be set" || line == "error: HttpRequestUriInvalid",
+            "{path}: {line}"
+        );
     }
     let (line, logged) = web.one(json!({"authority": authority, "method": "CONNECT"})).await;
     assert_eq!((line.as_str(), logged.len()), ("error: HttpRequestDenied", 1));
@@ -285,7 +318,9 @@ async fn a_host_with_a_port_is_refused_loudly() {
             "[[grant]]\npackage = \"tool\"\nagents = [\"{AGENT}\"]\n[[grant.http]]\nhosts = [\"{host}\"]\n\
              methods = [\"GET\"]\n"
         );
-        let error = world.try_grant(&text).await.expect_err(host).to_string();
+        let refused = world.try_grant(&text).await.expect_err(host);
+        let HostError::Grants { diagnostics, .. } = refused else { panic!("{refused}") };
+        let error = format!("{diagnostics:?}");
         assert!(error.contains("write the host") || error.contains("write only the host"), "{error}");
     }
 }

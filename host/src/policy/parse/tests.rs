@@ -578,7 +578,10 @@ fn rules_of_http_have_defaults_and_one_line() {
         let text = with(&format!("[[grant.http]]\n{rule}\n"));
         parse(&text).unwrap_or_else(|error| panic!("{error:?}")).grants[0].terms.rules[0].to_string()
     };
-    assert_eq!(shown("hosts = ['API.example.com.']\nmethods = ['GET']"), "GET https://{api.example.com}:443 /**");
+    assert_eq!(
+        shown("hosts = ['API.example.com.']\nmethods = ['GET']"),
+        "GET https://{api.example.com}:443 /**"
+    );
     assert_eq!(
         shown("hosts = ['a.test']\nschemes = ['http']\nmethods = ['GET']"),
         "GET http://{a.test}:80 /**"

@@ -147,8 +147,8 @@ impl CallState {
         }
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let other = self.table.get_mut(stream)?;
-        let bytes = if blocking { other.blocking_read(length).await? } else { other.read(length)? };
-        Ok(bytes.into())
+        let read = if blocking { other.blocking_read(length).await } else { other.read(length) };
+        read.map(Into::into).map_err(with_code)
     }
 
     async fn recorded_read(
@@ -260,6 +260,17 @@ impl CallState {
             subscribe(&mut state.table, stream)
         })
         .await
+    }
+}
+
+/// An error of an answer's body as `http-error-code` reads it.
+fn with_code(error: StreamError) -> StreamError {
+    match error {
+        StreamError::LastOperationFailed(error) => {
+            let code = error.downcast_ref::<wasmtime_wasi_http::Error>().map(super::http::code);
+            StreamError::LastOperationFailed(code.map_or(error, Into::into))
+        }
+        StreamError::Closed | StreamError::Trap(_) => error,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use wasmtime_wasi_http::Error;
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 use crate::egress::{EgressError, Phase, RequestFault};
 use crate::limits::Limit;
@@ -52,5 +53,20 @@ pub(super) fn for_log(error: &EgressError) -> Cow<'static, str> {
     match error {
         EgressError::Limit(reached) => Cow::Owned(format!("limit {}", reached.limit)),
         other => Cow::Owned(crate::text::clean_line(&other.to_string(), 200)),
+    }
+}
+
+/// The code of an error that [`for_guest`] made, for streams: `http-error-code` knows the codes of WIT only.
+#[expect(clippy::wildcard_enum_match_arm, reason = "wasmtime's enum is open; the others are never made here")]
+pub(crate) fn code(error: &Error) -> ErrorCode {
+    match error {
+        Error::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,
+        Error::HttpProtocolError => ErrorCode::HttpProtocolError,
+        Error::HttpRequestBodySize(max) => ErrorCode::HttpRequestBodySize(*max),
+        Error::HttpResponseBodySize(max) => ErrorCode::HttpResponseBodySize(*max),
+        Error::HttpResponseHeaderSectionSize(max) => ErrorCode::HttpResponseHeaderSectionSize(*max),
+        Error::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
+        Error::HttpResponseTimeout => ErrorCode::HttpResponseTimeout,
+        _ => ErrorCode::InternalError(None),
     }
 }

@@ -24,6 +24,7 @@ use wasmtime_wasi_http::p2::bindings::http::types;
 use wasmtime_wasi_http::p2::{HeaderError, HeaderResult, HttpError, HttpResult};
 use wasmtime_wasi_http::{ForbiddenHeaderFilter, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
 
+pub(crate) use self::error::code;
 pub(crate) use self::exchange::About;
 use self::exchange::{OpenExchange, Owners};
 use self::rates::Rates;
