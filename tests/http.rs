@@ -152,5 +152,7 @@ fn names(answers: &[(&str, &[&[&str]])]) -> Arc<Names> {
 
 /// The parts of a rule for one host: any port, both schemes.
 fn rule(host: &str, port: u16, more: &str) -> String {
-    format!("hosts = [\"{host}\"]\nschemes = [\"http\"]\nports = [{port}]\nmethods = [\"GET\", \"POST\"]\n{more}")
+    format!(
+        "hosts = [\"{host}\"]\nschemes = [\"http\"]\nports = [{port}]\nmethods = [\"GET\", \"POST\"]\n{more}"
+    )
 }

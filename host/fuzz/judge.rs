@@ -8,7 +8,7 @@ use portcullis::egress::{
 };
 
 /// Reads lines: an authority, a path, a pattern of hosts, a pattern of paths, an address.
-pub fn holds(data: &[u8]) {
+pub(crate) fn holds(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut lines = text.split('\n');
     let mut line = || lines.next().unwrap_or_default();

@@ -108,7 +108,8 @@ async fn request(stream: &mut TcpStream) -> Option<String> {
     }
     let head = String::from_utf8_lossy(&read).into_owned();
     let lower = head.to_ascii_lowercase();
-    let length = lower.split("content-length: ").nth(1).and_then(|rest| rest.split('\r').next()?.parse().ok());
+    let length =
+        lower.split("content-length: ").nth(1).and_then(|rest| rest.split('\r').next()?.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     let broke_off = if lower.contains("transfer-encoding: chunked") {
         while !body.ends_with(b"0\r\n\r\n") && body.len() < 4 << 20 {
