@@ -12,6 +12,7 @@ mod bounded;
 mod command_line;
 mod completeness;
 mod evidence;
+mod example_tools;
 mod files;
 mod harness;
 mod http;

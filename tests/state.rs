@@ -238,7 +238,9 @@ async fn quota(quota: &str, limit: &str, fits: (&str, Value), exceeds: (&str, Va
     let grant = store("state", "[\"researcher\"]", "agent", "\"read-write\"");
     let world = world(&format!("{grant}{quota}\n")).await;
     let (fits_tool, fits) = fits;
-    value(&world.host, AGENT, fits_tool, fits).await;
+    let fitting = world.call("state", fits_tool, fits).await.expect("it fits");
+    let usage = fitting.report.usage;
+    assert!(usage.kv_bytes_peak > 0 && usage.kv_keys_peak > 0, "{usage:?}");
     let (tool, arguments) = exceeds;
     let (told, records) = failure(&world.host, AGENT, tool, arguments).await;
     assert!(told.contains(&format!("limit reached: {limit}")), "{told}");

@@ -31,7 +31,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub use change::{ChangeError, GrantsChange, Preview, Settled};
 pub use error::DatabaseError;
 pub use grants::RevisionRow;
-pub use keyvalue::{KeyPage, KeyValue, KeyValueError, StoreBounds, StoreId};
+pub use keyvalue::{KeyPage, KeyValue, KeyValueError, StoreBounds, StoreId, StoreSize};
 pub use look::{Content, Look, look};
 pub use packages::{Added, NewPackage, Package, PackageRemoval, PackageState};
 pub use secrets::{Sealed, StoredSecret};

@@ -2,7 +2,9 @@
 
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 
-use super::{Answer, KeyValueError, Row, STORES_MAX, StoreBounds, StoreId, VALUE_BYTES_MAX, row_of};
+use super::{
+    Answer, KeyValueError, Row, STORES_MAX, StoreBounds, StoreId, StoreSize, VALUE_BYTES_MAX, row_of,
+};
 use crate::database::{DatabaseError, from_integer, to_integer};
 use crate::ids::StoreKey;
 use crate::limits::{Limit, LimitReached};
@@ -96,9 +98,9 @@ impl<'s> Change<'s> {
     }
 
     /// Makes it, if the store does not grow beyond its bounds by it.
-    pub(super) async fn commit(mut self, bounds: StoreBounds) -> Answer<()> {
+    pub(super) async fn commit(mut self, bounds: StoreBounds) -> Answer<StoreSize> {
         // Nothing was there and nothing was set.
-        let Some(before) = self.before else { return Ok(()) };
+        let Some(before) = self.before else { return Ok(StoreSize::default()) };
         let Row { id, keys, bytes, next_number } = self.row;
         for (limit, held, value, max) in [
             (Limit::KvBytes, before.bytes, bytes, bounds.bytes_max),
@@ -116,7 +118,7 @@ impl<'s> Change<'s> {
             .execute(&mut *self.transaction)
             .await?;
         self.transaction.commit().await?;
-        Ok(())
+        Ok(StoreSize { bytes, keys })
     }
 }
 

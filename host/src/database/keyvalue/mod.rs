@@ -60,6 +60,15 @@ pub struct StoreBounds {
     pub keys_max: u64,
 }
 
+/// What a store holds after a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreSize {
+    /// Bytes of keys and values.
+    pub bytes: u64,
+    /// Keys.
+    pub keys: u64,
+}
+
 /// Some of the keys of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyPage {
@@ -202,7 +211,7 @@ impl KeyValue {
         bounds: StoreBounds,
         key: &StoreKey,
         value: &[u8],
-    ) -> Answer<()> {
+    ) -> Answer<StoreSize> {
         let mut change = Change::begin(&self.writer, store).await?;
         change.put(key, value).await?;
         change.commit(bounds).await
@@ -217,7 +226,7 @@ impl KeyValue {
         store: &StoreId,
         bounds: StoreBounds,
         entries: &[(StoreKey, Vec<u8>)],
-    ) -> Answer<()> {
+    ) -> Answer<StoreSize> {
         batch_of(entries.len())?;
         let mut change = Change::begin(&self.writer, store).await?;
         for (key, value) in entries {
@@ -230,7 +239,7 @@ impl KeyValue {
     ///
     /// # Errors
     /// [`KeyValueError::BatchTooLong`], [`KeyValueError::Database`].
-    pub async fn delete_many(&self, store: &StoreId, keys: &[StoreKey]) -> Answer<()> {
+    pub async fn delete_many(&self, store: &StoreId, keys: &[StoreKey]) -> Answer<StoreSize> {
         batch_of(keys.len())?;
         let mut change = Change::begin(&self.writer, store).await?;
         for key in keys {
@@ -240,7 +249,7 @@ impl KeyValue {
         change.commit(StoreBounds { bytes_max: u64::MAX, keys_max: u64::MAX }).await
     }
 
-    /// Adds to the number under a key, which is 0 if it is not there, and returns the sum. Numbers are kept as
+    /// Adds to the number under a key, which is 0 if it is not there, and returns the sum and what the store holds. Numbers are kept as
     /// decimal text, so that `get` and `set` of any language can read and write them.
     ///
     /// # Errors
@@ -251,7 +260,7 @@ impl KeyValue {
         bounds: StoreBounds,
         key: &StoreKey,
         delta: u64,
-    ) -> Answer<u64> {
+    ) -> Answer<(u64, StoreSize)> {
         let mut change = Change::begin(&self.writer, store).await?;
         let number = match change.value(key).await? {
             None => 0,
@@ -259,8 +268,7 @@ impl KeyValue {
         };
         let sum = number.checked_add(delta).ok_or(KeyValueError::Overflow)?;
         change.put(key, sum.to_string().as_bytes()).await?;
-        change.commit(bounds).await?;
-        Ok(sum)
+        Ok((sum, change.commit(bounds).await?))
     }
 }
 

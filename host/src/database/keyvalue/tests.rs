@@ -105,7 +105,7 @@ async fn many_tasks_that_increment_lose_nothing() {
             tokio::spawn(async move {
                 let mut seen = Vec::new();
                 for _ in 0..25 {
-                    seen.push(kv.increment(&store(None), WIDE, &id("n"), 3).await.expect("incremented"));
+                    seen.push(kv.increment(&store(None), WIDE, &id("n"), 3).await.expect("incremented").0);
                 }
                 seen
             })
@@ -138,7 +138,10 @@ async fn a_quota_holds_when_many_tasks_fill_the_store_at_once() {
     let (mut set, mut refused) = (0, 0);
     for task in tasks {
         match task.await.expect("ended") {
-            Ok(()) => set += 1,
+            Ok(StoreSize { bytes, .. }) => {
+                assert!(bytes <= 1_000);
+                set += 1;
+            }
             Err(KeyValueError::Full(reached)) => {
                 assert_eq!((reached.limit, reached.value, reached.max), (Limit::KvBytes, 1_100, 1_000));
                 refused += 1;
@@ -160,7 +163,7 @@ async fn a_full_store_takes_what_makes_it_no_larger() {
     let bounds = StoreBounds { bytes_max: 10, keys_max: 2 };
     kv.set(&store, bounds, &id("a"), &[0; 4]).await.expect("fits");
     kv.set(&store, bounds, &id("b"), &[0; 4]).await.expect("fits exactly");
-    let limit = |result: Answer<()>| match result {
+    let limit = |result: Answer<StoreSize>| match result {
         Err(KeyValueError::Full(reached)) => reached.limit,
         other => panic!("{other:?}"),
     };
@@ -232,10 +235,10 @@ async fn only_a_decimal_number_is_incremented() {
     kv.set(&store, WIDE, &id("n"), &[0xff]).await.expect("set");
     assert!(matches!(kv.increment(&store, WIDE, &id("n"), 1).await, Err(KeyValueError::NotANumber)));
     kv.set(&store, WIDE, &id("n"), b"007").await.expect("set");
-    assert_eq!(kv.increment(&store, WIDE, &id("n"), 0).await.expect("a number"), 7);
-    assert_eq!(kv.increment(&store, WIDE, &id("new"), u64::MAX).await.expect("from 0"), u64::MAX);
+    assert_eq!(kv.increment(&store, WIDE, &id("n"), 0).await.expect("a number").0, 7);
+    assert_eq!(kv.increment(&store, WIDE, &id("new"), u64::MAX).await.expect("from 0").0, u64::MAX);
     assert!(matches!(kv.increment(&store, WIDE, &id("new"), 1).await, Err(KeyValueError::Overflow)));
-    assert_eq!(kv.increment(&store, WIDE, &id("new"), 0).await.expect("as it was"), u64::MAX);
+    assert_eq!(kv.increment(&store, WIDE, &id("new"), 0).await.expect("as it was").0, u64::MAX);
 }
 
 #[tokio::test]
@@ -395,17 +398,19 @@ async fn against_a_map(steps: Vec<Step>) {
                     next.insert(key(number).to_string(), sum.to_string().into_bytes());
                 }
                 let done = kv.increment(&store, bounds, &key(number), delta).await;
-                if let Ok(done) = &done {
+                if let Ok((done, _)) = &done {
                     assert_eq!(Some(*done), sum);
                 }
-                (done.map(drop), sum.is_some())
+                (done.map(|(_, size)| size), sum.is_some())
             }
         };
         let grows = |before: usize, after: usize, max: usize| after > before && after > max;
         let full = grows(bytes_of(&model), bytes_of(&next), 120) || grows(model.len(), next.len(), 4);
         assert_eq!(done.is_ok(), fits && !full, "{done:?}");
-        if done.is_ok() {
+        if let Ok(size) = done {
             model = next;
+            let held = StoreSize { bytes: bytes_of(&model) as u64, keys: model.len() as u64 };
+            assert_eq!(size, held);
         }
         for number in 0..6 {
             let found = kv.get(&store, &key(number)).await.expect("read");

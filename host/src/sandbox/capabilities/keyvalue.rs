@@ -12,7 +12,7 @@ use wasmtime::component::Resource;
 use super::gate::{Entered, HostFunction};
 use super::{CallState, SUBJECT_BYTES_MAX};
 use crate::audit::event::{Decision, HostCallOutcome};
-use crate::database::{DatabaseError, KeyPage, KeyValue, KeyValueError, StoreBounds, StoreId};
+use crate::database::{DatabaseError, KeyPage, KeyValue, KeyValueError, StoreBounds, StoreId, StoreSize};
 use crate::ids::{PackageName, PrincipalId, StoreKey, StoreName};
 use crate::limits::{HostLimits, Limit, LimitReached};
 use crate::policy::{Access, AuthorizedRule, KeyvalueRule, Rule, StoreScope};
@@ -194,18 +194,17 @@ impl CallState {
     }
 
     /// Lets a write in if the store may be written, performs it between its two records, and has it go to its
-    /// end even if the call does not.
-    async fn write_store<T, F>(
+    /// end even if the call does not. What it gives is the new number of an increment.
+    async fn write_store<F>(
         &mut self,
         function: &'static HostFunction,
         Bucket(store): Bucket,
         subject: &str,
         bytes: usize,
         write: impl FnOnce(Arc<GrantedStore>) -> Argument<F>,
-    ) -> wasmtime::Result<Result<T, store::Error>>
+    ) -> wasmtime::Result<Result<u64, store::Error>>
     where
-        T: Send + 'static,
-        F: Future<Output = Result<T, KeyValueError>> + Send + 'static,
+        F: Future<Output = Result<(u64, StoreSize), KeyValueError>> + Send + 'static,
     {
         let entered = self.gate.enter(function, Some(store.subject(subject))).await?;
         match store.access {
@@ -226,9 +225,12 @@ impl CallState {
             writing.await
         });
         match written.await? {
-            Ok(value) => {
+            Ok((number, held)) => {
+                let usage = self.gate.usage();
+                usage.kv_bytes_peak = usage.kv_bytes_peak.max(held.bytes);
+                usage.kv_keys_peak = usage.kv_keys_peak.max(held.keys);
                 self.gate.finish(attempted, HostCallOutcome::Ok);
-                Ok(Ok(value))
+                Ok(Ok(number))
             }
             Err(error) => {
                 let (name, told) = KeyValueFault::from(error).told();
@@ -323,9 +325,9 @@ impl store::HostBucket for CallState {
         let bytes = key.len() + value.len();
         let write = |store: Arc<GrantedStore>| {
             let key: StoreKey = key.parse()?;
-            Ok(async move { store.state.set(&store.id, store.bounds, &key, &value).await })
+            Ok(async move { Ok((0, store.state.set(&store.id, store.bounds, &key, &value).await?)) })
         };
-        self.write_store(stores::SET, bucket, &key, bytes, write).await
+        Ok(self.write_store(stores::SET, bucket, &key, bytes, write).await?.map(drop))
     }
 
     async fn delete(
@@ -336,9 +338,9 @@ impl store::HostBucket for CallState {
         let bucket = self.bucket(&bucket)?;
         let write = |store: Arc<GrantedStore>| {
             let key: StoreKey = key.parse()?;
-            Ok(async move { store.state.delete_many(&store.id, &[key]).await })
+            Ok(async move { Ok((0, store.state.delete_many(&store.id, &[key]).await?)) })
         };
-        self.write_store(stores::DELETE, bucket, &key, key.len(), write).await
+        Ok(self.write_store(stores::DELETE, bucket, &key, key.len(), write).await?.map(drop))
     }
 
     async fn exists(
@@ -419,9 +421,9 @@ impl batch::Host for CallState {
         let write = |store: Arc<GrantedStore>| {
             let parsed = entries.into_iter().map(|(key, value)| Ok((StoreKey::try_from(key)?, value)));
             let entries = parsed.collect::<Argument<Vec<_>>>()?;
-            Ok(async move { store.state.set_many(&store.id, store.bounds, &entries).await })
+            Ok(async move { Ok((0, store.state.set_many(&store.id, store.bounds, &entries).await?)) })
         };
-        self.write_store(batches::SET_MANY, bucket, &subject, bytes, write).await
+        Ok(self.write_store(batches::SET_MANY, bucket, &subject, bytes, write).await?.map(drop))
     }
 
     async fn delete_many(
@@ -434,8 +436,8 @@ impl batch::Host for CallState {
         let bytes = keys.iter().map(String::len).sum();
         let write = |store: Arc<GrantedStore>| {
             let keys = parse_all(keys)?;
-            Ok(async move { store.state.delete_many(&store.id, &keys).await })
+            Ok(async move { Ok((0, store.state.delete_many(&store.id, &keys).await?)) })
         };
-        self.write_store(batches::DELETE_MANY, bucket, &subject, bytes, write).await
+        Ok(self.write_store(batches::DELETE_MANY, bucket, &subject, bytes, write).await?.map(drop))
     }
 }
