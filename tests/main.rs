@@ -21,6 +21,7 @@ mod mutated;
 mod nested;
 mod one_door;
 mod operations;
+mod output;
 mod ready;
 mod registration;
 mod sdk;
