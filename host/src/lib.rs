@@ -21,7 +21,7 @@
 //! | `authn` | who is asking |
 //! | `egress` | what leaves the host: the judge of URLs and addresses, the one connector |
 //! | `secrets` | stored secrets, encrypted; looking for them in what leaves |
-//! | `database` | the one place that speaks SQL: packages, grants, revisions |
+//! | `database` | the one place that speaks SQL: packages, grants, revisions, the state that packages keep |
 //! | [`policy`] | grants files, and the one decision; pure |
 //! | `config` | the data folder: where things are, and who owns it |
 //! | `platform`, [`hardening`] | facts about the machine; what a process gives up at its start |
