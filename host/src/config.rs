@@ -160,6 +160,16 @@ impl DataPaths {
         Ok(Some(text))
     }
 
+    /// The secret key that signs the log's checkpoints.
+    pub fn audit_key(&self) -> PathBuf {
+        self.root.join("audit.key")
+    }
+
+    /// Its public half, to be given to whoever verifies the log.
+    pub fn audit_public_key(&self) -> PathBuf {
+        self.root.join("audit.pub")
+    }
+
     /// Where things would be in a folder, whether it is there or not. For those who only look.
     pub fn of(root: &Path) -> Self {
         let root = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
@@ -260,7 +270,31 @@ impl DataFolder {
     /// # Errors
     /// If it can't be read or made, or others can read it.
     pub fn artifact_key(&self) -> Result<[u8; KEY_BYTES], DataFolderError> {
-        let path = self.paths.artifact_key();
+        self.secret_key(self.paths.artifact_key())
+    }
+
+    /// The key that signs the log's checkpoints; made at the first start.
+    ///
+    /// # Errors
+    /// As [`artifact_key`](Self::artifact_key).
+    pub fn audit_key(&self) -> Result<[u8; KEY_BYTES], DataFolderError> {
+        self.secret_key(self.paths.audit_key())
+    }
+
+    /// Puts the public half of the key beside it, for people.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn keep_audit_public_key(&self, text: &str) -> Result<(), DataFolderError> {
+        let path = self.paths.audit_public_key();
+        let line = format!("{text}\n");
+        if std::fs::read(&path).is_ok_and(|kept| kept == line.as_bytes()) {
+            return Ok(());
+        }
+        self.keep(&path, line.as_bytes()).map_err(unusable(&path))
+    }
+
+    fn secret_key(&self, path: PathBuf) -> Result<[u8; KEY_BYTES], DataFolderError> {
         let mut key = [0; KEY_BYTES];
         match File::open(&path) {
             Ok(mut file) => {

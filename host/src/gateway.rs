@@ -29,7 +29,7 @@ use serde_json::Value;
 use self::disk::DiskWatch;
 use crate::audit::event::{CallContext, CallOutcome, Event};
 use crate::audit::query;
-use crate::audit::{Durability, Log, LogError, LogOptions};
+use crate::audit::{CheckpointKey, Durability, Log, LogError, LogOptions};
 use crate::authn::local_admin;
 use crate::config::{DataFolder, DataPaths};
 use crate::database::{Database, GrantsChange};
@@ -206,7 +206,11 @@ impl Host {
         let audit = paths.audit();
         // The database before the log: one of a newer version is refused before anything is written.
         let database = Database::open(&paths.database()).await?;
-        let log = blocking(move || Log::open(&audit, LogOptions::default())).await?;
+        let signing =
+            CheckpointKey::new(&folder.audit_key()?).map_err(|error| HostError::Key(error.to_string()))?;
+        folder.keep_audit_public_key(signing.public())?;
+        let log_options = LogOptions { checkpoints: Some(signing), ..LogOptions::default() };
+        let log = blocking(move || Log::open(&audit, log_options)).await?;
         if let Err(refusal) = settle(&database, &paths).await {
             // The log ends well, and says that a host was here and did nothing.
             if let Err(error) = log.close().await {

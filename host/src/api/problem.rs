@@ -294,6 +294,7 @@ impl From<HostError> for Problem {
             HostError::Denied(denial) => Self { denial: Some(denial), ..problem },
             HostError::Package(_)
             | HostError::NotRunning { .. }
+            | HostError::Key(_)
             | HostError::Folder(_)
             | HostError::Owned { .. }
             | HostError::Log(_)
@@ -318,6 +319,7 @@ fn kind_of(error: &HostError) -> ErrorKind {
         HostError::Denied(_) => ErrorKind::Denied,
         HostError::Busy(_) => ErrorKind::Busy,
         HostError::NotRunning { .. } => ErrorKind::NotFound,
+        HostError::Key(_) => ErrorKind::HostFault,
         HostError::Naming(_) => ErrorKind::BadInput,
         HostError::Grants { .. } => ErrorKind::InvalidGrants,
         HostError::Change(error) => kind_of_change(error),

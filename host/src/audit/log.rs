@@ -16,12 +16,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::bell::Bell;
+use super::checkpoint::{self, CheckpointKey};
 use super::event::{CallContext, CallEnd, CallOutcome, Event};
 use super::line::{self, CallEntry, CallText, GRANTS_MAX, LINE_BYTES_MAX};
 use super::recorder::Recorder;
 use super::recovery::{self, Ending, Recovered};
 use super::segment::{self, SegmentFile};
-use super::writer::{Ack, Body, Message, SyncQueue, Syncer, Writer};
+use super::tree::Tree;
+use super::writer::{Ack, Body, Message, Signing, SyncQueue, Syncer, Writer};
 use crate::ids::{GrantId, Sequence};
 use crate::limits::Usage;
 
@@ -50,6 +52,8 @@ pub struct LogOptions {
     /// The longest wait for the writer or the disk: a disk that takes longer poisons the log.
     /// Default: 30 seconds.
     pub wait_max: Duration,
+    /// The key that signs checkpoints. Default: none, and then the log has neither a tree nor checkpoints.
+    pub checkpoints: Option<CheckpointKey>,
 }
 
 impl Default for LogOptions {
@@ -58,6 +62,7 @@ impl Default for LogOptions {
             clock: Arc::new(Timestamp::now),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             wait_max: Duration::from_secs(30),
+            checkpoints: None,
         }
     }
 }
@@ -160,9 +165,19 @@ impl Log {
         let path = &recovered.segment;
         let io = |action: &'static str| move |error| LogError::io(action, path, error);
         let file = disk(segment::open(path).map_err(io("open"))?);
+        let mut signed = match options.checkpoints.clone() {
+            Some(key) => Some(signed_tree(folder, &recovered, key)?),
+            None => None,
+        };
         let (bytes, next) = opening_lines(&recovered, &options, now)?;
         segment::write_all(&*file, &bytes).map_err(io("write to"))?;
         file.sync().map_err(io("sync"))?;
+        if let Some((tree, signing)) = &mut signed {
+            bytes.split_inclusive(|byte| *byte == b'\n').try_for_each(|line| tree.push(line))?;
+            tree.flush().map_err(io("write the hashes of"))?;
+            signing.sign(tree.head()).map_err(|reason| LogError::Poisoned { reason: reason.into() })?;
+        }
+        let (tree, signing) = signed.unzip();
         let last = Sequence(next.0 - 1);
         let (written, _) = watch::channel(last);
         let (durable, _) = watch::channel(last);
@@ -178,8 +193,8 @@ impl Log {
         let queue = Arc::new(SyncQueue::new(last));
         let bell = Arc::new(Bell::default());
         let shared = (Arc::clone(&bell), Arc::clone(&file), Arc::clone(&state), Arc::clone(&queue));
-        let writer = Writer::new(receiver, shared.0, shared.1, shared.2, shared.3, next);
-        let syncer = Syncer::new(file, Arc::clone(&state), queue, last);
+        let writer = Writer::new(receiver, shared.0, shared.1, shared.2, shared.3, next, tree);
+        let syncer = Syncer::new(file, Arc::clone(&state), queue, last, signing);
         let threads = vec![
             std::thread::Builder::new()
                 .name("audit-writer".to_owned())
@@ -296,6 +311,35 @@ impl Log {
         handle.join().await?;
         if calls > 0 { Err(LogError::CallsRunning { calls }) } else { Ok(()) }
     }
+}
+
+/// The tree over what is in the log, held against the last checkpoint, and what signs the next ones.
+fn signed_tree(
+    folder: &Path,
+    recovered: &Recovered,
+    key: CheckpointKey,
+) -> Result<(Tree, Signing), LogError> {
+    let size = recovered.next.0;
+    let segments = segment::list(folder).map_err(|error| LogError::io("list", folder, error))?;
+    let ended_well = matches!(recovered.ending, Ending::New | Ending::Clean);
+    let tree = Tree::open(folder, &segments, size, ended_well)?;
+    let path = checkpoint::path_of(folder);
+    let damaged = |reason: String| LogError::Damaged { path: path.clone(), offset: 0, reason };
+    let note = checkpoint::read(folder).map_err(|error| LogError::io("read", &path, error))?;
+    if let Some(note) = note {
+        let checked = key.verifier().and_then(|verifier| verifier.check(&note));
+        let last = checked.map_err(|error| damaged(error.to_string()))?;
+        if last.size > size {
+            let reason =
+                format!("it covers {} records, and the log has {size}: its end is missing", last.size);
+            return Err(damaged(reason));
+        }
+        if tree.root_at(last.size) != Some(last.root) {
+            let reason = format!("the first {} records are not those that it was signed for", last.size);
+            return Err(damaged(reason));
+        }
+    }
+    Ok((tree, Signing { folder: folder.to_owned(), key }))
 }
 
 /// The first lines of a host's part of the log, and the place of the record after them.

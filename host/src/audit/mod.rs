@@ -12,6 +12,7 @@
 //! given, cut to a bound, as JSON.
 
 mod bell;
+mod checkpoint;
 pub mod event;
 mod line;
 mod log;
@@ -21,8 +22,11 @@ mod recovery;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod tree;
+pub mod verify;
 mod writer;
 
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointKey, VerifierKey};
 pub use line::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 pub use log::{Clock, Log, LogError, LogOptions};
 pub use recorder::{Durability, RECORDER_BYTES_MAX, RECORDER_UNITS_MAX, Recorder};

@@ -5,6 +5,7 @@
 //! who waits is told.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,10 +14,12 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::bell::Bell;
+use super::checkpoint::{self, CheckpointKey};
 use super::event::Event;
 use super::line::{self, CallEntry, CallText, LINE_BYTES_MAX};
 use super::log::{LogError, State};
 use super::segment::{self, SegmentFile};
+use super::tree::{Tree, TreeHead};
 use crate::ids::Sequence;
 
 /// How many messages are written together at most.
@@ -86,6 +89,8 @@ pub(super) struct Writer {
     acks: Vec<(Ack, Sequence)>,
     /// Room that is free once `buffer` is written.
     units: u32,
+    /// The tree over the lines; none if nobody signs checkpoints.
+    tree: Option<Tree>,
 }
 
 impl Writer {
@@ -96,6 +101,7 @@ impl Writer {
         state: Arc<State>,
         syncer: Arc<SyncQueue>,
         next: Sequence,
+        tree: Option<Tree>,
     ) -> Self {
         let latest = state.latest();
         Self {
@@ -109,6 +115,7 @@ impl Writer {
             buffer: Vec::new(),
             acks: Vec::new(),
             units: 0,
+            tree,
         }
     }
 
@@ -193,7 +200,7 @@ impl Writer {
             }
             return Ok(());
         }
-        self.advance(time)?;
+        self.advance(time, start)?;
         self.note(ack);
         Ok(())
     }
@@ -214,7 +221,7 @@ impl Writer {
                 self.buffer.truncate(start);
                 return Err("a call's record is longer than a line may be".to_owned());
             }
-            self.advance(*time)?;
+            self.advance(*time, start)?;
             if self.buffer.len() >= WRITE_BYTES {
                 self.flush()?;
             }
@@ -223,7 +230,11 @@ impl Writer {
         Ok(())
     }
 
-    fn advance(&mut self, time: Timestamp) -> Result<(), String> {
+    /// Counts the line that begins at `start` in the buffer.
+    fn advance(&mut self, time: Timestamp, start: usize) -> Result<(), String> {
+        if let Some(tree) = &mut self.tree {
+            tree.push(&self.buffer[start..]).map_err(|error| error.to_string())?;
+        }
         self.next = self.next.checked_add(1).ok_or("the sequence numbers are used up")?;
         self.latest = self.latest.max(time);
         Ok(())
@@ -239,6 +250,13 @@ impl Writer {
     /// on to the syncer.
     fn flush(&mut self) -> Result<(), String> {
         segment::write_all(&*self.file, &self.buffer).map_err(|error| describe("write", &error))?;
+        let head = match &mut self.tree {
+            Some(tree) => {
+                tree.flush().map_err(|error| describe("write of the tree", &error))?;
+                Some(tree.head().map_err(|error| error.to_string())?)
+            }
+            None => None,
+        };
         self.buffer.clear();
         self.buffer.shrink_to(2 * WRITE_BYTES);
         let last = Sequence(self.next.saturating_sub(1));
@@ -251,7 +269,7 @@ impl Writer {
                 Ack::Durable(sender) => waiters.push((sender, seq)),
             }
         }
-        self.syncer.push(last, waiters);
+        self.syncer.push(last, head, waiters);
         Ok(())
     }
 }
@@ -283,6 +301,8 @@ struct Pending {
     /// Bounded by the callers: each waits for one answer at a time.
     waiters: Vec<Waiter>,
     written: Sequence,
+    /// The tree over what is written.
+    head: Option<TreeHead>,
     /// The writer has ended: nothing more comes.
     ended: bool,
     /// The syncer has ended: nothing more is synced.
@@ -291,7 +311,7 @@ struct Pending {
 
 impl SyncQueue {
     pub(super) fn new(written: Sequence) -> Self {
-        let pending = Pending { waiters: Vec::new(), written, ended: false, closed: false };
+        let pending = Pending { waiters: Vec::new(), written, head: None, ended: false, closed: false };
         Self { pending: Mutex::new(pending), changed: Condvar::new() }
     }
 
@@ -300,9 +320,10 @@ impl SyncQueue {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, written: Sequence, waiters: Vec<Waiter>) {
+    fn push(&self, written: Sequence, head: Option<TreeHead>, waiters: Vec<Waiter>) {
         let mut pending = self.lock();
         pending.written = written;
+        pending.head = head;
         if pending.closed {
             return;
         }
@@ -325,7 +346,7 @@ impl SyncQueue {
     }
 
     /// Waits for work: who waits, what is written by now, and whether more will come.
-    fn take(&self, synced: Sequence) -> (Vec<Waiter>, Sequence, bool) {
+    fn take(&self, synced: Sequence) -> Work {
         let mut pending = self.lock();
         while pending.waiters.is_empty() && !pending.ended {
             let (guard, waited) =
@@ -335,7 +356,36 @@ impl SyncQueue {
                 break;
             }
         }
-        (std::mem::take(&mut pending.waiters), pending.written, pending.ended)
+        Work {
+            waiters: std::mem::take(&mut pending.waiters),
+            written: pending.written,
+            head: pending.head,
+            ended: pending.ended,
+        }
+    }
+}
+
+/// What the syncer is to do.
+struct Work {
+    waiters: Vec<Waiter>,
+    written: Sequence,
+    head: Option<TreeHead>,
+    ended: bool,
+}
+
+/// Signs checkpoints.
+#[derive(Debug)]
+pub(super) struct Signing {
+    pub(super) folder: PathBuf,
+    pub(super) key: CheckpointKey,
+}
+
+impl Signing {
+    /// Says that a tree is on disk.
+    pub(super) fn sign(&self, head: Result<TreeHead, tlog_tiles::Error>) -> Result<(), String> {
+        let TreeHead { size, root } = head.map_err(|error| error.to_string())?;
+        let note = self.key.sign(size, root).map_err(|error| error.to_string())?;
+        checkpoint::write(&self.folder, &note).map_err(|error| describe("write of the checkpoint", &error))
     }
 }
 
@@ -345,6 +395,7 @@ pub(super) struct Syncer {
     state: Arc<State>,
     queue: Arc<SyncQueue>,
     synced: Sequence,
+    signing: Option<Signing>,
 }
 
 impl Syncer {
@@ -354,20 +405,27 @@ impl Syncer {
         state: Arc<State>,
         queue: Arc<SyncQueue>,
         synced: Sequence,
+        signing: Option<Signing>,
     ) -> Self {
-        Self { file, state, queue, synced }
+        Self { file, state, queue, synced, signing }
     }
 
     /// Works until the writer has ended, or a sync fails: it is not tried again.
     pub(super) fn run(mut self) {
         loop {
-            let (waiters, written, ended) = self.queue.take(self.synced);
+            let Work { waiters, written, head, ended } = self.queue.take(self.synced);
             if written > self.synced || !waiters.is_empty() {
                 if self.state.failed() {
                     return;
                 }
                 if let Err(error) = self.file.sync() {
                     self.state.poison(&describe("sync", &error));
+                    return;
+                }
+                if let (Some(signing), Some(head)) = (&self.signing, head)
+                    && let Err(reason) = signing.sign(Ok(head))
+                {
+                    self.state.poison(&reason);
                     return;
                 }
                 self.synced = written;

@@ -27,6 +27,7 @@ Exit codes:
   5    the tool failed, or said that it did
   6    busy: try again
   7    `grant diff` found differences
+  8    the log is not what its host signed
   130  interrupted; the call was cancelled, and the log says so
 
 The data folder is that of --data-dir, else $PORTCULLIS_DATA_DIR, else $XDG_DATA_HOME/portcullis,
@@ -356,6 +357,28 @@ Examples:
   portcullis audit tail --last 20 --follow
   portcullis audit tail --call 01890a5d-ac96-774b-bcce-b302099a8057 --json | jq .function")]
     Tail(TailArguments),
+    /// Verify the log against what its host signed: needs no host, and changes nothing
+    ///
+    /// Reads every line and makes the tree of their hashes anew. Ends with 8 if the log is not what was signed, and
+    /// says where. An earlier checkpoint, kept elsewhere, shows that nothing was taken back since.
+    #[command(after_help = "\
+Examples:
+  portcullis audit verify
+  portcullis audit verify --folder evidence/audit --key audit.pub --checkpoint monday.checkpoint")]
+    Verify(VerifyArguments),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct VerifyArguments {
+    /// The folder of the log. Default: that of the data folder
+    #[arg(long, value_name = "DIR")]
+    pub(super) folder: Option<PathBuf>,
+    /// The public key, or a file with it. Default: `audit.pub` of the data folder
+    #[arg(long, value_name = "KEY")]
+    pub(super) key: Option<String>,
+    /// An earlier checkpoint of the same log: a copy of its file `checkpoint`
+    #[arg(long, value_name = "FILE")]
+    pub(super) checkpoint: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -440,6 +463,7 @@ mod tests {
           5    the tool failed, or said that it did
           6    busy: try again
           7    `grant diff` found differences
+          8    the log is not what its host signed
           130  interrupted; the call was cancelled, and the log says so
 
         The data folder is that of --data-dir, else $PORTCULLIS_DATA_DIR, else $XDG_DATA_HOME/portcullis,

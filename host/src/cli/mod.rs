@@ -24,6 +24,7 @@ mod serve;
 mod session;
 mod show;
 mod signals;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -87,6 +88,14 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
         Err(error) => return Failure::host(format!("signals can't be caught: {error}")).report(output),
     };
     let command = match arguments.command {
+        Action::Asked(Command::Audit(AuditCommand::Verify(verifying))) => {
+            return tokio::select! {
+                verified = verify::run(arguments.data_dir, verifying, *output) => {
+                    verified.unwrap_or_else(|failure| failure.report(output))
+                }
+                () = signals.next() => Exit::Interrupted,
+            };
+        }
         Action::Asked(command) => command,
         Action::Serve => return serve::serve(arguments.data_dir, output, &mut signals).await,
         Action::Local(command) => {

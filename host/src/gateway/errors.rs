@@ -94,6 +94,9 @@ pub enum HostError {
     /// The data folder.
     #[error(transparent)]
     Folder(#[from] DataFolderError),
+    /// The key that signs the log's checkpoints.
+    #[error("the key of the log's checkpoints: {0}")]
+    Key(String),
     /// There is no such running call.
     #[error("no call {call} is running")]
     NotRunning {
@@ -194,6 +197,7 @@ impl HostError {
             | HostError::Backup(_)
             | HostError::Occupied(_)
             | HostError::Log(_)
+            | HostError::Key(_)
             | HostError::Read(_)
             | HostError::Database(_)
             | HostError::Registry(_)

@@ -7,6 +7,7 @@ mod faults;
 mod lines;
 mod order;
 mod reading;
+mod signed;
 
 use std::borrow::Cow;
 use std::fs;

@@ -1,0 +1,182 @@
+//! Checkpoints: what the host says of its log, signed, so that nobody can take it back.
+//!
+//! A checkpoint is a note of C2SP `tlog-checkpoint`: origin, number of records, root of their tree, signed
+//! with Ed25519 (C2SP `signed-note`). The newest stands in the file `checkpoint` beside the segments; it is
+//! written after what it speaks of is on disk. Copies kept elsewhere hold the host to its word.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::SigningKey;
+use signed_note::{Note, Signer as _, StandardSigner, StandardVerifier, Verifier as _, VerifierList};
+use tlog_tiles::{Checkpoint as Head, Hash};
+
+/// The most bytes of a checkpoint's file, by C2SP `signed-note`.
+const NOTE_BYTES_MAX: u64 = 1_000_000;
+
+/// The file of the newest checkpoint.
+pub(super) fn path_of(folder: &Path) -> PathBuf {
+    folder.join("checkpoint")
+}
+
+/// Why a key or a checkpoint can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckpointError {
+    /// Not a key.
+    #[error("this is not a key of checkpoints: {0}")]
+    Key(String),
+    /// Not a checkpoint.
+    #[error("this is not a checkpoint: {0}")]
+    Malformed(String),
+    /// No signature of the key, or a wrong one.
+    #[error("the checkpoint is not signed by {key}: {reason}")]
+    Signature {
+        /// The key's name.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Of another log.
+    #[error("the checkpoint is of the log {found}, and the key of {expected}")]
+    Origin {
+        /// Of the checkpoint.
+        found: String,
+        /// The key's.
+        expected: String,
+    },
+}
+
+/// The host's secret key, with which it signs checkpoints. Its name is the log's origin.
+#[derive(Clone)]
+pub struct CheckpointKey {
+    signer: StandardSigner,
+    public: String,
+}
+
+impl std::fmt::Debug for CheckpointKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CheckpointKey").field("public", &self.public).finish_non_exhaustive()
+    }
+}
+
+impl CheckpointKey {
+    /// From the 32 secret bytes of an Ed25519 key. The name is made from its public half.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Key`], which can't be.
+    pub fn new(secret: &[u8; 32]) -> Result<Self, CheckpointError> {
+        let verifying = SigningKey::from_bytes(secret).verifying_key();
+        let short: String = verifying.as_bytes()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("portcullis/{short}");
+        let public = signed_note::new_ed25519_verifier_key(&name, &verifying);
+        let id = public.split('+').nth(1).unwrap_or_default();
+        let encoded = base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            [&[1], secret.as_slice()].concat(),
+        );
+        let signer = StandardSigner::new(&format!("PRIVATE+KEY+{name}+{id}+{encoded}"))
+            .map_err(|error| CheckpointError::Key(error.to_string()))?;
+        Ok(Self { signer, public })
+    }
+
+    /// The public half, as C2SP `signed-note` writes it: what a verifier needs.
+    pub fn public(&self) -> &str {
+        &self.public
+    }
+
+    /// A signed checkpoint.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Malformed`], which can't be.
+    pub(super) fn sign(&self, size: u64, root: Hash) -> Result<Vec<u8>, CheckpointError> {
+        let malformed = |error: String| CheckpointError::Malformed(error);
+        let head = Head::new(self.signer.name(), size, root, "").map_err(|e| malformed(e.to_string()))?;
+        let mut note = Note::new(&head.to_bytes(), &[]).map_err(|error| malformed(error.to_string()))?;
+        note.add_sigs(&[&self.signer]).map_err(|error| malformed(error.to_string()))?;
+        Ok(note.to_bytes())
+    }
+
+    /// Its public half, to check with.
+    ///
+    /// # Errors
+    /// As [`VerifierKey::parse`].
+    pub fn verifier(&self) -> Result<VerifierKey, CheckpointError> {
+        VerifierKey::parse(&self.public)
+    }
+}
+
+/// A public key of checkpoints: `NAME+ID+BASE64`, of C2SP `signed-note`.
+#[derive(Clone)]
+pub struct VerifierKey(StandardVerifier);
+
+impl std::fmt::Debug for VerifierKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("VerifierKey").field(&self.0.name()).finish()
+    }
+}
+
+impl VerifierKey {
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Key`].
+    pub fn parse(text: &str) -> Result<Self, CheckpointError> {
+        let key = StandardVerifier::new(text.trim());
+        key.map(Self).map_err(|error| CheckpointError::Key(format!("{error:?}")))
+    }
+
+    /// The log that it is for.
+    pub fn origin(&self) -> &str {
+        self.0.name()
+    }
+
+    /// Reads a checkpoint that is signed with this key.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]: it is not one, of another log, or not signed with this key.
+    pub fn check(&self, note: &[u8]) -> Result<Checkpoint, CheckpointError> {
+        let parsed = Note::from_bytes(note).map_err(|error| CheckpointError::Malformed(error.to_string()))?;
+        let known = VerifierList::new(vec![Box::new(self.0.clone())]);
+        parsed.verify(&known).map_err(|error| CheckpointError::Signature {
+            key: self.origin().to_owned(),
+            reason: error.to_string(),
+        })?;
+        let head =
+            Head::from_bytes(parsed.text()).map_err(|error| CheckpointError::Malformed(error.to_string()))?;
+        if head.origin() != self.origin() {
+            let (found, expected) = (head.origin().to_owned(), self.origin().to_owned());
+            return Err(CheckpointError::Origin { found, expected });
+        }
+        Ok(Checkpoint { size: head.size(), root: *head.hash() })
+    }
+}
+
+/// What a host said of its log.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// How many records the log had.
+    pub size: u64,
+    /// The root of their tree.
+    pub(super) root: Hash,
+}
+
+/// The newest checkpoint's text; none if there is no checkpoint.
+pub(super) fn read(folder: &Path) -> io::Result<Option<Vec<u8>>> {
+    let path = path_of(folder);
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.len() > NOTE_BYTES_MAX => Err(io::ErrorKind::InvalidData.into()),
+        Ok(_) => fs::read(path).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts a checkpoint in the place of the one before, so that a reader sees one of the two.
+pub(super) fn write(folder: &Path, note: &[u8]) -> io::Result<()> {
+    let next = folder.join("checkpoint.next");
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next);
+    file?.write_all(note)?;
+    fs::rename(next, path_of(folder))
+}

@@ -1,0 +1,269 @@
+//! Checks a log against a checkpoint that its host signed, without the host: every line, every hash.
+//!
+//! Needs the folder of the log and the public key. Changes nothing. One line is held at a time.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use tlog_tiles::{Error, record_hash};
+
+use super::checkpoint::{self, Checkpoint, CheckpointError, VerifierKey};
+use super::line::sequence_of;
+use super::segment::{self, Found, Lines, Segment};
+use super::tree::{Frontier, StoredHashes};
+use crate::ids::Sequence;
+
+/// What was found to be true.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// The log's origin: the name of its key.
+    pub origin: String,
+    /// Records that the newest checkpoint covers.
+    pub covered: u64,
+    /// Records after it, which no signature covers yet.
+    pub uncovered: u64,
+    /// The root over those that are covered, in base64.
+    pub root: String,
+    /// The size of the earlier checkpoint that the log was held against, if one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<u64>,
+}
+
+/// Where a log is not what its host signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The segment.
+    pub path: PathBuf,
+    /// The line in it, from 1.
+    pub line: u64,
+    /// The byte at which the line begins.
+    pub offset: u64,
+    /// The record that is expected there.
+    pub record: Sequence,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { path, line, offset, record } = self;
+        write!(f, "{}, line {line} (byte {offset}), record {record}", path.display())
+    }
+}
+
+/// Why a log is not verified.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// A file could not be read.
+    #[error("could not read {path}: {source}", path = path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: Arc<io::Error>,
+    },
+    /// There is nothing to hold the log against.
+    #[error("{path} has no checkpoint: the host never signed this log", path = path.display())]
+    NoCheckpoint {
+        /// The log's folder.
+        path: PathBuf,
+    },
+    /// A checkpoint does not hold by itself.
+    #[error("{which}: {error}")]
+    Checkpoint {
+        /// Which of the two.
+        which: &'static str,
+        /// Why not.
+        error: CheckpointError,
+    },
+    /// A line is not what it was.
+    #[error("the log was changed at {place}: {reason}")]
+    Changed {
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Records are missing at the end.
+    #[error("the end of the log is cut off: {which} covers {covered} records, and there are {found}")]
+    CutOff {
+        /// Which checkpoint.
+        which: &'static str,
+        /// How many it covers.
+        covered: u64,
+        /// How many are there.
+        found: u64,
+    },
+    /// The records are others than those that were signed, and it can't be said which.
+    #[error("the log is not the one that {which} was signed for: another root over its {size} records")]
+    OtherRoot {
+        /// Which checkpoint.
+        which: &'static str,
+        /// How many it covers.
+        size: u64,
+    },
+}
+
+const NEWEST: &str = "the newest checkpoint";
+const EARLIER: &str = "the earlier checkpoint";
+
+/// Verifies the log in `folder`: each line in its place, and the tree over all of them as the newest
+/// checkpoint says. With the text of an `earlier` checkpoint, that the log still has what that one covered.
+/// `progress` is told the bytes that were read.
+///
+/// # Errors
+/// [`VerifyError`]: what is wrong, and where.
+pub fn verify(
+    folder: &Path,
+    key: &VerifierKey,
+    earlier: Option<&[u8]>,
+    mut progress: impl FnMut(u64),
+) -> Result<Verified, VerifyError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |error| VerifyError::Io { path, source: Arc::new(error) }
+    };
+    let signed = |which: &'static str| move |error| VerifyError::Checkpoint { which, error };
+    // Before the lines: what is written meanwhile is not covered by it.
+    let note = checkpoint::read(folder).map_err(io(folder))?;
+    let note = note.ok_or_else(|| VerifyError::NoCheckpoint { path: folder.to_owned() })?;
+    let newest = key.check(&note).map_err(signed(NEWEST))?;
+    let earlier = earlier.map(|note| key.check(note)).transpose().map_err(signed(EARLIER))?;
+    let mut walk = Walk { folder, newest, earlier, tree: Frontier::default() };
+    let segments = segment::list(folder).map_err(io(folder))?;
+    let last = segments.len().saturating_sub(1);
+    for (index, segment) in segments.iter().enumerate() {
+        walk.segment(segment, index == last, &mut progress).map_err(|error| walk.sooner(error))?;
+    }
+    let found = walk.tree.size();
+    for (which, checkpoint) in walk.checkpoints() {
+        if checkpoint.size > found {
+            return Err(VerifyError::CutOff { which, covered: checkpoint.size, found });
+        }
+    }
+    Ok(Verified {
+        origin: key.origin().to_owned(),
+        covered: newest.size,
+        uncovered: found - newest.size,
+        root: newest.root.to_string(),
+        earlier: earlier.map(|earlier| earlier.size),
+    })
+}
+
+struct Walk<'a> {
+    folder: &'a Path,
+    newest: Checkpoint,
+    earlier: Option<Checkpoint>,
+    tree: Frontier,
+}
+
+impl Walk<'_> {
+    fn checkpoints(&self) -> impl Iterator<Item = (&'static str, Checkpoint)> + use<> {
+        let earlier = self.earlier.map(|earlier| (EARLIER, earlier));
+        earlier.into_iter().chain([(NEWEST, self.newest)])
+    }
+
+    fn segment(
+        &mut self,
+        segment: &Segment,
+        is_last: bool,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<(), VerifyError> {
+        let io = |error| VerifyError::Io { path: segment.path.clone(), source: Arc::new(error) };
+        let mut lines = Lines::open(&segment.path, 0).map_err(io)?;
+        let mut line = 0;
+        loop {
+            line += 1;
+            let found = lines.next().map_err(io)?;
+            let place = Place {
+                path: segment.path.clone(),
+                line,
+                offset: lines.offset(),
+                record: Sequence(self.tree.size()),
+            };
+            let changed =
+                |reason: &str| VerifyError::Changed { place: place.clone(), reason: reason.to_owned() };
+            if line == 1 && segment.first != place.record {
+                return Err(changed(&format!("the segment begins with record {}", segment.first)));
+            }
+            match found {
+                Found::Line => {}
+                Found::End => return Ok(()),
+                // The writer may be about to finish it, if nothing that was signed ends there.
+                Found::Torn if is_last && self.tree.size() >= self.newest.size => return Ok(()),
+                Found::Torn => return Err(changed("it ends within a line")),
+                Found::TooLong => return Err(changed("the line is too long")),
+            }
+            let text = lines.line();
+            let leaf = record_hash(text.strip_suffix(b"\n").unwrap_or(text));
+            match sequence_of(text) {
+                Some(found) if found == place.record => {}
+                Some(found) => return Err(changed(&format!("record {found} stands there"))),
+                None => return Err(changed("it does not begin with a sequence number")),
+            }
+            self.tree.push(leaf).map_err(|error: Error| changed(&error.to_string()))?;
+            progress(text.len() as u64);
+            self.hold_against_checkpoints()?;
+        }
+    }
+
+    fn hold_against_checkpoints(&mut self) -> Result<(), VerifyError> {
+        for (which, checkpoint) in self.checkpoints() {
+            if checkpoint.size == self.tree.size() && self.tree.root().ok() != Some(checkpoint.root) {
+                return Err(self.locate(which, checkpoint));
+            }
+        }
+        Ok(())
+    }
+
+    /// A line that is not in its place may be so because of one before it, which the kept hashes tell.
+    fn sooner(&self, error: VerifyError) -> VerifyError {
+        let VerifyError::Changed { place: later, .. } = &error else { return error };
+        match self.locate(NEWEST, self.newest) {
+            VerifyError::Changed { place, reason } if place.record < later.record => {
+                VerifyError::Changed { place, reason }
+            }
+            _ => error,
+        }
+    }
+
+    /// Finds the first line that differs, by the hashes that were kept when it was written, if those are the
+    /// ones that were signed.
+    fn locate(&self, which: &'static str, checkpoint: Checkpoint) -> VerifyError {
+        let other = VerifyError::OtherRoot { which, size: checkpoint.size };
+        let Ok(stored) = StoredHashes::open(self.folder) else { return other };
+        let mut kept = Frontier::default();
+        for number in 0..checkpoint.size {
+            let Some(leaf) = stored.leaf(number) else { return other };
+            if kept.push(leaf).is_err() {
+                return other;
+            }
+        }
+        if kept.root().ok() != Some(checkpoint.root) {
+            return other;
+        }
+        first_other(self.folder, &stored).unwrap_or(other)
+    }
+}
+
+/// The first line whose hash is not the one that was kept.
+fn first_other(folder: &Path, stored: &StoredHashes) -> Option<VerifyError> {
+    let mut number = 0;
+    for segment in segment::list(folder).ok()? {
+        let mut lines = Lines::open(&segment.path, 0).ok()?;
+        let mut line = 0;
+        while lines.next().ok()? == Found::Line {
+            line += 1;
+            let text = lines.line();
+            let leaf = record_hash(text.strip_suffix(b"\n").unwrap_or(text));
+            if stored.leaf(number)? != leaf {
+                let (path, offset) = (segment.path.clone(), lines.offset());
+                let place = Place { path, line, offset, record: Sequence(number) };
+                let reason = "its hash is not the one that was signed".to_owned();
+                return Some(VerifyError::Changed { place, reason });
+            }
+            number += 1;
+        }
+    }
+    None
+}
