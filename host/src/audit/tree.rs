@@ -119,7 +119,8 @@ pub(super) struct Tree {
 
 impl Tree {
     /// The tree over the first `size` records. If the file has exactly these, and the log ended well, it is
-    /// believed, as far as the caller's checkpoint goes; else the file is made anew from the segments.
+    /// believed, as far as the caller's checkpoint goes; else the file is made anew from the segments. So a
+    /// start after a good end reads no lines: whether they are still what was signed, `verify` says.
     pub(super) fn open(
         folder: &Path,
         segments: &[Segment],
