@@ -41,6 +41,7 @@ fn a_host_that_is_killed_at_any_moment_has_evidence_of_all_that_it_did() {
         cli.run(["package", "list"]).expect(0);
         let log = cli.log();
         check(&log, &acknowledged.lock().expect("not poisoned"), &notes);
+        cli.run(["audit", "verify"]).expect(0);
         round += 1;
         plan.progress(|| format!("{round} kills, {} records", log.len()));
     }
@@ -143,6 +144,52 @@ fn check(log: &[Record], acknowledged: &BTreeSet<CallId>, notes: &Path) {
 
 /// The last record of a call is in the file when its answer is seen, so nothing that happens to the
 /// host afterwards takes it away.
+/// Cases 87 and 88: what a host signed can't be changed, nor taken back, without being seen by whoever has its
+/// public key.
+#[test]
+fn a_log_is_verified_without_its_host_and_what_was_changed_is_named() {
+    let (cli, _) = Cli::with_notes();
+    let add = |name: &str| {
+        cli.call("notes", "add", &json!({"name": name, "text": "x"}).to_string()).expect(0);
+    };
+    add("one");
+    let data = cli.path("data");
+    let shown = cli.run(["audit", "verify"]).expect(0).stdout;
+    assert!(shown.starts_with("verified: "), "{shown}");
+    let (key, monday) = (cli.path("key"), cli.path("monday"));
+    std::fs::copy(data.join("audit.pub"), &key).expect("copied");
+    std::fs::copy(data.join("audit/checkpoint"), &monday).expect("copied");
+    add("two");
+    // A copy of the log and the key are enough.
+    let copied = cli.path("copied");
+    std::fs::create_dir(&copied).expect("made");
+    for entry in std::fs::read_dir(data.join("audit")).expect("a folder") {
+        let entry = entry.expect("an entry");
+        std::fs::copy(entry.path(), copied.join(entry.file_name())).expect("copied");
+    }
+    let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let (folder, key, monday) = (text(&copied), text(&key), text(&monday));
+    let arguments = ["audit", "verify", "--folder", &folder, "--key", &key, "--checkpoint", &monday];
+    let verified = cli.json(&arguments);
+    assert!(verified["covered"].as_u64() > verified["earlier"].as_u64(), "{verified}");
+    assert_eq!(verified["uncovered"], 0);
+
+    let segment = copied.join("00000000000000000000.jsonl");
+    let lines = std::fs::read_to_string(&segment).expect("text");
+    let at = lines.lines().position(|line| line.contains("call_admitted")).expect("a call");
+    std::fs::write(&segment, lines.replacen("\"researcher\"", "\"somebody00\"", 1)).expect("changed");
+    let changed = lines.lines().position(|line| line.contains("\"researcher\"")).expect("an agent");
+    assert!(changed <= at);
+    cli.run(arguments).expect(8).says(&format!("line {}", changed + 1)).says(&format!("record {changed}"));
+    let whole: Vec<&str> = lines.lines().collect();
+    std::fs::write(&segment, whole[..whole.len() - 1].join("\n") + "\n").expect("cut");
+    cli.run(arguments).expect(8).says("cut off");
+    std::fs::write(&segment, &lines).expect("as it was");
+    cli.run(arguments).expect(0);
+    let other = "portcullis/x+00000000+AQ==";
+    cli.run(["audit", "verify", "--folder", &folder, "--key", other]).expect(2).says("not a key");
+}
+
 #[test]
 fn an_answer_comes_after_its_records() {
     let (cli, _) = Cli::with_notes();
