@@ -54,9 +54,10 @@ pub(super) fn permissions(paths: &DataPaths) -> Vec<Check> {
             "delete the folder and run `portcullis restore` again",
         ));
     }
-    let key = paths.artifact_key();
-    if let Some(metadata) = found(&key, &mut checks) {
-        checks.push(judge("key", &key, Ownership::from(&metadata), platform::user(), 0o600));
+    for (name, key) in [("key", paths.artifact_key()), ("audit key", paths.audit_key())] {
+        if let Some(metadata) = found(&key, &mut checks) {
+            checks.push(judge(name, &key, Ownership::from(&metadata), platform::user(), 0o600));
+        }
     }
     let key = paths.secrets_key();
     if let Some(metadata) = found(&key, &mut checks) {
