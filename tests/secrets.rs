@@ -1,6 +1,8 @@
 //! Secrets: stored encrypted, seen by a tool only where a grant says so, and kept from leaving in what the
 //! host looks at.
 
+mod injected;
+mod server;
 mod stored;
 
 use std::collections::BTreeSet;
