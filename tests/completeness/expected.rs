@@ -76,6 +76,7 @@ const STREAM_EFFECTS: &[&str] = &[
 const RULED: &[(&str, Expected, &str)] = &[
     ("wasi:http/outgoing-handler#handle", Expected::Effect, "HTTP-request-denied"),
     ("portcullis:tool/invoke#call", Expected::Effect, "denied"),
+    ("portcullis:tool/secrets#get", Expected::Effect, "not-permitted"),
     ("wasi:config/store#get", Expected::Allowed, "upstream"),
     ("wasi:config/store#get-all", Expected::Allowed, "upstream"),
     ("wasi:keyvalue/store#open", Expected::Allowed, "access-denied"),
@@ -95,7 +96,6 @@ const STORE_EFFECTS: &[&str] = &[
 
 /// Functions that no grant allows today, with the error of their interface.
 const REFUSED: &[(&str, &str)] = &[
-    ("portcullis:tool/secrets#get", "not-permitted"),
     ("wasi:sockets/tcp#[method]tcp-socket.accept", "access-denied"),
     ("wasi:sockets/tcp#[method]tcp-socket.finish-listen", "access-denied"),
     ("wasi:sockets/tcp#[method]tcp-socket.start-bind loopback", "access-denied"),

@@ -204,7 +204,7 @@ fn rules(port: u16) -> String {
     let peer =
         format!("hosts = [\"127.0.0.1\", \"*.test\"]\nports = [{port}]\naddresses = [\"127.0.0.0/8\"]\n");
     format!(
-        "[[grant.invoke]]\npackage = \"polite\"\n[grant.config]\nkey = \"value\"\n[[grant.tcp]]\n{peer}[[grant.udp]]\n{peer}"
+        "[[grant.invoke]]\npackage = \"polite\"\n[[grant.secrets]]\nname = \"token\"\n[grant.config]\nkey = \"value\"\n[[grant.tcp]]\n{peer}[[grant.udp]]\n{peer}"
     )
 }
 
@@ -244,6 +244,7 @@ async fn every_function_is_decided_and_recorded_granted_and_not() {
     // What is called by a guest calls nothing itself, so that the engine's count is the caller's alone.
     world.add("polite", wat("polite")).await;
     grants.push_str(&grant("polite"));
+    world.set_secret("token", "the value of the token").await;
     world.grant(&grants).await;
     let drivers = world.value("nothing", "all", json!({})).await;
     let drivers: Vec<&str> = drivers.as_array().expect("a list").iter().filter_map(Value::as_str).collect();
