@@ -140,7 +140,7 @@ fn unknown_and_doubled_keys() {
       help: did you mean `agents`?
     5:1 grant[0].frobnicate `frobnicate`
       unknown key frobnicate
-      help: known keys: package, agents, tools, expires, limits, filesystem, http, invoke, keyvalue, config, environment, arguments, secrets
+      help: known keys: package, agents, tools, expires, limits, filesystem, http, invoke, keyvalue, config, environment, arguments, tcp, udp, dns, secrets
     "#);
     insta::assert_snapshot!(errors("grants = 1\n"), @r#"
     1:1 grants `grants`
@@ -175,7 +175,7 @@ fn unknown_and_doubled_keys() {
 fn keys_of_later_versions() {
     insta::assert_snapshot!(
         errors(&with(
-            "calls_max = 3\nlimits = { kv_keys = 1, host_concurrency = 8, file_bytes = 1 }\n[[grant.tcp]]\nhosts = []\n"
+            "calls_max = 3\nlimits = { kv_keys = 1, host_concurrency = 8, file_bytes = 1 }\n[[grant.log]]\nlines = []\n"
         )),
         @r#"
     4:1 grant[0].calls_max `calls_max`
@@ -190,9 +190,47 @@ fn keys_of_later_versions() {
     5:47 grant[0].limits.file_bytes `file_bytes`
       `file_bytes` can't be set by a grant
       help: it belongs to a folder: use `quota` or `files_max` in [[grant.filesystem]]
-    6:9 grant[0].tcp `tcp`
-      `tcp` is not supported by this version
+    6:9 grant[0].log `log`
+      `log` is not supported by this version
       help: leave it out: what is not enforced is not accepted
+    "#
+    );
+}
+
+#[test]
+fn peers_and_names() {
+    let text = with(
+        "[[grant.tcp]]\nhosts = [\"*.Internal.Example\", \"db.example.com\", \"10.1.2.3\"]\nports = [5432, 443]\n\
+         addresses = [\"10.0.0.0/8\"]\n\
+         [[grant.udp]]\nhosts = [\"time.example.com\"]\nports = [123]\n\
+         [[grant.dns]]\nnames = [\"*.example.com\"]\n",
+    );
+    let rules: Vec<String> =
+        parse(&text).expect("a good file").grants[0].terms.rules.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(rules.join("\n"), @r#"
+    TCP to db.example.com, 10.1.2.3, *.internal.example at ports 443, 5432, also in 10.0.0.0/8
+    UDP to time.example.com at port 123
+    look up *.example.com
+    "#);
+    insta::assert_snapshot!(
+        errors(&with(
+            "[[grant.tcp]]\nhosts = [\"db.test:5432\"]\nports = [0]\n\
+             [[grant.udp]]\nhosts = [\"192.168.1.1\"]\nports = [53]\n\
+             [[grant.dns]]\nnames = [\"8.8.8.8\", \"a.test\", \"A.test.\"]\n"
+        )),
+        @r#"
+    5:10 grant[0].tcp[0].hosts[0] `"db.test:5432"`
+      "db.test:5432" names a port: write the host here, and the port in `ports`
+    6:10 grant[0].tcp[0].ports[0] `0`
+      a port is a number from 1 to 65535
+    8:9 grant[0].udp[0].hosts `["192.168.1.1"]`
+      192.168.1.1 is a private address, and `addresses` has no network with it
+      help: add it: addresses = ["192.168.1.1/32"]
+    11:10 grant[0].dns[0].names[0] `"8.8.8.8"`
+      "8.8.8.8" is an address, which is never looked up
+      help: write a name, or use [[grant.tcp]] to connect
+    11:31 grant[0].dns[0].names[2] `"A.test."`
+      this is in the list twice
     "#
     );
 }
