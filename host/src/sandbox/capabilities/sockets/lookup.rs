@@ -22,7 +22,7 @@ use crate::sandbox::capabilities::gate::{HARMLESS, HostFunction};
 use crate::sandbox::capabilities::{CallState, NOT_GRANTED, SUBJECT_BYTES_MAX};
 use crate::text::{clean, clean_line};
 
-mod lookup {
+mod functions {
     crate::sandbox::capabilities::gate::host_functions! { "wasi:sockets/ip-name-lookup":
         RESOLVE_ADDRESSES = "resolve-addresses", Always;
         RESOLVE_NEXT_ADDRESS = "[method]resolve-address-stream.resolve-next-address";
@@ -30,7 +30,7 @@ mod lookup {
     }
 }
 
-pub(super) const FUNCTIONS: &[&HostFunction] = lookup::ALL;
+pub(super) const FUNCTIONS: &[&HostFunction] = functions::ALL;
 
 /// The most that the log says of a failed lookup.
 const ERROR_BYTES_MAX: usize = 200;
@@ -70,7 +70,7 @@ impl CallState {
         name: &str,
     ) -> wasmtime::Result<Answer<Resource<FoundAddresses>>> {
         let subject = Arc::from(clean_line(name, SUBJECT_BYTES_MAX));
-        let entered = self.gate.enter(lookup::RESOLVE_ADDRESSES, Some(subject)).await?;
+        let entered = self.gate.enter(functions::RESOLVE_ADDRESSES, Some(subject)).await?;
         let host_name = match &host {
             UrlHost::Name(host_name) => host_name.clone(),
             UrlHost::Address(address) => {
@@ -132,7 +132,7 @@ impl ip_name_lookup::Host for CallState {
             Some(host) => self.resolve(host, &name).await,
             None => {
                 let error = ErrorCode::InvalidArgument;
-                self.refuse(lookup::RESOLVE_ADDRESSES, Some(&name), error.name()).await?;
+                self.refuse(functions::RESOLVE_ADDRESSES, Some(&name), error.name()).await?;
                 Ok(Err(error))
             }
         }
@@ -144,7 +144,7 @@ impl ip_name_lookup::HostResolveAddressStream for CallState {
         &mut self,
         found: Resource<FoundAddresses>,
     ) -> wasmtime::Result<Answer<Option<IpAddress>>> {
-        self.of_socket(lookup::RESOLVE_NEXT_ADDRESS, |state| {
+        self.of_socket(functions::RESOLVE_NEXT_ADDRESS, |state| {
             Ok(Ok(state.table.get_mut(&found)?.0.next().map(ip_address)))
         })
         .await
@@ -154,7 +154,7 @@ impl ip_name_lookup::HostResolveAddressStream for CallState {
         &mut self,
         found: Resource<FoundAddresses>,
     ) -> wasmtime::Result<Resource<DynPollable>> {
-        self.harmless(lookup::SUBSCRIBE, |state| {
+        self.harmless(functions::SUBSCRIBE, |state| {
             state.gate.count_resource()?;
             subscribe(&mut state.table, found)
         })

@@ -239,12 +239,7 @@ impl Sending {
         let mut sent = 0;
         for datagram in &self.datagrams {
             let result = match datagram.len() {
-                0..=DATAGRAM_BYTES_MAX => {
-                    socket.send_to(datagram, &peer).map_err(|error| match error.kind() {
-                        io::ErrorKind::WouldBlock => ErrorCode::WouldBlock,
-                        _ => code_of(&error),
-                    })
-                }
+                0..=DATAGRAM_BYTES_MAX => socket.send_to(datagram, &peer).map_err(|error| not_sent(&error)),
                 _ => Err(ErrorCode::DatagramTooLarge),
             };
             match result {
@@ -256,6 +251,10 @@ impl Sending {
         }
         Ok(sent)
     }
+}
+
+fn not_sent(error: &io::Error) -> ErrorCode {
+    if error.kind() == io::ErrorKind::WouldBlock { ErrorCode::WouldBlock } else { code_of(error) }
 }
 
 impl CallState {
