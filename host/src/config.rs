@@ -288,7 +288,9 @@ impl DataFolder {
     pub fn keep_audit_public_key(&self, text: &str) -> Result<(), DataFolderError> {
         let path = self.paths.audit_public_key();
         let line = format!("{text}\n");
-        if std::fs::read(&path).is_ok_and(|kept| kept == line.as_bytes()) {
+        let mut kept = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(line.len() as u64 + 1).read_to_end(&mut kept));
+        if read.is_ok() && kept == line.as_bytes() {
             return Ok(());
         }
         self.keep(&path, line.as_bytes()).map_err(unusable(&path))

@@ -104,14 +104,17 @@ pub mod text;
 pub use authn::local_admin;
 pub use backup::{BackupError, Manifest, Member, Moment, Part, Source};
 pub use config::{DataFolder, DataFolderError, DataPaths, Ownership};
-pub use database::{Added, ChangeError, DatabaseError, Package, PackageState};
+pub use database::{Added, ChangeError, DatabaseError, Package, PackageState, StoredSecret};
 pub use gateway::{
     AddProgress, AddedPackage, Backup, Blame, CallAnswer, CallError, CallReport, CallRequest,
     DISK_RESERVE_BYTES_DEFAULT, DiskLow, FreezeChanged, GrantsChanged, GrantsSource, Host, HostError,
     HostHealth, HostOptions, HostStatus, PackageDetails, PrincipalChanged, PrincipalStatus,
-    QuarantineChanged, Registration, RequestError, RestoreProgress, RestoreStep, RunningCall, Taken,
-    restore_backup,
+    QuarantineChanged, Registration, RequestError, RestoreProgress, RestoreStep, RunningCall, SecretChanged,
+    Taken, restore_backup,
 };
 pub use registry::RegistryError;
 pub use sandbox::compiler;
 pub use sandbox::{Content, InvokeError, PackageError, SandboxError, ToolAnswer};
+pub use secrets::{
+    Encoding, KeyOrigin, NoKey, SecretValue, SecretsError, SecretsKey, TooManySecrets, ValueError,
+};

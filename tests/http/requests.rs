@@ -22,7 +22,7 @@ async fn a_granted_request_is_sent_as_it_was_judged_and_recorded_before_and_afte
          3\r\nabc\r\n0\r\n\r\n",
         server.port()
     );
-    assert_eq!(server.seen(), [sent.clone()]);
+    assert_eq!(server.seen(), std::slice::from_ref(&sent));
     assert_eq!(line, format!("200 {}: {sent}", sent.len()));
     let subject = format!("POST http://ok.test:{}/admin", server.port());
     assert!(

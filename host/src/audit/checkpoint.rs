@@ -5,7 +5,7 @@
 //! written after what it speaks of is on disk. Copies kept elsewhere hold the host to its word.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -162,12 +162,23 @@ pub struct Checkpoint {
     pub(super) root: Hash,
 }
 
+/// The text of a file with a key or a checkpoint: at most 1,000,000 bytes.
+///
+/// # Errors
+/// If it can't be read, or is longer.
+pub fn read_note(path: &Path) -> io::Result<Vec<u8>> {
+    let mut note = Vec::new();
+    fs::File::open(path)?.take(NOTE_BYTES_MAX + 1).read_to_end(&mut note)?;
+    if note.len() as u64 > NOTE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long for a key or a checkpoint"));
+    }
+    Ok(note)
+}
+
 /// The newest checkpoint's text; none if there is no checkpoint.
 pub(super) fn read(folder: &Path) -> io::Result<Option<Vec<u8>>> {
-    let path = path_of(folder);
-    match fs::metadata(&path) {
-        Ok(metadata) if metadata.len() > NOTE_BYTES_MAX => Err(io::ErrorKind::InvalidData.into()),
-        Ok(_) => fs::read(path).map(Some),
+    match read_note(&path_of(folder)) {
+        Ok(note) => Ok(Some(note)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

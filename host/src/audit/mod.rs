@@ -26,7 +26,7 @@ mod tree;
 pub mod verify;
 mod writer;
 
-pub use checkpoint::{Checkpoint, CheckpointError, CheckpointKey, VerifierKey};
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointKey, VerifierKey, read_note};
 pub use line::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 pub use log::{Clock, Log, LogError, LogOptions};
 pub use recorder::{Durability, RECORDER_BYTES_MAX, RECORDER_UNITS_MAX, Recorder};

@@ -219,12 +219,9 @@ impl Walk<'_> {
     /// A line that is not in its place may be so because of one before it, which the kept hashes tell.
     fn sooner(&self, error: VerifyError) -> VerifyError {
         let VerifyError::Changed { place: later, .. } = &error else { return error };
-        match self.locate(NEWEST, self.newest) {
-            VerifyError::Changed { place, reason } if place.record < later.record => {
-                VerifyError::Changed { place, reason }
-            }
-            _ => error,
-        }
+        let located = self.locate(NEWEST, self.newest);
+        let is_sooner = matches!(&located, VerifyError::Changed { place, .. } if place.record < later.record);
+        if is_sooner { located } else { error }
     }
 
     /// Finds the first line that differs, by the hashes that were kept when it was written, if those are the

@@ -9,12 +9,9 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::Meter;
-use crate::audit::VerifierKey;
 use crate::audit::verify::{Verified, VerifyError, verify};
+use crate::audit::{VerifierKey, read_note};
 use crate::config::DataPaths;
-
-/// The most bytes of a key or a checkpoint.
-const TEXT_BYTES_MAX: u64 = 1 << 20;
 
 /// Verifies, and says by the exit code whether the log holds.
 pub(super) async fn run(
@@ -72,11 +69,8 @@ fn told(verified: &Verified) -> String {
 
 fn text(path: &Path) -> Result<String, Failure> {
     let unreadable = |reason: String| Failure::input(format!("{}: {reason}", path.display()));
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.len() > TEXT_BYTES_MAX => Err(unreadable("it is too long".to_owned())),
-        Ok(_) => fs::read_to_string(path).map_err(|error| unreadable(error.to_string())),
-        Err(error) => Err(unreadable(error.to_string())),
-    }
+    let note = read_note(path).map_err(|error| unreadable(error.to_string()))?;
+    String::from_utf8(note).map_err(|error| unreadable(error.to_string()))
 }
 
 /// About how much is to be read.

@@ -77,7 +77,7 @@ fn forms(secret: &[u8]) -> Vec<(Encoding, Vec<u8>)> {
     if let Ok(text) = std::str::from_utf8(secret) {
         let json = serde_json::to_string(text).expect("a string");
         if json.len() > text.len() + 2 {
-            forms.push((Encoding::Json, json[1..json.len() - 1].as_bytes().to_vec()));
+            forms.push((Encoding::Json, json.as_bytes()[1..json.len() - 1].to_vec()));
         }
     }
     forms

@@ -50,10 +50,10 @@ pub(super) fn for_guest(error: &EgressError) -> Error {
 
 /// The log's text.
 pub(super) fn for_log(error: &EgressError) -> Cow<'static, str> {
-    match error {
-        EgressError::Limit(reached) => Cow::Owned(format!("limit {}", reached.limit)),
-        other => Cow::Owned(crate::text::clean_line(&other.to_string(), 200)),
+    if let EgressError::Limit(reached) = error {
+        return Cow::Owned(format!("limit {}", reached.limit));
     }
+    Cow::Owned(crate::text::clean_line(&error.to_string(), 200))
 }
 
 /// The code of an error that [`for_guest`] made, for streams: `http-error-code` knows the codes of WIT only.

@@ -46,14 +46,13 @@ impl Refusal {
     }
 
     fn limit(limit: Limit) -> Self {
-        let why = format!("limit {limit}");
-        match limit {
-            Limit::Connections | Limit::PackageConnections => {
-                let (code, name) = (ErrorCode::ConnectionLimitReached, "connection-limit-reached");
-                Self { why: why.into(), code, name }
-            }
-            _ => Self::denied(why),
-        }
+        Self::denied(format!("limit {limit}"))
+    }
+
+    /// A limit on connections.
+    fn connections(limit: Limit) -> Self {
+        let (code, name) = (ErrorCode::ConnectionLimitReached, "connection-limit-reached");
+        Self { why: format!("limit {limit}").into(), code, name }
     }
 
     fn url(error: UrlError) -> Self {
@@ -97,7 +96,8 @@ impl outgoing_handler::Host for CallState {
                 if let Some(rule) = http_rule(&judged.rule) {
                     judged.bound = self.bind(rule, &judged.url, &request).map_err(Refusal::denied)?;
                 }
-                let connection = self.connections.take().map_err(|reached| Refusal::limit(reached.limit))?;
+                let connection =
+                    self.connections.take().map_err(|reached| Refusal::connections(reached.limit))?;
                 self.take_rate(&judged.rule)?;
                 Ok((judged, connection))
             });
