@@ -6,7 +6,7 @@ use portcullis::audit::event::Event;
 use portcullis::gateway::CallError;
 use serde_json::json;
 
-use crate::harness::{AGENT, World, guest};
+use crate::harness::{AGENT, World, guest, segments};
 
 /// A colour, the clipboard, a line of its own, the direction of writing, tags that hide text, a title.
 const HOSTILE: &str =
@@ -44,8 +44,7 @@ async fn a_subject_of_the_log_is_one_clean_line() {
         })
         .collect();
     assert_eq!(subjects, [CLEAN_LINE]);
-    let whole = std::fs::read_dir(world.host.audit_folder()).expect("there").flat_map(|segment| {
-        let text = std::fs::read_to_string(segment.expect("an entry").path()).expect("text");
+    let whole = segments(&world.host.audit_folder()).into_iter().flat_map(|text| {
         text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).collect::<Vec<_>>()
     });
     assert!(whole.into_iter().all(|is_whole| is_whole));

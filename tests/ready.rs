@@ -197,7 +197,12 @@ async fn a_python_component_works_and_sixteen_of_it_at_once() {
     let description = world.host.package(&"python".parse().expect("a name")).await.expect("it is there");
     let description = &description[0].description;
     let names: Vec<&str> = description.tools.iter().map(|tool| tool.name.as_str()).collect();
-    assert_eq!(names, ["allocate", "list-folder", "read-file", "say", "spin"], "{:?}", description.left_out);
+    assert_eq!(
+        names,
+        ["allocate", "fetch", "list-folder", "read-file", "say", "spin"],
+        "{:?}",
+        description.left_out
+    );
     assert!(
         description.left_out.iter().any(|reason| reason.starts_with("exports:")),
         "what its toolchain exports for itself is told: {:?}",

@@ -5,16 +5,14 @@ use portcullis::limits::{Limit, LimitReached};
 use serde_json::json;
 
 use super::{host_calls_of, recorded_limit};
-use crate::harness::{World, wat};
+use crate::harness::{World, segments, wat};
 
 /// No line of the log is longer, whatever a guest says.
 const LINE_BYTES_MAX: usize = 8 << 10;
 
 /// All lines of the log are short, and each is whole.
 fn lines_are_short(world: &World) {
-    let segments = std::fs::read_dir(world.host.audit_folder()).expect("there");
-    for segment in segments {
-        let text = std::fs::read_to_string(segment.expect("an entry").path()).expect("text");
+    for text in segments(&world.host.audit_folder()) {
         for line in text.lines() {
             assert!(line.len() <= LINE_BYTES_MAX, "{} bytes: {}…", line.len(), &line[..200]);
             serde_json::from_str::<serde_json::Value>(line).expect("one record a line");

@@ -169,6 +169,15 @@ pub(crate) fn read_log(folder: &Path) -> Vec<Record> {
     query::read(folder, Filter::default()).collect::<Result<_, _>>().expect("the log can be read")
 }
 
+/// The texts of a log's segments.
+pub(crate) fn segments(folder: &Path) -> Vec<String> {
+    let text = |name: &String| {
+        let path = folder.join(name).with_extension("jsonl");
+        std::fs::read_to_string(path).expect("a segment is text")
+    };
+    names(folder, "jsonl").iter().map(text).collect()
+}
+
 /// Opens a host over a data folder that nobody owns.
 pub(crate) async fn open(data: &Path) -> Result<Host, HostError> {
     open_with(data, options()).await

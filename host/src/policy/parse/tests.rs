@@ -667,5 +667,5 @@ fn what_a_rule_of_http_can_not_mean_is_refused_with_what_to_write() {
     refused(&with_host("addresses = ['10.0.0.1/8']"), "write \"10.0.0.0/8\"");
     refused(&with_host("requests_per_minute = 0"), "this is a number from 1 to 4294967295");
     refused(&with_host("host = 'a'"), "did you mean `hosts`?");
-    refused(&with_host("inject = {}"), "`inject` is not supported by this version");
+    refused(&with_host("inject = {}"), "this is not one place to inject a secret into");
 }
