@@ -1,5 +1,6 @@
 //! Runs programs, each with a deadline, and none with settings that were meant for another.
 
+use std::ffi::OsStr;
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -41,9 +42,18 @@ pub(crate) fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// The cargo that runs us, or else the one in the path.
+/// The cargo that runs us, or else the one in the path. It is not told of the package that we are: build
+/// scripts that look at that (ring's) would run again with each change between it and a shell's.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let of_our_package = |name: &OsStr| {
+        let name = name.as_encoded_bytes();
+        name.starts_with(b"CARGO_PKG_") || name.starts_with(b"CARGO_MANIFEST_")
+    };
+    std::env::vars_os().filter(|(name, _)| of_our_package(name)).for_each(|(name, _)| {
+        cargo.env_remove(name);
+    });
+    cargo
 }
 
 /// Runs a command whose output goes where ours goes, and fails if it does.

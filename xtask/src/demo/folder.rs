@@ -50,6 +50,41 @@ host_path = "files/bait"
 guest_path = "/data"
 access = "read-write"
 quota = "1MiB"
+
+[[grant]]
+package = "counter"
+agents = ["analyst"]
+
+[[grant.keyvalue]]
+store = "counters"
+scope = "package"
+access = "read-write"
+quota = "64KiB"
+
+[grant.config]
+step_max = "100"
+
+[[grant]]
+package = "csv-page"
+agents = ["analyst", "writer"]
+
+[[grant.invoke]]
+package = "csv-report"
+tools = ["summarise"]
+
+[[grant.invoke]]
+package = "markdown"
+tools = ["render"]
+
+[[grant]]
+package = "csv-report"
+agents = ["analyst"]
+tools = ["summarise"]
+
+[[grant]]
+package = "markdown"
+agents = ["analyst"]
+tools = ["render"]
 "#;
 
 const WRONG_GRANTS: &str = r#"# The fourth line has a key that does not exist.
@@ -128,6 +163,23 @@ impl DemoFolder {
     /// The hash of that.
     pub(crate) fn changed_digest(&self) -> Result<String> {
         Ok(format!("sha256:{}", hex(&Sha256::digest(self.changed()?))))
+    }
+
+    /// A copy of the log in which one record says something else.
+    pub(crate) fn forged_log(&self) -> Result<PathBuf> {
+        let forged = self.root.join("input/forged");
+        fs::create_dir_all(&forged)?;
+        for entry in fs::read_dir(self.data.join("audit"))? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                fs::copy(entry.path(), forged.join(entry.file_name()))?;
+            }
+        }
+        let segment = forged.join("00000000000000000000.jsonl");
+        let honest =
+            fs::read_to_string(&segment).with_context(|| format!("reading {}", segment.display()))?;
+        fs::write(&segment, honest.replacen("\"tester\"", "\"nobody\"", 1))?;
+        Ok(forged)
     }
 
     /// The file that holds a note.

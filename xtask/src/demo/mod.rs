@@ -36,9 +36,11 @@ pub(crate) fn demo(folders: &Folders) -> Result<()> {
     refuse_bad_components(&mut console, &demo)?;
     grant(&mut console, &demo)?;
     work(&mut console, &demo)?;
+    reach(&mut console)?;
     attack(&mut console, &demo)?;
     change(&mut console, &demo)?;
     stop(&mut console)?;
+    prove(&mut console, &demo)?;
     println!(
         "\nAll {} steps went as promised.\n\n{}",
         console.steps(),
@@ -47,7 +49,8 @@ pub(crate) fn demo(folders: &Folders) -> Result<()> {
     Ok(())
 }
 
-const TOOLS: [&str; 4] = ["markdown", "dependency-report", "notes", "hostile"];
+const TOOLS: [&str; 7] =
+    ["markdown", "dependency-report", "notes", "hostile", "counter", "csv-report", "csv-page"];
 
 fn register(console: &mut Console, folders: &Folders) -> Result<()> {
     console.chapter("An author's components are registered and reviewed");
@@ -55,7 +58,7 @@ fn register(console: &mut Console, folders: &Folders) -> Result<()> {
         let file = folders.guests().join(format!("{tool}.wasm"));
         console.step(
             &format!("{tool} is registered: checked, compiled once, kept by the hash of its bytes"),
-            &["package", "add", text(&file)?],
+            &["package", "add", text(&file)?, "--name", tool],
             Exit::Ok,
             &[tool, "sha256"],
         )?;
@@ -190,6 +193,67 @@ fn work(console: &mut Console, demo: &DemoFolder) -> Result<()> {
         &["audit", "tail", "--call", &call],
         Exit::Ok,
         &["call_admitted", "Cargo.lock", "open-at", "call_finished"],
+    )?;
+    Ok(())
+}
+
+fn reach(console: &mut Console) -> Result<()> {
+    console.chapter("Tools keep state and call each other, as their grants say");
+    let count = |more: u64| json!({ "name": "visitors", "more": more });
+    console.call("a counter counts", ("counter", "count", "analyst"), &count(2), Exit::Ok, &["2"])?;
+    console.call(
+        "and knows its total in the next call, in a sandbox as fresh as the first",
+        ("counter", "count", "analyst"),
+        &count(3),
+        Exit::Ok,
+        &["\"total\":5"],
+    )?;
+    console.call(
+        "how far it may count at once is configuration that the grant sets",
+        ("counter", "count", "analyst"),
+        &count(101),
+        Exit::BadInput,
+        &["at most 100"],
+    )?;
+    let csv = json!({ "title": "Fruit", "csv": "fruit,price\napple,1\npear,2\n" });
+    let page = console.call(
+        "a tool makes a page by calling two others, each with its own grant for the same agent",
+        ("csv-page", "page", "analyst"),
+        &csv,
+        Exit::Ok,
+        &["<table"],
+    )?;
+    let call = page.call().context("an answer has the id of its call")?;
+    console.step(
+        "the log has both calls, by the rule that allowed them",
+        &["audit", "tail", "--call", &call],
+        Exit::Ok,
+        &["csv-report summarise", "markdown render", "invoke 0", "invoke 1"],
+    )?;
+    console.call(
+        "another agent, who may use the page and not what it calls, gets none",
+        ("csv-page", "page", "writer"),
+        &csv,
+        Exit::ToolError,
+        &["no grant of package csv-report names agent writer"],
+    )?;
+    Ok(())
+}
+
+fn prove(console: &mut Console, demo: &DemoFolder) -> Result<()> {
+    console.chapter("The log proves what happened, to whoever has the public key");
+    console.step(
+        "every record is in the tree that the host signed",
+        &["audit", "verify"],
+        Exit::Ok,
+        &["\"uncovered\":0"],
+    )?;
+    let forged = demo.forged_log()?;
+    console.step(
+        "in a copy one word of one record was changed: it is found and named",
+        &["audit", "verify", "--folder", text(&forged)?],
+        Exit::NotVerified,
+        &["not_verified", "line"],
     )?;
     Ok(())
 }
