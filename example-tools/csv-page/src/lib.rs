@@ -76,9 +76,10 @@ mod tests {
                 ("csv-report", "summarise") => {
                     Ok(invoke::Answer { content: vec![text("| a |".to_owned())], structured: None })
                 }
-                ("markdown", "render") => {
-                    Ok(invoke::Answer { content: Vec::new(), structured: Some(arguments["markdown"].clone()) })
-                }
+                ("markdown", "render") => Ok(invoke::Answer {
+                    content: Vec::new(),
+                    structured: Some(arguments["markdown"].clone()),
+                }),
                 _ => Err(InvokeError::Denied("not granted".to_owned())),
             }
         });

@@ -64,9 +64,7 @@ pub(crate) const DRIVERS: &[Driver] = &[
     ("wasi:keyvalue/batch#set-many", || {
         fallible(batch::set_many(&bucket()?, &[("key".to_owned(), b"value".to_vec())]))
     }),
-    ("wasi:keyvalue/batch#delete-many", || {
-        fallible(batch::delete_many(&bucket()?, &["key".to_owned()]))
-    }),
+    ("wasi:keyvalue/batch#delete-many", || fallible(batch::delete_many(&bucket()?, &["key".to_owned()]))),
     ("wasi:logging/logging#log", || {
         silent(|| logging::log(logging::Level::Info, "context", "a line of the log"))
     }),

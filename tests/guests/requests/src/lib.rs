@@ -149,10 +149,8 @@ fn read(step: &Step, response: IncomingResponse, held: &mut Vec<IncomingResponse
                 }
                 Err(StreamError::Closed) => break,
                 Err(StreamError::LastOperationFailed(error)) => {
-                    let error = bindings::wasi::http::types::http_error_code(&error).map_or_else(
-                        || error.to_debug_string(),
-                        name,
-                    );
+                    let error = bindings::wasi::http::types::http_error_code(&error)
+                        .map_or_else(|| error.to_debug_string(), name);
                     return Err(format!("{error} after {count} bytes"));
                 }
             }

@@ -14,9 +14,9 @@ mod request;
 use std::time::Duration;
 
 use bindings::exports::test::secret_holder::holder::{Form, Guest, Place, Response};
+use bindings::portcullis::tool::invoke;
 use bindings::portcullis::tool::progress::{self, Step};
 use bindings::portcullis::tool::secrets::{self, SecretError};
-use bindings::portcullis::tool::invoke;
 use bindings::wasi::logging::logging::{self, Level};
 
 struct Holder;

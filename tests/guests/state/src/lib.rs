@@ -77,9 +77,7 @@ impl Guest for State {
     }
 
     fn increment(store: String, key: String, delta: u64, times: u32) -> Result<u64, String> {
-        with(&store, |bucket| {
-            (0..times).try_fold(0, |_, _| atomics::increment(bucket, &key, delta))
-        })
+        with(&store, |bucket| (0..times).try_fold(0, |_, _| atomics::increment(bucket, &key, delta)))
     }
 
     fn get_many(store: String, keys: Vec<String>) -> Result<Vec<Option<String>>, String> {
