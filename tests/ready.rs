@@ -180,6 +180,19 @@ async fn many_first_calls_compile_once() {
     }
     assert_eq!(refusals(&world.all_records()).len(), 1, "one of them found it, and the others waited");
 }
+/// Case 68: no two sandboxes draw the same random numbers, nor does one twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_sandbox_draws_random_numbers_of_its_own() {
+    let world = World::with("std-probe", guest("std-probe")).await;
+    let mut drawn = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let pair = world.value("std-probe", "random", json!({})).await;
+        for number in pair.as_array().expect("a pair") {
+            assert!(drawn.insert(number.to_string()), "{number} was drawn twice");
+        }
+    }
+    assert_eq!(drawn.len(), 100);
+}
 
 /// A component of 18 MB with an interpreter in it: fourteen instances, a large table, much memory.
 #[tokio::test(flavor = "multi_thread")]
