@@ -175,10 +175,11 @@ pub fn read_note(path: &Path) -> io::Result<Vec<u8>> {
     Ok(note)
 }
 
-/// The newest checkpoint's text; none if there is no checkpoint.
+/// The newest checkpoint's text; none if there is no checkpoint, or an empty file: what a power loss may leave
+/// of one, which is put in its place without a sync of its own.
 pub(super) fn read(folder: &Path) -> io::Result<Option<Vec<u8>>> {
     match read_note(&path_of(folder)) {
-        Ok(note) => Ok(Some(note)),
+        Ok(note) => Ok((!note.is_empty()).then_some(note)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

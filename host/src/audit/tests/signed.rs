@@ -116,6 +116,20 @@ async fn a_log_that_was_torn_goes_on_and_is_verified() {
     assert_eq!(verified(folder.path()).expect("verified").uncovered, 0);
 }
 
+/// A checkpoint whose bytes a power loss took says nothing, and the next one is signed; half of one is refused.
+#[tokio::test]
+async fn a_checkpoint_that_a_power_loss_emptied_stops_no_host() {
+    let folder = signed_log(2).await;
+    let path = checkpoint::path_of(folder.path());
+    let note = fs::read(&path).expect("a checkpoint");
+    fs::write(&path, &note[..note.len() / 2]).expect("written");
+    assert!(matches!(Log::open(folder.path(), options()), Err(LogError::Damaged { .. })));
+    fs::write(&path, b"").expect("emptied");
+    assert!(matches!(verified(folder.path()), Err(VerifyError::NoCheckpoint { .. })));
+    Log::open(folder.path(), options()).expect("opened").close().await.expect("closed");
+    assert_eq!(verified(folder.path()).expect("verified").uncovered, 0);
+}
+
 #[tokio::test]
 async fn each_way_to_change_a_log_is_seen_and_named() {
     let folder = signed_log(5).await;
