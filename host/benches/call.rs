@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use portcullis::audit::Durability;
+use portcullis::audit::AuditSettings;
 use portcullis::authn::local_admin;
 use portcullis::config::{DataFolder, Ownership};
 use portcullis::gateway::{CallRequest, GrantsSource, Host, HostOptions};
+use portcullis::policy::Durability;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Lift, Linker, Lower, ResourceTable};
@@ -136,8 +137,15 @@ impl Ours {
         else {
             panic!("the folder is new");
         };
-        let host =
-            Host::open(folder, HostOptions { durability, ..HostOptions::default() }).await.expect("it opens");
+        let host = Host::open(
+            folder,
+            HostOptions {
+                audit: AuditSettings { durability, ..AuditSettings::default() },
+                ..HostOptions::default()
+            },
+        )
+        .await
+        .expect("it opens");
         let mut grants = String::new();
         for name in ["echo", "std-probe"] {
             let package = name.parse().expect("a name");

@@ -17,10 +17,11 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use portcullis::audit::Durability;
+use portcullis::audit::AuditSettings;
 use portcullis::authn::local_admin;
 use portcullis::config::{DataFolder, Ownership};
 use portcullis::gateway::{CallRequest, GrantsSource, Host, HostOptions};
+use portcullis::policy::Durability;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -77,7 +78,10 @@ impl Ours {
         else {
             panic!("the folder is new");
         };
-        let options = HostOptions { durability: Durability::Relaxed, ..HostOptions::default() };
+        let options = HostOptions {
+            audit: AuditSettings { durability: Durability::Relaxed, ..AuditSettings::default() },
+            ..HostOptions::default()
+        };
         let host = Host::open(folder, options).await.expect("it opens");
         let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guests/requests.wasm");
         let bytes = Bytes::from(std::fs::read(guest).expect("run `cargo xtask guests`"));

@@ -12,11 +12,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use portcullis::audit::Durability;
+use portcullis::audit::AuditSettings;
 use portcullis::authn::local_admin;
 use portcullis::config::{DataFolder, Ownership};
 use portcullis::database::{Database, KeyValue, StoreBounds, StoreId};
 use portcullis::gateway::{CallRequest, GrantsSource, Host, HostOptions};
+use portcullis::policy::Durability;
 use serde_json::{Value, json};
 
 const AGENT: &str = "bench";
@@ -61,7 +62,10 @@ async fn open(folder: &Path) -> (Host, Database) {
         panic!("a fresh folder is nobody's");
     };
     let path = data.paths().database();
-    let options = HostOptions { durability: Durability::Relaxed, ..HostOptions::default() };
+    let options = HostOptions {
+        audit: AuditSettings { durability: Durability::Relaxed, ..AuditSettings::default() },
+        ..HostOptions::default()
+    };
     let host = Host::open(data, options).await.expect("it opens");
     let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guests/state.wasm");
     let bytes = std::fs::read(&guest).expect("run `cargo xtask guests` first");

@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use portcullis::audit::Durability;
+use portcullis::audit::AuditSettings;
 use portcullis::authn::local_admin;
 use portcullis::config::{DataFolder, Ownership};
 use portcullis::database::Database;
 use portcullis::egress::SystemResolver;
 use portcullis::gateway::{CallRequest, GrantsSource, Host, HostOptions};
 use portcullis::limits::Usage;
+use portcullis::policy::Durability;
 use portcullis::sandbox::compiler::Compiler;
 use portcullis::sandbox::{Sandbox, SandboxOptions};
 use serde_json::{Value, json};
@@ -79,7 +80,10 @@ fn take(data: &Path) -> DataFolder {
 }
 
 async fn open(data: &Path) -> Host {
-    let options = HostOptions { durability: Durability::Relaxed, ..HostOptions::default() };
+    let options = HostOptions {
+        audit: AuditSettings { durability: Durability::Relaxed, ..AuditSettings::default() },
+        ..HostOptions::default()
+    };
     Host::open(take(data), options).await.expect("it opens")
 }
 

@@ -118,6 +118,11 @@ impl DataPaths {
         self.root.join("limits.toml")
     }
 
+    /// How the log is kept; need not be there.
+    pub fn audit_settings(&self) -> PathBuf {
+        self.root.join("audit.toml")
+    }
+
     /// Where the owner listens.
     pub fn socket(&self) -> PathBuf {
         self.root.join("owner.sock")
@@ -325,21 +330,20 @@ impl DataFolder {
         self.keep(&path, text.as_bytes()).map_err(unusable(&path))
     }
 
-    /// The text of the admin's limits of this host, if there is one; at most one byte more than
-    /// `bytes_max`, so that who reads it can say that it is too long.
+    /// The text of the settings file at `path`, such as the admin's limits of this host, if it is there; at
+    /// most one byte more than `bytes_max`, so that who reads it can say that it is too long.
     ///
     /// # Errors
-    /// If it can't be read, or is not text: then no limits may be guessed.
-    pub fn limits_text(&self, bytes_max: usize) -> Result<Option<String>, DataFolderError> {
-        let path = self.paths.limits();
-        let file = match File::open(&path) {
+    /// If it can't be read, or is not text: then no settings may be guessed.
+    pub fn settings_text(path: &Path, bytes_max: usize) -> Result<Option<String>, DataFolderError> {
+        let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unusable(&path)(error)),
+            Err(error) => return Err(unusable(path)(error)),
         };
         let mut text = String::new();
         let read = file.take(bytes_max as u64 + 1).read_to_string(&mut text);
-        read.map(|_| Some(text)).map_err(unusable(&path))
+        read.map(|_| Some(text)).map_err(unusable(path))
     }
 
     /// Writes under a name of its own first: a key that is half written must never be read.

@@ -29,14 +29,16 @@ use serde_json::Value;
 use self::disk::DiskWatch;
 use crate::audit::event::{CallContext, CallOutcome, Event};
 use crate::audit::query;
-use crate::audit::{CheckpointKey, Durability, Log, LogError, LogOptions};
+use crate::audit::{AuditSettings, CheckpointKey, Log, LogError, LogOptions, Recording};
 use crate::authn::local_admin;
 use crate::config::{DataFolder, DataPaths};
 use crate::database::{Database, GrantsChange};
 use crate::egress::{Resolver, Roots, SystemResolver};
 use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId, Revision, Sequence, ToolName};
 use crate::limits::{HostLimits, Usage};
-use crate::policy::{AuthorizationRequest, Denial, Freeze, Policy, authorize};
+use crate::policy::{
+    AuthorizationRequest, AuthorizedCall, Denial, Durability, Evidence, Freeze, Policy, authorize,
+};
 use crate::registry::{ApprovedPackage, Registry, RegistryError};
 use crate::sandbox::compiler::Compiler;
 use crate::sandbox::{InvokeError, Order, Origin, Sandbox, SandboxOptions, ToolAnswer};
@@ -79,7 +81,7 @@ pub struct Host {
     /// A change is in the log and could not be put in force: nothing runs before the next start.
     in_doubt: AtomicBool,
     running: Running,
-    durability: Durability,
+    audit: AuditSettings,
     limits: Arc<HostLimits>,
     registrations: Arc<registrations::Registrations>,
     disk: DiskWatch,
@@ -98,8 +100,8 @@ struct InForce {
 /// How to open a host.
 #[derive(Clone, Debug)]
 pub struct HostOptions {
-    /// What an answer waits for. Default: that its records are on disk.
-    pub durability: Durability,
+    /// How the log is kept, and what answers and effects wait for.
+    pub audit: AuditSettings,
     /// Where components are compiled. Default: on a thread of this process, which is weaker than a
     /// program of its own: name one where components come from people whom nobody trusts.
     pub compiler: Compiler,
@@ -122,7 +124,7 @@ pub struct HostOptions {
 impl Default for HostOptions {
     fn default() -> Self {
         Self {
-            durability: Durability::default(),
+            audit: AuditSettings::default(),
             compiler: Compiler::default(),
             limits: HostLimits::default(),
             disk_reserve_bytes: DISK_RESERVE_BYTES_DEFAULT,
@@ -221,8 +223,15 @@ impl Host {
         }
         let registry = Registry::open(database.clone(), &paths.packages()).await?;
         registry.tidy().await?;
-        let HostOptions { durability, compiler, limits, disk_reserve_bytes, resolver, roots, secrets_key } =
-            options;
+        let HostOptions {
+            audit: settings,
+            compiler,
+            limits,
+            disk_reserve_bytes,
+            resolver,
+            roots,
+            secrets_key,
+        } = options;
         let secrets = Secrets::open(database.clone(), &folder, secrets_key)?;
         let limits = Arc::new(limits);
         let registrations = Arc::new(registrations::Registrations::new(&limits));
@@ -253,7 +262,7 @@ impl Host {
             refreshing: tokio::sync::Mutex::default(),
             in_doubt: AtomicBool::new(false),
             running: Running::default(),
-            durability,
+            audit: settings,
             limits,
             registrations,
             changing: Default::default(),
@@ -359,7 +368,11 @@ impl Host {
         };
         let stopped = self.stopped(subject, in_force);
         let grants = authorized.grants().to_vec();
-        let recorder = self.log.begin_call(Arc::clone(&context), grants, request.argument_bytes).await?;
+        let recording = self.recording(Some(&authorized), parent.as_ref());
+        let durability = recording.durability;
+        let begun =
+            self.log.begin_call(Arc::clone(&context), grants, request.argument_bytes, recording).await;
+        let recorder = begun?;
         let (nesting, orders) = nested::nesting(&authorized, parent.as_ref());
         let ancestors = Arc::clone(&nesting.ancestors);
         let (arguments, depth_max) = (&request.arguments, nesting.depth_max);
@@ -368,14 +381,18 @@ impl Host {
         let invoked = match orders {
             None => running.await,
             Some(orders) => {
-                let caller = nested::Caller { context: &context, ancestors, depth_max };
+                let caller = nested::Caller { context: &context, ancestors, depth_max, durability };
                 self.serve_nested(running, orders, &caller).await
             }
         };
         let outcome = outcome(&invoked.result);
-        // What a nested call did is on disk before its agent's call answers.
-        let durability = if parent.is_some() { Durability::Relaxed } else { self.durability };
-        let record = invoked.recorder.finish(outcome, invoked.usage.clone(), durability).await?;
+        // What a nested call did comes before its caller's end in the log, and so is on disk when that is.
+        let record = if parent.is_some_and(|parent| parent.durability > Durability::Relaxed) {
+            invoked.recorder.finish_unawaited(outcome, invoked.usage.clone())?;
+            None
+        } else {
+            invoked.recorder.finish(outcome, invoked.usage.clone()).await?
+        };
         let digest = authorized.digest();
         let (usage, stdout, stderr, log) = (invoked.usage, invoked.stdout, invoked.stderr, invoked.log);
         let report = CallReport { call, digest, record, usage, stdout, stderr, log };
@@ -383,6 +400,16 @@ impl Host {
             Ok(answer) => Ok(CallAnswer { answer, report }),
             Err(error) => Err(CallError::Failed { error, report: Box::new(report) }),
         }
+    }
+
+    /// How a call is recorded. It waits for what the host says, what its grants ask, or what the call waits for
+    /// whose tool made it: the strictest.
+    fn recording(&self, authorized: Option<&AuthorizedCall>, parent: Option<&Parent<'_>>) -> Recording {
+        let Evidence { durability, fold_reads } =
+            authorized.map(AuthorizedCall::evidence).unwrap_or_default();
+        let asked = [durability, parent.map(|parent| parent.durability)];
+        let durability = asked.into_iter().flatten().fold(self.audit.durability, Durability::max);
+        Recording { durability, fold_reads }
     }
 
     /// How often running guests were made to yield since the start: it rises while the host can

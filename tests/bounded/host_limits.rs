@@ -93,7 +93,7 @@ fn a_limits_file_is_enforced_or_refused_at_the_start() {
         let ran = cli.run(["package", "list"]).expect(2).says(told).says(&format!("limits.toml:{line}:"));
         assert!(ran.stdout.is_empty(), "{ran:?}");
         let problem = cli.run(["package", "list", "--json"]).expect(2).problem();
-        assert_eq!(problem["type"], "urn:portcullis:error:invalid-limits");
+        assert_eq!(problem["type"], "urn:portcullis:error:invalid-settings");
         assert_eq!(problem["diagnostics"][0]["line"], line, "{problem}");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("limits.toml")), "{problem}");
     }

@@ -14,7 +14,7 @@ pub(crate) mod worker;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use portcullis::audit::Durability;
+use portcullis::audit::AuditSettings;
 use portcullis::audit::event::{Event, Record};
 use portcullis::audit::query::{self, Filter};
 use portcullis::authn::local_admin;
@@ -24,6 +24,7 @@ use portcullis::gateway::{
 };
 use portcullis::ids::{CallId, PackageDigest};
 use portcullis::limits::{HostLimits, Limit, LimitReached};
+use portcullis::policy::Durability;
 use portcullis::sandbox::InvokeError;
 use portcullis::sandbox::compiler::Compiler;
 use serde_json::Value;
@@ -61,7 +62,10 @@ impl World {
     /// The same, whose answers do not wait for the disk: for those who make very many.
     pub(crate) async fn relaxed() -> Self {
         let temporary = tempfile::tempdir().expect("a temporary folder");
-        let options = HostOptions { durability: Durability::Relaxed, ..options() };
+        let options = HostOptions {
+            audit: AuditSettings { durability: Durability::Relaxed, ..AuditSettings::default() },
+            ..options()
+        };
         let data = temporary.path().join("data");
         let host = open_with(&data, options).await.expect("a fresh folder opens");
         Self { host, temporary }

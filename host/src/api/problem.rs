@@ -44,9 +44,9 @@ pub enum ErrorKind {
     /// The grants file has errors.
     #[serde(rename = "urn:portcullis:error:invalid-grants")]
     InvalidGrants,
-    /// The limits file of the host has errors.
-    #[serde(rename = "urn:portcullis:error:invalid-limits")]
-    InvalidLimits,
+    /// A settings file of the data folder has errors.
+    #[serde(rename = "urn:portcullis:error:invalid-settings")]
+    InvalidSettings,
     /// The call is not allowed.
     #[serde(rename = "urn:portcullis:error:denied")]
     Denied,
@@ -93,7 +93,7 @@ impl ErrorKind {
         ErrorKind::Conflict,
         ErrorKind::InvalidPackage,
         ErrorKind::InvalidGrants,
-        ErrorKind::InvalidLimits,
+        ErrorKind::InvalidSettings,
         ErrorKind::Denied,
         ErrorKind::Stopped,
         ErrorKind::Cancelled,
@@ -118,7 +118,7 @@ impl ErrorKind {
             ErrorKind::Conflict | ErrorKind::Cancelled => StatusCode::CONFLICT,
             ErrorKind::InvalidPackage
             | ErrorKind::InvalidGrants
-            | ErrorKind::InvalidLimits
+            | ErrorKind::InvalidSettings
             | ErrorKind::LimitReached => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorKind::Denied | ErrorKind::Stopped => StatusCode::FORBIDDEN,
             ErrorKind::ToolError | ErrorKind::Withheld => StatusCode::BAD_GATEWAY,
@@ -140,7 +140,7 @@ impl ErrorKind {
             ErrorKind::Conflict => "It can't be done in the present state",
             ErrorKind::InvalidPackage => "The file can't be a package",
             ErrorKind::InvalidGrants => "The grants file has errors",
-            ErrorKind::InvalidLimits => "The limits file has errors",
+            ErrorKind::InvalidSettings => "A settings file of the data folder has errors",
             ErrorKind::Denied => "The call is not allowed",
             ErrorKind::Stopped => "The call was stopped",
             ErrorKind::Cancelled => "The call was cancelled",

@@ -370,9 +370,21 @@ pub struct HostCall {
     /// Allowed or denied, and by what.
     #[serde(flatten)]
     pub decision: Decision,
-    /// What came of it.
+    /// What came of it. Of several calls, bytes and durations are sums.
     #[serde(flatten)]
     pub result: HostCallResult,
+    /// How often it was repeated, if a grant asks that repeated reads are one record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<Repeats>,
+}
+
+/// Several host calls in one record. Its `time` is that of the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeats {
+    /// How many calls it stands for, at least two.
+    pub count: u64,
+    /// When the last of them was made.
+    pub until: Timestamp,
 }
 
 /// An effect that is about to happen.

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::event::{
     Attempt, CallContext, CallEnd, CallOutcome, Decision, Event, HostCall, HostCallOutcome, HostCallResult,
-    SecretInjected, SecretLeak, is_zero,
+    Repeats, SecretInjected, SecretLeak, is_zero,
 };
 use crate::ids::{GrantId, Sequence};
 use crate::policy::{Loss, Stop};
@@ -145,11 +145,13 @@ struct FlatHostCall<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     bytes_out: u64,
     duration_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeats: Option<Repeats>,
 }
 
 impl<'a> FlatHostCall<'a> {
     fn of(host_call: &'a HostCall) -> Self {
-        let HostCall { interface, function, subject, decision, result } = host_call;
+        let HostCall { interface, function, subject, decision, result, repeats } = host_call;
         let (decision, rule) = match decision {
             Decision::Allowed(rule) => ("allowed", rule),
             Decision::Denied(rule) => ("denied", rule),
@@ -174,6 +176,7 @@ impl<'a> FlatHostCall<'a> {
             bytes_in,
             bytes_out,
             duration_ns,
+            repeats: *repeats,
         }
     }
 }

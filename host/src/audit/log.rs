@@ -19,7 +19,7 @@ use super::bell::Bell;
 use super::checkpoint::{self, CheckpointKey};
 use super::event::{CallContext, CallEnd, CallOutcome, Event};
 use super::line::{self, CallEntry, CallText, GRANTS_MAX, LINE_BYTES_MAX};
-use super::recorder::Recorder;
+use super::recorder::{Recorder, Recording};
 use super::recovery::{self, Ending, Recovered};
 use super::segment::{self, SegmentFile};
 use super::tree::Tree;
@@ -241,6 +241,7 @@ impl Log {
         context: Arc<CallContext>,
         grants: Vec<GrantId>,
         argument_bytes: u64,
+        recording: Recording,
     ) -> Result<Recorder, LogError> {
         let handle = &self.handle;
         handle.check()?;
@@ -258,7 +259,7 @@ impl Log {
         let call = Arc::new(CallText::new(context));
         let body = Body::Call { call: Arc::clone(&call), entries: vec![(handle.now(), entry)] };
         handle.send(Message { body, ack: None, units }, room);
-        Ok(Recorder::new(Arc::clone(handle), call, last_room, running))
+        Ok(Recorder::new(Arc::clone(handle), call, recording, last_room, running))
     }
 
     /// The latest time of any record written so far. Policy judges expiry by the later of the clock

@@ -14,12 +14,14 @@
 mod bell;
 mod checkpoint;
 pub mod event;
+mod fold;
 mod line;
 mod log;
 pub mod query;
 mod recorder;
 mod recovery;
 mod segment;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -29,4 +31,5 @@ mod writer;
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointKey, VerifierKey, read_note};
 pub use line::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 pub use log::{Clock, Log, LogError, LogOptions};
-pub use recorder::{Durability, RECORDER_BYTES_MAX, RECORDER_UNITS_MAX, Recorder};
+pub use recorder::{RECORDER_BYTES_MAX, RECORDER_UNITS_MAX, Recorder, Recording};
+pub use settings::{AUDIT_FILE_BYTES_MAX, AuditSettings, parse_audit_settings};

@@ -12,11 +12,13 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::event::{
     Attempt, CallContext, CallEnd, CallOutcome, HostCall, HostCallResult, SecretInjected, SecretLeak,
 };
+use super::fold::Folds;
 use super::line::{self, CallEntry, CallText};
 use super::log::{Handle, LogError, Running};
 use super::writer::{Ack, Body, Message};
 use crate::ids::Sequence;
 use crate::limits::Usage;
+use crate::policy::Durability;
 
 /// When a recorder tries to hand its records over.
 const HAND_OVER_UNITS: u32 = 512;
@@ -28,14 +30,13 @@ pub const RECORDER_UNITS_MAX: u32 = 8_192;
 /// The most that the records of one call can hold in memory, in bytes of the log.
 pub const RECORDER_BYTES_MAX: u64 = RECORDER_UNITS_MAX as u64 * 256;
 
-/// What a call's answer waits for.
+/// How a call is recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Nothing: its records are queued, and on disk about a second later. A crash may lose them.
-    Relaxed,
-    /// The disk has all its records.
-    #[default]
-    Committed,
+pub struct Recording {
+    /// What its effects and its end wait for.
+    pub durability: Durability,
+    /// Whether repeated reads of the same thing are one record.
+    pub fold_reads: bool,
 }
 
 /// Takes the records of one call. Dropped unfinished, it records the call as cancelled.
@@ -47,6 +48,9 @@ pub struct Recorder {
     entries: Vec<(Timestamp, CallEntry)>,
     /// What `entries` weighs.
     units: u32,
+    durability: Durability,
+    /// Reads that may be repeated yet, if those are folded.
+    folds: Option<Folds>,
     /// Records so far, those in `entries` included.
     records: u64,
     /// The room of the last record; none once that is queued.
@@ -59,6 +63,7 @@ impl Recorder {
     pub(super) fn new(
         handle: Arc<Handle>,
         call: Arc<CallText>,
+        recording: Recording,
         last_room: OwnedSemaphorePermit,
         running: Running,
     ) -> Self {
@@ -67,6 +72,8 @@ impl Recorder {
             call,
             entries: Vec::new(),
             units: 0,
+            durability: recording.durability,
+            folds: recording.fold_reads.then(Folds::default),
             records: 1,
             last_room: Some(last_room),
             _running: running,
@@ -86,7 +93,15 @@ impl Recorder {
     /// [`RECORDER_UNITS_MAX`] are held. The caller must end the call, or, if overloaded, wait for
     /// [`Recorder::flush`] before the guest goes on.
     pub fn observe(&mut self, call: HostCall) -> Result<(), LogError> {
-        self.note(CallEntry::HostCall(call))
+        let now = self.handle.now();
+        let call = match &mut self.folds {
+            Some(folds) => folds.take(now, call),
+            None => Some((now, call)),
+        };
+        match call {
+            Some((time, call)) => self.note_at(time, CallEntry::HostCall(call)),
+            None => self.handle.check_failure(),
+        }
     }
 
     /// Records that a secret was about to leave. As [`observe`](Self::observe).
@@ -107,7 +122,12 @@ impl Recorder {
     }
 
     fn note(&mut self, entry: CallEntry) -> Result<(), LogError> {
-        self.push(entry);
+        self.note_at(self.handle.now(), entry)
+    }
+
+    fn note_at(&mut self, time: Timestamp, mut entry: CallEntry) -> Result<(), LogError> {
+        line::bound(&mut entry);
+        self.push_at(time, entry);
         if self.units >= HAND_OVER_UNITS {
             self.try_hand_over();
         }
@@ -127,6 +147,7 @@ impl Recorder {
     /// # Errors
     /// [`LogError`]: the caller must end the call.
     pub async fn flush(&mut self) -> Result<(), LogError> {
+        self.close_folds();
         if self.entries.is_empty() {
             return self.handle.check_failure();
         }
@@ -136,20 +157,22 @@ impl Recorder {
         Ok(())
     }
 
-    /// Records that an effect is about to happen, and returns once the kernel has that record and all
-    /// before it. Only then may the effect happen. Dropped while it waits, the record may be in the
+    /// Records that an effect is about to happen, and returns once the kernel, or at
+    /// [`Durability::Strict`] the disk, has that record and all before it. Only then may the effect happen. Dropped while it waits, the record may be in the
     /// log: an attempt without outcome, which reads "unknown".
     ///
     /// # Errors
     /// [`LogError`]: the effect must not happen, and the caller must end the call.
     pub async fn attempt(&mut self, attempt: Attempt) -> Result<Sequence, LogError> {
+        self.close_folds();
         let mut entry = CallEntry::EffectAttempted(attempt);
         line::bound(&mut entry);
         let time = self.handle.now();
         let room = self.handle.room(self.units.saturating_add(line::units(&entry))).await?;
         self.push_at(time, entry);
         let (ack, answer) = oneshot::channel();
-        let message = self.take_entries(Some(Ack::Written(ack)));
+        let ack = if self.durability == Durability::Strict { Ack::Durable(ack) } else { Ack::Written(ack) };
+        let message = self.take_entries(Some(ack));
         self.handle.send(message, room);
         self.handle.answer(answer).await
     }
@@ -160,29 +183,27 @@ impl Recorder {
         self.push(CallEntry::EffectFinished { attempt, result });
     }
 
-    /// Records the call's end. With [`Durability::Committed`] it returns the place of that record once
-    /// the call's records are on disk; with [`Durability::Relaxed`] at once, without a place. Dropped
-    /// while it waits, the record is queued all the same.
+    /// Records the call's end. At [`Durability::Relaxed`] it returns at once, else with the place of that
+    /// record once the call's records are on disk. Dropped while it waits, the record is queued all the same.
     ///
     /// # Errors
     /// [`LogError`]: the answer must not leave.
-    pub async fn finish(
-        mut self,
-        outcome: CallOutcome,
-        usage: Usage,
-        durability: Durability,
-    ) -> Result<Option<Sequence>, LogError> {
-        match durability {
-            Durability::Relaxed => {
-                self.end(outcome, usage, None);
-                self.handle.check_failure().map(|()| None)
-            }
-            Durability::Committed => {
-                let (ack, answer) = oneshot::channel();
-                self.end(outcome, usage, Some(Ack::Durable(ack)));
-                self.handle.answer(answer).await.map(Some)
-            }
+    pub async fn finish(mut self, outcome: CallOutcome, usage: Usage) -> Result<Option<Sequence>, LogError> {
+        if self.durability == Durability::Relaxed {
+            return self.finish_unawaited(outcome, usage).map(|()| None);
         }
+        let (ack, answer) = oneshot::channel();
+        self.end(outcome, usage, Some(Ack::Durable(ack)));
+        self.handle.answer(answer).await.map(Some)
+    }
+
+    /// Records the call's end and does not wait for the disk: for a call whose caller's end is waited for.
+    ///
+    /// # Errors
+    /// [`LogError`]: the answer must not leave.
+    pub fn finish_unawaited(mut self, outcome: CallOutcome, usage: Usage) -> Result<(), LogError> {
+        self.end(outcome, usage, None);
+        self.handle.check_failure()
     }
 
     /// Records the call's end without waiting for anything, in the room that was reserved for it.
@@ -194,10 +215,21 @@ impl Recorder {
     /// is bounded by [`RECORDER_UNITS_MAX`].
     fn end(&mut self, outcome: CallOutcome, usage: Usage, ack: Option<Ack>) {
         let Some(room) = self.last_room.take() else { return };
+        self.close_folds();
         let end = CallEnd { outcome, records: self.records, usage };
         self.push(CallEntry::Finished(end));
         let message = Message { units: 1, ..self.take_entries(ack) };
         self.handle.send(message, room);
+    }
+
+    /// Records the reads that were folded so far: what is recorded next comes after them.
+    fn close_folds(&mut self) {
+        let Some(folds) = self.folds.as_mut().filter(|folds| !folds.is_empty()) else { return };
+        for (time, call) in folds.close() {
+            let mut entry = CallEntry::HostCall(call);
+            line::bound(&mut entry);
+            self.push_at(time, entry);
+        }
     }
 
     fn push(&mut self, mut entry: CallEntry) {

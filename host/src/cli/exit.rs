@@ -46,7 +46,7 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::Conflict
             | ErrorKind::InvalidPackage
             | ErrorKind::InvalidGrants
-            | ErrorKind::InvalidLimits => Exit::BadInput,
+            | ErrorKind::InvalidSettings => Exit::BadInput,
             ErrorKind::Denied | ErrorKind::Stopped | ErrorKind::Cancelled => Exit::Denied,
             ErrorKind::LimitReached => Exit::LimitReached,
             ErrorKind::ToolError | ErrorKind::Withheld => Exit::ToolError,
@@ -76,7 +76,7 @@ mod tests {
         Conflict 2
         InvalidPackage 2
         InvalidGrants 2
-        InvalidLimits 2
+        InvalidSettings 2
         Denied 3
         Stopped 3
         Cancelled 3

@@ -166,7 +166,7 @@ fn next_step(problem: &Problem) -> Option<String> {
             "nothing was registered; mend the component, build it and add it again".to_owned()
         }
         ErrorKind::InvalidGrants => "mend the file and apply it again".to_owned(),
-        ErrorKind::InvalidLimits => "mend the file; docs/limits.md has all limits".to_owned(),
+        ErrorKind::InvalidSettings => "mend the file; docs/limits.md has all limits, docs/audit.md the settings of the log".to_owned(),
         ErrorKind::Denied => denied(problem.denial.as_ref()?),
         ErrorKind::Cancelled => "what it did until then is done; `portcullis audit tail --call` shows it".to_owned(),
         ErrorKind::Stopped => match problem.stop.as_ref()? {

@@ -120,9 +120,11 @@ fn event(event: &Event) -> (&'static str, String) {
 }
 
 fn observed(call: &HostCall) -> String {
-    let HostCall { interface, function, subject, decision, result } = call;
+    let HostCall { interface, function, subject, decision, result, repeats } = call;
+    let repeats = repeats.map(|repeats| format!(", {} times", repeats.count)).unwrap_or_default();
     let subject = subject.as_deref().map(|subject| format!(" {}", text(subject))).unwrap_or_default();
-    format!("{} {}{subject}: {}, {}", text(interface), text(function), decided(decision), came(result))
+    let (decided, came) = (decided(decision), came(result));
+    format!("{} {}{subject}: {decided}, {came}{repeats}", text(interface), text(function))
 }
 
 fn attempted(attempt: &Attempt) -> String {

@@ -17,8 +17,10 @@ use super::client::Client;
 use super::environment;
 use super::failure::Failure;
 use crate::api::{self, ErrorKind, Problem};
+use crate::audit::{AUDIT_FILE_BYTES_MAX, parse_audit_settings};
 use crate::config::{DataFolder, DataPaths, Ownership};
 use crate::gateway::{Blame, Host, HostError, HostOptions};
+use crate::policy::Diagnostic;
 use crate::policy::parse::{LIMITS_FILE_BYTES_MAX, parse_host_limits};
 use crate::sandbox::compiler::Compiler;
 
@@ -150,8 +152,8 @@ async fn own(folder: DataFolder) -> Result<(Client, Session), Failure> {
     Ok((client, Session { owned: Some(Owned { host, stop, server }) }))
 }
 
-/// How this program's host is opened: it is its own compiler, and its limits are the data folder's. Limits
-/// that can't be read are no limits: then it does not open.
+/// How this program's host is opened: it is its own compiler, and its settings are the data folder's. Settings
+/// that can't be read are no settings: then it does not open.
 fn options(folder: &DataFolder) -> Result<HostOptions, Failure> {
     let program = environment::own_program()
         .map_err(|error| Failure::host(format!("this program does not find itself: {error}")))?;
@@ -159,16 +161,31 @@ fn options(folder: &DataFolder) -> Result<HostOptions, Failure> {
     let compiler = Compiler::Program(program);
     let secrets_key = environment::secrets_key()?;
     let mut options = HostOptions { compiler, disk_reserve_bytes, secrets_key, ..HostOptions::default() };
-    if let Some(text) = folder.limits_text(LIMITS_FILE_BYTES_MAX)? {
-        let file = folder.paths().limits().display().to_string();
-        options.limits = parse_host_limits(&text).map_err(|diagnostics| {
-            let detail = format!("the limits file {file} has {} errors; nothing runs", diagnostics.len());
-            let problem =
-                Problem { diagnostics, ..Problem::new(ErrorKind::InvalidLimits, detail, Blame::Admin) };
-            Failure::from(problem).about(file, text)
-        })?;
+    let paths = folder.paths();
+    if let Some(limits) = settings(paths.limits(), LIMITS_FILE_BYTES_MAX, parse_host_limits)? {
+        options.limits = limits;
+    }
+    if let Some(audit) = settings(paths.audit_settings(), AUDIT_FILE_BYTES_MAX, parse_audit_settings)? {
+        options.audit = audit;
     }
     Ok(options)
+}
+
+/// What a settings file says, if it is there.
+fn settings<T>(
+    path: PathBuf,
+    bytes_max: usize,
+    parse: impl FnOnce(&str) -> Result<T, Vec<Diagnostic>>,
+) -> Result<Option<T>, Failure> {
+    let Some(text) = DataFolder::settings_text(&path, bytes_max)? else { return Ok(None) };
+    let file = path.display().to_string();
+    let parsed = parse(&text).map_err(|diagnostics| {
+        let detail = format!("the settings file {file} has {} errors; nothing runs", diagnostics.len());
+        let problem =
+            Problem { diagnostics, ..Problem::new(ErrorKind::InvalidSettings, detail, Blame::Admin) };
+        Failure::from(problem).about(file, text)
+    })?;
+    Ok(Some(parsed))
 }
 
 /// The caller owns the folder, so a socket that is there is one that a process left when it died.

@@ -19,7 +19,7 @@ use crate::gateway::{AddedPackage, CallReport, GrantsChanged, PackageDetails};
 use crate::ids::{GrantId, PackageDigest, PackageName};
 use crate::limits::{Limit, Usage};
 use crate::package::{Capability, CompileCost, ComponentSize, PackageDescription};
-use crate::policy::{Access, FilesystemRule, GrantTerms};
+use crate::policy::{Access, Evidence, FilesystemRule, GrantTerms};
 use crate::sandbox::{Content, ToolAnswer};
 use crate::text::{clean, clean_line};
 
@@ -165,12 +165,14 @@ pub(super) fn grants(list: &GrantList) -> String {
     }
     let mut table = table(["ID", "PACKAGE", "AGENTS", "TOOLS", "POWERS", "LIMITS", "EXPIRES", "EFFECT"]);
     for GrantStatus { grant, effect: now } in &list.grants {
-        let GrantTerms { agents, tools, expires, limits, filesystem, rules } = &grant.terms;
+        let GrantTerms { agents, tools, expires, limits, filesystem, rules, evidence } = &grant.terms;
         let tools = tools.as_ref().map_or_else(|| "all".to_owned(), |tools| joined(tools, "\n"));
         let folders =
             filesystem.iter().map(|rule| format!("{} ({})", one_line(&rule.guest_path), access(rule.access)));
-        let powers: Vec<String> =
-            folders.chain(rules.iter().map(|rule| one_line(&rule.to_string()))).collect();
+        let powers: Vec<String> = folders
+            .chain(rules.iter().map(|rule| one_line(&rule.to_string())))
+            .chain(asked(evidence))
+            .collect();
         let limits: Vec<String> = limits.iter().map(|(limit, value)| format!("{limit} {value}")).collect();
         table.add_row([
             grant.id.to_string(),
@@ -192,7 +194,7 @@ pub(super) fn grants_in_full(package: &PackageName, list: &GrantList) -> String 
     }
     let mut text = format!("grants of {package} at revision {}\n", list.revision);
     for GrantStatus { grant, effect: now } in &list.grants {
-        let GrantTerms { agents, tools, expires, limits, filesystem, rules } = &grant.terms;
+        let GrantTerms { agents, tools, expires, limits, filesystem, rules, evidence } = &grant.terms;
         push(&mut text, format_args!("\ngrant {} — {}", grant.id, effect(*now)));
         push(&mut text, format_args!("  bound to    {}", grant.digest));
         push(&mut text, format_args!("  agents      {}", joined(agents, ", ")));
@@ -208,8 +210,18 @@ pub(super) fn grants_in_full(package: &PackageName, list: &GrantList) -> String 
         for rule in rules {
             push(&mut text, format_args!("  {:<10}  {}", rule.kind(), one_line(&rule.to_string())));
         }
+        for asked in asked(evidence) {
+            push(&mut text, format_args!("  audit       {asked}"));
+        }
     }
     text
+}
+
+/// What a grant asks of the log.
+fn asked(evidence: &Evidence) -> impl Iterator<Item = String> + use<> {
+    let Evidence { durability, fold_reads } = *evidence;
+    let durability = durability.map(|level| format!("durability {level}"));
+    durability.into_iter().chain(fold_reads.then(|| "repeated reads folded".to_owned()))
 }
 
 fn folder(rule: &FilesystemRule) -> String {

@@ -11,7 +11,7 @@ use super::{CallAnswer, CallError, CallRequest, Host};
 use crate::arguments::parse_arguments;
 use crate::audit::event::CallContext;
 use crate::ids::CallId;
-use crate::policy::AuthorizedCall;
+use crate::policy::{AuthorizedCall, Durability};
 use crate::sandbox::nested::{Ancestor, Budget, NestedError, NestedOrder, NestedOutcome, Nesting};
 use crate::sandbox::{CallControl, InvokeError, Invoked};
 
@@ -21,6 +21,8 @@ pub(super) struct Parent<'a> {
     pub(super) budget: Budget,
     ancestors: &'a [Ancestor],
     depth_max: u64,
+    /// What that call waits for.
+    pub(super) durability: Durability,
 }
 
 /// A call that makes others.
@@ -28,6 +30,7 @@ pub(super) struct Caller<'a> {
     pub(super) context: &'a CallContext,
     pub(super) ancestors: Arc<[Ancestor]>,
     pub(super) depth_max: u64,
+    pub(super) durability: Durability,
 }
 
 /// What a call knows of those around it, and where its own orders arrive if it may make calls.
@@ -73,7 +76,7 @@ impl Host {
 
     async fn make_nested(&self, order: NestedOrder, caller: &Caller<'_>) {
         let NestedOrder { package, tool, arguments, budget, answer } = order;
-        let Caller { context, ancestors, depth_max } = caller;
+        let Caller { context, ancestors, depth_max, durability } = caller;
         let parsed = parse_arguments(arguments.as_bytes());
         let outcome = match parsed {
             Err(error) => {
@@ -88,7 +91,8 @@ impl Host {
                     arguments: parsed,
                     argument_bytes: arguments.len() as u64,
                 };
-                let parent = Parent { call: context.call, budget, ancestors, depth_max: *depth_max };
+                let (depth_max, durability) = (*depth_max, *durability);
+                let parent = Parent { call: context.call, budget, ancestors, depth_max, durability };
                 outcome(self.run(request, CallControl::default(), Some(parent)).await)
             }
         };

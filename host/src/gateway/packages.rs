@@ -164,9 +164,9 @@ impl Host {
             Subject { context: Arc::clone(&context), authorized: None, control: CallControl::default() },
             in_force,
         );
-        let recorder = self.log.begin_call(context, Vec::new(), 0).await?;
+        let recorder = self.log.begin_call(context, Vec::new(), 0, self.recording(None, None)).await?;
         let (described, invoked) = self.sandbox.describe(candidate, recorder, stopped).await;
-        invoked.recorder.finish(outcome(&invoked.result), invoked.usage, self.durability).await?;
+        invoked.recorder.finish(outcome(&invoked.result), invoked.usage).await?;
         if let Err(InvokeError::Stopped(Stop::Denied { denial, .. })) = invoked.result {
             return Err(HostError::Denied(denial));
         }

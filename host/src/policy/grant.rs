@@ -14,6 +14,7 @@ use crate::ids::{
     GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, SecretName, ToolName,
 };
 use crate::limits::Limit;
+use crate::policy::evidence::Evidence;
 use crate::policy::rule::Rule;
 use crate::policy::standing::{Freeze, Principal, Quarantine};
 
@@ -47,6 +48,9 @@ pub struct GrantTerms {
     /// Powers of any other kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
+    /// What it asks of the log.
+    #[serde(default, skip_serializing_if = "Evidence::is_silent")]
+    pub evidence: Evidence,
 }
 
 /// Whom a grant is for.

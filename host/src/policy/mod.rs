@@ -3,6 +3,7 @@
 pub(crate) mod agents;
 pub mod authorize;
 pub mod diff;
+pub mod evidence;
 pub mod grant;
 pub mod parse;
 pub mod rule;
@@ -12,6 +13,7 @@ pub use authorize::{
     AuthorizationRequest, AuthorizedCall, AuthorizedFolder, AuthorizedRule, AuthorizedSecret, Denial, Loss,
     Stop, authorize,
 };
+pub use evidence::{Durability, Evidence};
 pub use grant::{Access, AgentSelector, FilesystemRule, Grant, GrantTerms, Policy};
 pub(crate) use parse::nearest;
 pub use parse::{

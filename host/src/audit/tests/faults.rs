@@ -17,12 +17,16 @@ struct FailingDisk {
     plan: Arc<Plan>,
 }
 
-struct Plan {
+pub(super) struct Plan {
     /// Bytes that can still be written; then `write_error`.
     room: AtomicU64,
     write_error: i32,
     sync_fails: AtomicBool,
     syncs_after_failure: AtomicU64,
+    /// Whether a sync waits.
+    held: AtomicBool,
+    /// Whether a write does.
+    writes_held: AtomicBool,
     /// How long a sync takes.
     sync_takes_ms: AtomicU64,
     /// The most bytes that one write takes.
@@ -30,12 +34,24 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(write_error: i32, write_max: usize) -> Arc<Self> {
+    /// Whether syncs wait until this is said anew.
+    pub(super) fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::SeqCst);
+    }
+
+    /// Whether writes wait until this is said anew.
+    pub(super) fn hold_writes(&self, held: bool) {
+        self.writes_held.store(held, Ordering::SeqCst);
+    }
+
+    pub(super) fn new(write_error: i32, write_max: usize) -> Arc<Self> {
         Arc::new(Self {
             room: AtomicU64::new(u64::MAX),
             write_error,
             sync_fails: AtomicBool::new(false),
             syncs_after_failure: AtomicU64::new(0),
+            held: AtomicBool::new(false),
+            writes_held: AtomicBool::new(false),
             sync_takes_ms: AtomicU64::new(0),
             write_max,
         })
@@ -44,6 +60,7 @@ impl Plan {
 
 impl SegmentFile for FailingDisk {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        wait_while(&self.plan.writes_held);
         let room = usize::try_from(self.plan.room.load(Ordering::SeqCst)).unwrap_or(usize::MAX);
         let count = bytes.len().min(room).min(self.plan.write_max);
         if count == 0 {
@@ -55,6 +72,7 @@ impl SegmentFile for FailingDisk {
     }
 
     fn sync(&self) -> io::Result<()> {
+        wait_while(&self.plan.held);
         std::thread::sleep(Duration::from_millis(self.plan.sync_takes_ms.load(Ordering::SeqCst)));
         if self.plan.sync_fails.load(Ordering::SeqCst) {
             self.plan.syncs_after_failure.fetch_add(1, Ordering::SeqCst);
@@ -64,7 +82,13 @@ impl SegmentFile for FailingDisk {
     }
 }
 
-fn open_on(folder: &Path, plan: &Arc<Plan>) -> Log {
+fn wait_while(held: &AtomicBool) {
+    while held.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+pub(super) fn open_on(folder: &Path, plan: &Arc<Plan>) -> Log {
     let plan = Arc::clone(plan);
     Log::open_with(folder, LogOptions::default(), |file| Arc::new(FailingDisk { file, plan }))
         .expect("a log that opens")
@@ -103,7 +127,7 @@ async fn a_full_or_broken_disk_refuses_everything_after_and_the_next_start_mends
             assert!(matches!(error, LogError::Poisoned { .. }), "{error}");
             assert!(running.observe(host_call(None)).is_err());
             assert!(running.flush().await.is_err());
-            let finish = running.finish(CallOutcome::Ok, Usage::default(), Durability::Committed).await;
+            let finish = running.finish(CallOutcome::Ok, Usage::default()).await;
             assert!(matches!(finish, Err(LogError::Poisoned { .. })), "the answer does not leave");
             refuses_everything(&log, reason).await;
             drop(log);
@@ -142,8 +166,8 @@ async fn a_failed_sync_of_records_that_nobody_waits_for_is_noticed() {
     let plan = Plan::new(EIO, usize::MAX);
     let log = open_on(folder.path(), &plan);
     plan.sync_fails.store(true, Ordering::SeqCst);
-    let recorder = begin(&log).await.expect("a call");
-    recorder.finish(CallOutcome::Ok, Usage::default(), Durability::Relaxed).await.expect("queued");
+    let recorder = begin_at(&log, Durability::Relaxed).await.expect("a call");
+    recorder.finish(CallOutcome::Ok, Usage::default()).await.expect("queued");
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     while log.check().is_ok() && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -243,7 +267,7 @@ async fn an_event_that_does_not_fit_a_line_is_refused_and_the_log_goes_on() {
         by: "root".parse().expect("a valid name"),
     };
     assert!(matches!(log.append(event).await, Err(LogError::TooLarge { .. })));
-    let begun = log.begin_call(context(), many, 0).await;
+    let begun = log.begin_call(context(), many, 0, Recording::default()).await;
     assert!(matches!(begun, Err(LogError::TooLarge { .. })));
     assert_eq!(log.append(added()).await.expect("a small one"), Sequence(1));
     log.close().await.expect("a clean close");

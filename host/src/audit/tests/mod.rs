@@ -7,6 +7,7 @@ mod faults;
 mod lines;
 mod order;
 mod reading;
+mod recording;
 mod signed;
 
 use std::borrow::Cow;
@@ -20,9 +21,10 @@ use super::event::{
     Attempt, CallContext, CallOutcome, Decision, Event, HostCall, HostCallOutcome, HostCallResult, Record,
 };
 use super::query::{self, Filter};
-use super::{Durability, Log, LogError, LogOptions, Recorder};
+use super::{Log, LogError, LogOptions, Recorder, Recording};
 use crate::ids::{CallId, GrantId, PackageDigest, Revision, Sequence};
 use crate::limits::Usage;
+use crate::policy::Durability;
 
 /// The context of a new call.
 fn context() -> Arc<CallContext> {
@@ -48,6 +50,7 @@ fn host_call(subject: Option<&str>) -> HostCall {
         subject: subject.map(Into::into),
         decision: Decision::Allowed(Cow::Borrowed("harmless")),
         result: result(HostCallOutcome::Ok),
+        repeats: None,
     }
 }
 
@@ -76,7 +79,12 @@ fn added() -> Event {
 }
 
 async fn begin(log: &Log) -> Result<Recorder, LogError> {
-    log.begin_call(context(), vec![GrantId(7)], 12).await
+    begin_at(log, Durability::Committed).await
+}
+
+async fn begin_at(log: &Log, durability: Durability) -> Result<Recorder, LogError> {
+    let recording = Recording { durability, ..Recording::default() };
+    log.begin_call(context(), vec![GrantId(7)], 12, recording).await
 }
 
 /// A call with two reads and one effect.
@@ -86,7 +94,7 @@ async fn whole_call(log: &Log) -> Result<Option<Sequence>, LogError> {
     let seq = recorder.attempt(attempt("/notes/a")).await?;
     recorder.effect_finished(seq, result(HostCallOutcome::Ok));
     recorder.observe(host_call(Some("/notes/b")))?;
-    recorder.finish(CallOutcome::Ok, Usage::default(), Durability::Committed).await
+    recorder.finish(CallOutcome::Ok, Usage::default()).await
 }
 
 /// All records, each of which must be readable.

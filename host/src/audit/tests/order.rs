@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use super::faults::{Plan, open_on};
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -24,7 +25,7 @@ async fn sixty_four_writers_give_one_order_without_gaps() {
             }
             let seq = recorder.attempt(attempt("/x")).await?;
             recorder.effect_finished(seq, result(HostCallOutcome::Ok));
-            recorder.finish(CallOutcome::Ok, Usage::default(), Durability::Committed).await
+            recorder.finish(CallOutcome::Ok, Usage::default()).await
         }));
     }
     let mut ends = Vec::new();
@@ -115,12 +116,15 @@ async fn a_call_that_is_dropped_or_cancelled_is_closed_in_the_log() {
 async fn a_wait_that_is_dropped_leaves_the_call_countable() {
     use futures_util::FutureExt as _;
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let log = open(folder.path());
+    let plan = Plan::new(5, usize::MAX);
+    let log = open_on(folder.path(), &plan);
+    plan.hold_writes(true);
     let mut recorder = begin(&log).await.expect("a call");
     assert!(recorder.attempt(attempt("/x")).now_or_never().is_none(), "it waits for the writer");
     recorder.observe(host_call(None)).expect("room");
-    let finish = recorder.finish(CallOutcome::Ok, Usage::default(), Durability::Committed);
+    let finish = recorder.finish(CallOutcome::Ok, Usage::default());
     assert!(finish.now_or_never().is_none(), "it waits for the disk");
+    plan.hold_writes(false);
     log.close().await.expect("a clean close");
     let records = numbered_records(folder.path());
     assert_eq!(kinds(&records)[1..5], ["call_admitted", "effect_attempted", "host_call", "call_finished"]);
@@ -133,8 +137,8 @@ async fn a_relaxed_end_is_on_disk_soon() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let log = open(folder.path());
     let mut durable = log.subscribe_durable();
-    let recorder = begin(&log).await.expect("a call");
-    let place = recorder.finish(CallOutcome::Ok, Usage::default(), Durability::Relaxed).await.expect("room");
+    let recorder = begin_at(&log, Durability::Relaxed).await.expect("a call");
+    let place = recorder.finish(CallOutcome::Ok, Usage::default()).await.expect("room");
     assert_eq!(place, None);
     let wait = durable.wait_for(|seq| *seq >= Sequence(2));
     tokio::time::timeout(std::time::Duration::from_secs(10), wait).await.expect("soon").expect("a log");
@@ -217,7 +221,7 @@ async fn a_flood_is_handed_over_piece_by_piece_and_held_within_a_bound() {
         }
         observed += 1;
     }
-    recorder.finish(CallOutcome::Ok, Usage::default(), Durability::Committed).await.expect("a finish");
+    recorder.finish(CallOutcome::Ok, Usage::default()).await.expect("a finish");
     log.close().await.expect("a clean close");
     assert_eq!(records(folder.path()).len() as u64, observed + 4, "none is lost");
 }

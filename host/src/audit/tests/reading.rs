@@ -70,7 +70,7 @@ async fn the_last_records_are_found_across_blocks() {
     for _ in 0..100 {
         recorder.observe(host_call(Some(&"x".repeat(3000)))).expect("room");
     }
-    recorder.finish(CallOutcome::Ok, Usage::default(), Durability::Committed).await.expect("a finish");
+    recorder.finish(CallOutcome::Ok, Usage::default()).await.expect("a finish");
     for count in [1_u64, 20, 21, 22, 50, 99, 103, 200] {
         let reader = query::tail(folder.path(), usize::try_from(count).expect("small")).expect("a tail");
         assert_eq!(seqs(reader), (103_u64.saturating_sub(count)..103).collect::<Vec<_>>(), "last {count}");

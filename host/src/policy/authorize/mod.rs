@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::evidence::Evidence;
 use super::grant::{Access, AgentSelector, FilesystemRule, Grant, Policy};
 use super::rule::{OnLeak, Rule};
 use super::standing::Role;
@@ -60,6 +61,7 @@ pub struct AuthorizedCall {
     filesystem: Vec<AuthorizedFolder>,
     rules: Vec<AuthorizedRule>,
     secrets: Vec<AuthorizedSecret>,
+    evidence: Evidence,
     next_expiry: Option<Timestamp>,
 }
 
@@ -177,6 +179,11 @@ impl AuthorizedCall {
     /// The stored secrets that its rules name, by name. One that was removed is not among them.
     pub fn secrets(&self) -> &[AuthorizedSecret] {
         &self.secrets
+    }
+
+    /// What its grants ask of the log.
+    pub fn evidence(&self) -> Evidence {
+        self.evidence
     }
 
     /// The moment at which the first of its grants expires, so that it must be judged anew.
@@ -301,6 +308,7 @@ pub fn authorize(request: &AuthorizationRequest<'_>, policy: &Policy) -> Result<
         },
         secrets: named_secrets(&rules, policy),
         rules,
+        evidence: Evidence::united(&grants),
         next_expiry: grants.iter().filter_map(|grant| grant.terms.expires).min(),
     })
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ids::GroupName;
+use crate::policy::evidence::Evidence;
 use crate::policy::grant::{Access, GrantTerms};
 use crate::policy::rule::{InvokeRule, KeyvalueRule, Setting, StoreScope};
 use crate::policy::standing::{Freeze, Principal, Quarantine, Standing};
@@ -103,6 +104,7 @@ fn granted() -> (Question, Policy) {
             limits: BTreeMap::from([(Limit::Fuel, 5), (Limit::WallTime, 1_500)]),
             filesystem: vec![folder("/a", Access::Read, 0)],
             rules: vec![invoke("fetch", Some("read"))],
+            evidence: Evidence::default(),
         },
     };
     let groups = BTreeMap::from([(id("readers"), BTreeSet::from([id("ann")]))]);
@@ -418,6 +420,28 @@ fn any_limits() -> impl Strategy<Value = BTreeMap<Limit, u64>> {
     proptest::collection::vec(one, 0..4).prop_map(|pairs| pairs.into_iter().collect())
 }
 
+#[test]
+fn of_what_grants_ask_of_the_log_the_strictest_holds() {
+    use crate::policy::evidence::Durability::{Committed, Strict};
+    let united = |asked: &[Evidence]| {
+        let (question, mut policy) = granted();
+        let grant = policy.grants[0].clone();
+        policy.grants = asked
+            .iter()
+            .map(|evidence| Grant {
+                terms: GrantTerms { evidence: *evidence, ..grant.terms.clone() },
+                ..grant.clone()
+            })
+            .collect();
+        question.ask(&policy).expect("granted").evidence()
+    };
+    let asks = |durability, fold_reads| Evidence { durability, fold_reads };
+    assert_eq!(united(&[asks(None, false)]), Evidence::default());
+    assert_eq!(united(&[asks(Some(Strict), true)]), asks(Some(Strict), true));
+    assert_eq!(united(&[asks(Some(Committed), true), asks(Some(Strict), true)]), asks(Some(Strict), true));
+    assert_eq!(united(&[asks(None, true), asks(Some(Committed), false)]), asks(Some(Committed), false));
+}
+
 fn any_rule() -> impl Strategy<Value = Rule> {
     let tool = proptest::option::of(proptest::sample::select(&TOOLS[..]));
     (proptest::sample::select(&PACKAGES[..]), tool).prop_map(|(package, tool)| invoke(package, tool))
@@ -439,6 +463,7 @@ fn any_terms() -> impl Strategy<Value = GrantTerms> {
             limits,
             filesystem,
             rules,
+            evidence: Evidence::default(),
         })
 }
 

@@ -1,11 +1,9 @@
 //! Single limits, as grants files and a host's `limits.toml` write them; and the latter as a whole. Pure.
 
-use toml::de::DeTable;
-
 use super::diagnostic::Diagnostic;
-use super::reader::{Keys, Node, Reader, Table};
+use super::parse_settings;
+use super::reader::{Keys, Node, Reader};
 use super::values::{self, Problem, nearest, quoted};
-use super::{DUPLICATE_KEY, report_syntax};
 use crate::limits::{HostLimits, Limit, SettingError};
 
 /// The most bytes of a host's limits file.
@@ -21,26 +19,13 @@ const BOUNDS_KEYS: Keys<'static> = Keys { known: &["default", "ceiling"], later:
 /// # Errors
 /// Every error that was found, in the order of the file, at most 100. They are the fault of who wrote it.
 pub fn parse_host_limits(text: &str) -> Result<HostLimits, Vec<Diagnostic>> {
-    let mut reader = Reader::new(text);
-    let mut limits = HostLimits::default();
-    if text.len() > LIMITS_FILE_BYTES_MAX {
-        let message = format!("the file has {} bytes, at most {LIMITS_FILE_BYTES_MAX} are read", text.len());
-        reader.report(0..0, "", Problem::new(message, "it needs one line for each limit"));
-        return Err(reader.into_diagnostics());
-    }
-    let (document, errors) = DeTable::parse_recoverable(text);
-    let root = Table { key: String::new(), span: 0..0, entries: document.get_ref() };
-    for error in errors.iter().take(super::reader::DIAGNOSTICS_MAX) {
-        report_syntax(&mut reader, &root, text, error);
-    }
-    if errors.iter().all(|error| error.message() == DUPLICATE_KEY) {
-        reader.check_keys(&root, TOP_KEYS);
+    parse_settings(text, LIMITS_FILE_BYTES_MAX, TOP_KEYS, |reader, root| {
+        let mut limits = HostLimits::default();
         if let Some(node) = root.child("limits") {
-            read_all(&mut reader, &node, &mut limits);
+            read_all(reader, &node, &mut limits);
         }
-    }
-    let diagnostics = reader.into_diagnostics();
-    if diagnostics.is_empty() { Ok(limits) } else { Err(diagnostics) }
+        limits
+    })
 }
 
 fn read_all(reader: &mut Reader<'_>, node: &Node<'_, '_>, limits: &mut HostLimits) {

@@ -12,6 +12,7 @@ use super::values::{self, Problem, nearest, quoted};
 use super::{FoldersOfPackages, GrantEntry, Groups};
 use crate::ids::{GroupName, PackageName, ToolName};
 use crate::limits::{HostLimits, Limit};
+use crate::policy::evidence::{Durability, Evidence};
 use crate::policy::grant::{Access, AgentSelector, FilesystemRule, GrantTerms};
 use crate::policy::rule::Rule;
 
@@ -39,6 +40,8 @@ const GRANT_KEYS: Keys<'static> = Keys {
         "udp",
         "dns",
         "secrets",
+        "durability",
+        "fold_reads",
     ],
     later: &["calls_max", "log", "clock", "random", "name", "names"],
 };
@@ -93,6 +96,10 @@ pub(super) fn read_grant(
         .child("filesystem")
         .map(|node| read_folders(reader, &node, package.as_ref(), host, folders))
         .unwrap_or_default();
+    let evidence = Evidence {
+        durability: table.child("durability").and_then(|node| read_durability(reader, &node)),
+        fold_reads: table.child("fold_reads").and_then(|node| reader.boolean(&node)).unwrap_or_default(),
+    };
     let mut rules = Vec::new();
     for (name, read) in KINDS {
         if let Some(node) = table.child(name) {
@@ -108,10 +115,22 @@ pub(super) fn read_grant(
             limits,
             filesystem,
             rules,
+            evidence,
         },
         span: package_node?.span,
         tool_spans: tool_spans.unwrap_or_default(),
     })
+}
+
+/// Reads the name of a level.
+pub(crate) fn read_durability(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<Durability> {
+    let text = reader.string(node)?;
+    let found = Durability::ALL.into_iter().find(|level| level.name() == text);
+    let problem = || {
+        let names = Durability::ALL.map(|level| quoted(level.name())).join(", ");
+        Problem::new(format!("{} is not a durability", quoted(text)), &format!("write one of {names}"))
+    };
+    reader.keep(node, found.ok_or_else(problem))
 }
 
 fn read_agents(reader: &mut Reader<'_>, node: &Node<'_, '_>, groups: &Groups) -> Option<Vec<AgentSelector>> {

@@ -13,12 +13,12 @@ mod inject;
 mod invoke;
 mod keyvalue;
 mod paths;
-mod reader;
+pub(crate) mod reader;
 mod secrets;
 mod sockets;
 #[cfg(test)]
 mod tests;
-mod values;
+pub(crate) mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -28,6 +28,7 @@ use toml::de::DeTable;
 
 pub use bounds::{LIMITS_FILE_BYTES_MAX, parse_host_limits};
 pub use diagnostic::Diagnostic;
+pub(crate) use grant::read_durability;
 pub use paths::{PathCheck, PathProblem};
 pub(crate) use secrets::unknown_secrets;
 pub(crate) use values::nearest;
@@ -151,6 +152,36 @@ pub fn parse_grants_within(
         Ok(GrantsFile { source: text.to_owned(), grants, groups, agents, secrets })
     } else {
         Err(diagnostics)
+    }
+}
+
+/// Reads a file of a host's own settings, such as `limits.toml`: at most `bytes_max` bytes, TOML, and no keys at
+/// the top but `keys`. What `read` makes of it counts only if nothing was wrong.
+pub(crate) fn parse_settings<T>(
+    text: &str,
+    bytes_max: usize,
+    keys: Keys<'_>,
+    read: impl FnOnce(&mut Reader<'_>, &Table<'_, '_>) -> T,
+) -> Result<T, Vec<Diagnostic>> {
+    let mut reader = Reader::new(text);
+    if text.len() > bytes_max {
+        let message = format!("the file has {} bytes, at most {bytes_max} are read", text.len());
+        reader.report(0..0, "", Problem::new(message, "leave out what is as by default"));
+        return Err(reader.into_diagnostics());
+    }
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let root = Table { key: String::new(), span: 0..0, entries: document.get_ref() };
+    for error in errors.iter().take(reader::DIAGNOSTICS_MAX) {
+        report_syntax(&mut reader, &root, text, error);
+    }
+    let only_duplicates = errors.iter().all(|error| error.message() == DUPLICATE_KEY);
+    let settings = only_duplicates.then(|| {
+        reader.check_keys(&root, keys);
+        read(&mut reader, &root)
+    });
+    match (settings, reader.into_diagnostics()) {
+        (Some(settings), diagnostics) if diagnostics.is_empty() => Ok(settings),
+        (_, diagnostics) => Err(diagnostics),
     }
 }
 

@@ -11,43 +11,43 @@ use super::{AgentPlace, SecretPlace};
 use crate::ids::{PrincipalId, SecretName};
 
 /// The most errors that one file is told of.
-pub(super) const DIAGNOSTICS_MAX: usize = 100;
+pub(crate) const DIAGNOSTICS_MAX: usize = 100;
 
 /// A value with its dotted key.
 #[derive(Clone, Debug)]
-pub(super) struct Node<'a, 'i> {
-    pub(super) key: String,
-    pub(super) span: Range<usize>,
-    pub(super) value: &'a DeValue<'i>,
+pub(crate) struct Node<'a, 'i> {
+    pub(crate) key: String,
+    pub(crate) span: Range<usize>,
+    pub(crate) value: &'a DeValue<'i>,
 }
 
 impl<'a, 'i> Node<'a, 'i> {
-    pub(super) fn new(key: String, value: &'a Spanned<DeValue<'i>>) -> Self {
+    pub(crate) fn new(key: String, value: &'a Spanned<DeValue<'i>>) -> Self {
         Self { key, span: value.span(), value: value.get_ref() }
     }
 }
 
 /// A table with its dotted key.
 #[derive(Clone, Debug)]
-pub(super) struct Table<'a, 'i> {
-    pub(super) key: String,
-    pub(super) span: Range<usize>,
-    pub(super) entries: &'a DeTable<'i>,
+pub(crate) struct Table<'a, 'i> {
+    pub(crate) key: String,
+    pub(crate) span: Range<usize>,
+    pub(crate) entries: &'a DeTable<'i>,
 }
 
 impl<'a, 'i> Table<'a, 'i> {
     /// The dotted key of `name` in this table.
-    pub(super) fn key_of(&self, name: &str) -> String {
+    pub(crate) fn key_of(&self, name: &str) -> String {
         if self.key.is_empty() { shown_key(name) } else { format!("{}.{}", self.key, shown_key(name)) }
     }
 
     /// The value of `name`, if it is there.
-    pub(super) fn child(&self, name: &str) -> Option<Node<'a, 'i>> {
+    pub(crate) fn child(&self, name: &str) -> Option<Node<'a, 'i>> {
         self.entries.get(name).map(|value| Node::new(self.key_of(name), value))
     }
 
     /// All entries in the order of the file: name, place of the name, value.
-    pub(super) fn children(&self) -> Vec<(&'a str, Range<usize>, Node<'a, 'i>)> {
+    pub(crate) fn children(&self) -> Vec<(&'a str, Range<usize>, Node<'a, 'i>)> {
         let mut children: Vec<_> = self
             .entries
             .iter()
@@ -73,16 +73,16 @@ fn shown_key(name: &str) -> String {
 
 /// Which keys a table may have.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Keys<'k> {
+pub(crate) struct Keys<'k> {
     /// Those that are read.
-    pub(super) known: &'k [&'k str],
+    pub(crate) known: &'k [&'k str],
     /// Those of the design that this version does not enforce, and so does not accept.
-    pub(super) later: &'k [&'k str],
+    pub(crate) later: &'k [&'k str],
 }
 
 /// The text, and what is wrong with it so far.
 #[derive(Debug)]
-pub(super) struct Reader<'t> {
+pub(crate) struct Reader<'t> {
     text: &'t str,
     diagnostics: Vec<Diagnostic>,
     agents: Vec<AgentPlace>,
@@ -90,61 +90,61 @@ pub(super) struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+    pub(crate) fn new(text: &'t str) -> Self {
         Self { text, diagnostics: Vec::new(), agents: Vec::new(), secrets: Vec::new() }
     }
 
     /// Notes where an agent is named. The file's size bounds how often.
-    pub(super) fn note_agent(&mut self, node: &Node<'_, '_>, agent: &PrincipalId) {
+    pub(crate) fn note_agent(&mut self, node: &Node<'_, '_>, agent: &PrincipalId) {
         let (agent, key, span) = (agent.clone(), node.key.clone(), node.span.clone());
         self.agents.push(AgentPlace { agent, key, span });
     }
 
     /// Where agents are named, in the order of the file.
-    pub(super) fn take_agents(&mut self) -> Vec<AgentPlace> {
+    pub(crate) fn take_agents(&mut self) -> Vec<AgentPlace> {
         let mut agents = std::mem::take(&mut self.agents);
         agents.sort_by_key(|place| place.span.start);
         agents
     }
 
     /// Notes where a secret is named. The file's size bounds how often.
-    pub(super) fn note_secret(&mut self, node: &Node<'_, '_>, secret: &SecretName) {
+    pub(crate) fn note_secret(&mut self, node: &Node<'_, '_>, secret: &SecretName) {
         let (secret, key, span) = (secret.clone(), node.key.clone(), node.span.clone());
         self.secrets.push(SecretPlace { secret, key, span });
     }
 
     /// Where secrets are named, in the order of the file.
-    pub(super) fn take_secrets(&mut self) -> Vec<SecretPlace> {
+    pub(crate) fn take_secrets(&mut self) -> Vec<SecretPlace> {
         let mut secrets = std::mem::take(&mut self.secrets);
         secrets.sort_by_key(|place| place.span.start);
         secrets
     }
 
     /// What was wrong, in the order of the file.
-    pub(super) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
+    pub(crate) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
         self.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
         self.diagnostics
     }
 
     /// Whether no further error will be kept.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.diagnostics.len() >= DIAGNOSTICS_MAX
     }
 
     /// Notes an error. Beyond [`DIAGNOSTICS_MAX`] nothing is kept: the file is refused all the same.
-    pub(super) fn report(&mut self, span: Range<usize>, key: &str, problem: Problem) {
+    pub(crate) fn report(&mut self, span: Range<usize>, key: &str, problem: Problem) {
         if !self.is_full() {
             self.diagnostics.push(Diagnostic::new(self.text, span, key, problem.message, problem.help));
         }
     }
 
     /// Notes an error about a value.
-    pub(super) fn report_node(&mut self, node: &Node<'_, '_>, problem: Problem) {
+    pub(crate) fn report_node(&mut self, node: &Node<'_, '_>, problem: Problem) {
         self.report(node.span.clone(), &node.key, problem);
     }
 
     /// The value of a check, or `None` after noting its problem.
-    pub(super) fn keep<T>(&mut self, node: &Node<'_, '_>, checked: Result<T, Problem>) -> Option<T> {
+    pub(crate) fn keep<T>(&mut self, node: &Node<'_, '_>, checked: Result<T, Problem>) -> Option<T> {
         match checked {
             Ok(value) => Some(value),
             Err(problem) => {
@@ -155,7 +155,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Parses a name of a type that checks itself.
-    pub(super) fn parsed<T>(&mut self, node: &Node<'_, '_>) -> Option<T>
+    pub(crate) fn parsed<T>(&mut self, node: &Node<'_, '_>) -> Option<T>
     where
         T: std::str::FromStr,
         T::Err: std::fmt::Display,
@@ -165,7 +165,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Notes each key that the table may not have.
-    pub(super) fn check_keys(&mut self, table: &Table<'_, '_>, keys: Keys<'_>) {
+    pub(crate) fn check_keys(&mut self, table: &Table<'_, '_>, keys: Keys<'_>) {
         for (name, span, node) in table.children() {
             if keys.known.contains(&name) {
                 continue;
@@ -187,7 +187,7 @@ impl<'t> Reader<'t> {
     }
 
     /// The value of a key that must be there.
-    pub(super) fn required<'a, 'i>(&mut self, table: &Table<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
+    pub(crate) fn required<'a, 'i>(&mut self, table: &Table<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
         let child = table.child(name);
         if child.is_none() {
             self.report(
@@ -199,13 +199,13 @@ impl<'t> Reader<'t> {
         child
     }
 
-    pub(super) fn wrong_type(&mut self, node: &Node<'_, '_>, expected: &str) {
+    pub(crate) fn wrong_type(&mut self, node: &Node<'_, '_>, expected: &str) {
         let found = node.value.type_str();
         self.report_node(node, Problem::new(format!("expected {expected}, found {}", article(found)), ""));
     }
 
     /// The value as a string.
-    pub(super) fn string<'a>(&mut self, node: &Node<'a, '_>) -> Option<&'a str> {
+    pub(crate) fn string<'a>(&mut self, node: &Node<'a, '_>) -> Option<&'a str> {
         let text = node.value.as_str();
         if text.is_none() {
             self.wrong_type(node, "a string");
@@ -214,7 +214,7 @@ impl<'t> Reader<'t> {
     }
 
     /// The value as a whole number that is not negative.
-    pub(super) fn integer(&mut self, node: &Node<'_, '_>) -> Option<u64> {
+    pub(crate) fn integer(&mut self, node: &Node<'_, '_>) -> Option<u64> {
         let Some(integer) = node.value.as_integer() else {
             self.wrong_type(node, "a whole number");
             return None;
@@ -225,8 +225,17 @@ impl<'t> Reader<'t> {
         self.keep(node, number)
     }
 
+    /// The value as `true` or `false`.
+    pub(crate) fn boolean(&mut self, node: &Node<'_, '_>) -> Option<bool> {
+        let value = node.value.as_bool();
+        if value.is_none() {
+            self.wrong_type(node, "true or false");
+        }
+        value
+    }
+
     /// The value as a date-time.
-    pub(super) fn date_time<'a>(&mut self, node: &Node<'a, '_>) -> Option<&'a toml::value::Datetime> {
+    pub(crate) fn date_time<'a>(&mut self, node: &Node<'a, '_>) -> Option<&'a toml::value::Datetime> {
         let date_time = node.value.as_datetime();
         if date_time.is_none() {
             self.wrong_type(node, "a date-time without quotes, such as 2027-01-01T00:00:00Z");
@@ -235,7 +244,7 @@ impl<'t> Reader<'t> {
     }
 
     /// The value as a list of values.
-    pub(super) fn list<'a, 'i>(&mut self, node: &Node<'a, 'i>) -> Option<Vec<Node<'a, 'i>>> {
+    pub(crate) fn list<'a, 'i>(&mut self, node: &Node<'a, 'i>) -> Option<Vec<Node<'a, 'i>>> {
         let Some(array) = node.value.as_array() else {
             self.wrong_type(node, "a list");
             return None;
@@ -245,7 +254,7 @@ impl<'t> Reader<'t> {
     }
 
     /// The value as a list of tables, as `[[name]]` makes it.
-    pub(super) fn tables<'a, 'i>(&mut self, node: &Node<'a, 'i>) -> Vec<Node<'a, 'i>> {
+    pub(crate) fn tables<'a, 'i>(&mut self, node: &Node<'a, 'i>) -> Vec<Node<'a, 'i>> {
         if node.value.is_table() {
             let header = node.key.replace(|character: char| character.is_ascii_digit(), "").replace("[]", "");
             let help = format!("write it in double brackets: [[{header}]]");
@@ -256,7 +265,7 @@ impl<'t> Reader<'t> {
     }
 
     /// The tables of a grant's rules of one kind, at most `max`, with no other keys than `keys`.
-    pub(super) fn rules<'a, 'i>(
+    pub(crate) fn rules<'a, 'i>(
         &mut self,
         node: &Node<'a, 'i>,
         max: usize,
@@ -276,7 +285,7 @@ impl<'t> Reader<'t> {
     }
 
     /// The value as a table.
-    pub(super) fn table<'a, 'i>(&mut self, node: &Node<'a, 'i>) -> Option<Table<'a, 'i>> {
+    pub(crate) fn table<'a, 'i>(&mut self, node: &Node<'a, 'i>) -> Option<Table<'a, 'i>> {
         let Some(entries) = node.value.as_table() else {
             self.wrong_type(node, "a table");
             return None;

@@ -4,17 +4,17 @@ use jiff::Timestamp;
 use toml::value::{Datetime, Offset};
 
 /// The most bytes of a guest path.
-pub(super) const GUEST_PATH_BYTES_MAX: usize = 1_024;
+pub(crate) const GUEST_PATH_BYTES_MAX: usize = 1_024;
 
 /// Why a value is not what its key needs: what is wrong, and what to write.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Problem {
-    pub(super) message: String,
-    pub(super) help: Option<String>,
+pub(crate) struct Problem {
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
 }
 
 impl Problem {
-    pub(super) fn new(message: impl Into<String>, help: &str) -> Self {
+    pub(crate) fn new(message: impl Into<String>, help: &str) -> Self {
         Self { message: message.into(), help: (!help.is_empty()).then(|| help.to_owned()) }
     }
 }
@@ -27,7 +27,7 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
 }
 
 /// Bytes from `64MiB`, `1KiB`, `2GiB`, `1TiB` or `512B`.
-pub(super) fn size(text: &str) -> Result<u64, Problem> {
+pub(crate) fn size(text: &str) -> Result<u64, Problem> {
     let help = r#"write a number of bytes, or a size such as "64MiB" (B, KiB, MiB, GiB or TiB, no fraction)"#;
     let problem = || Problem::new(format!("{} is not a size", quoted(text)), help);
     let (number, unit) = number_and_unit(text).ok_or_else(problem)?;
@@ -42,9 +42,9 @@ pub(super) fn size(text: &str) -> Result<u64, Problem> {
     number.checked_mul(1 << shift).ok_or_else(problem)
 }
 
-/// Milliseconds from `500ms`, `5s`, `2m` or `1h`.
-pub(super) fn duration_ms(text: &str) -> Result<u64, Problem> {
-    let help = r#"write a duration such as "500ms", "5s", "2m" or "1h", without a fraction"#;
+/// Milliseconds from `500ms`, `5s`, `2m`, `1h` or `90d`.
+pub(crate) fn duration_ms(text: &str) -> Result<u64, Problem> {
+    let help = r#"write a duration such as "500ms", "5s", "2m", "1h" or "90d", without a fraction"#;
     let problem = || Problem::new(format!("{} is not a duration", quoted(text)), help);
     let (number, unit) = number_and_unit(text).ok_or_else(problem)?;
     let factor = match unit {
@@ -52,6 +52,7 @@ pub(super) fn duration_ms(text: &str) -> Result<u64, Problem> {
         "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return Err(problem()),
     };
     number.checked_mul(factor).ok_or_else(problem)
@@ -59,7 +60,7 @@ pub(super) fn duration_ms(text: &str) -> Result<u64, Problem> {
 
 /// The moment that a TOML date-time names. It must have a date, a time and an offset: without an
 /// offset, it would mean another moment on another host.
-pub(super) fn moment(date_time: &Datetime) -> Result<Timestamp, Problem> {
+pub(crate) fn moment(date_time: &Datetime) -> Result<Timestamp, Problem> {
     let help = "write a date, a time and an offset: 2027-01-01T00:00:00Z";
     let (Some(date), Some(time)) = (date_time.date, date_time.time) else {
         return Err(Problem::new(format!("{date_time} does not say a date and a time"), help));
@@ -96,7 +97,7 @@ pub(super) fn moment(date_time: &Datetime) -> Result<Timestamp, Problem> {
 
 /// Checks that a guest path has one spelling only: absolute, `/`-separated, without `.`, `..`,
 /// empty components, backslashes or control characters, and short.
-pub(super) fn guest_path(text: &str) -> Result<String, Problem> {
+pub(crate) fn guest_path(text: &str) -> Result<String, Problem> {
     let problem = |rule: &str| {
         Err(Problem::new(
             format!("{} is not a guest path: {rule}", quoted(text)),
@@ -126,7 +127,7 @@ pub(super) fn guest_path(text: &str) -> Result<String, Problem> {
 }
 
 /// The text in quotes, escaped, cut to 80 characters.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let cut: String = text.chars().take(80).collect();
     format!("{cut:?}")
 }
@@ -182,11 +183,12 @@ mod tests {
 
     #[test]
     fn durations_are_whole_numbers_with_a_unit() {
-        let cases = [("500ms", 500), ("5s", 5_000), ("2m", 120_000), ("1h", 3_600_000)];
+        let cases =
+            [("500ms", 500), ("5s", 5_000), ("2m", 120_000), ("1h", 3_600_000), ("90d", 7_776_000_000)];
         for (text, milliseconds) in cases {
             assert_eq!(duration_ms(text), Ok(milliseconds), "{text}");
         }
-        for bad in ["", "5", "s", "5 s", "1.5s", "5S", "5d", "18446744073709551615h", "-5s"] {
+        for bad in ["", "5", "s", "5 s", "1.5s", "5S", "5w", "18446744073709551615h", "-5s"] {
             assert!(duration_ms(bad).is_err(), "{bad}");
         }
     }

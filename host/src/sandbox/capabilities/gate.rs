@@ -260,6 +260,7 @@ impl Gate {
                 bytes_out,
                 duration_ns: nanoseconds_since(call.started),
             },
+            repeats: None,
         });
         if let Err(error) = recorded {
             self.failed.get_or_insert(error);

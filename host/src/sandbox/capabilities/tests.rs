@@ -16,7 +16,7 @@ use wit_parser::{Resolve, WorldItem};
 
 use super::*;
 use crate::audit::event::{CallContext, CallOutcome, Decision, Event, HostCall};
-use crate::audit::{Durability, Log, LogOptions, query};
+use crate::audit::{Log, LogOptions, Recording, query};
 use crate::egress::{Client, Roots, SystemResolver};
 use crate::ids::{CallId, PackageDigest, Revision};
 use crate::limits::{CallLimits, HostLimits};
@@ -99,7 +99,8 @@ impl Ungranted {
             revision: Revision(1),
             parent: None,
         };
-        let recorder = log.begin_call(Arc::new(context), Vec::new(), 0).await.expect("a recorder");
+        let recorder =
+            log.begin_call(Arc::new(context), Vec::new(), 0, Recording::default()).await.expect("a recorder");
         let disk_workers = Arc::new(Semaphore::new(1));
         let quotas = filesystem::Quotas::default();
         let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver::default());
@@ -133,7 +134,7 @@ impl Ungranted {
     /// Ends the call and returns its host calls as the log has them.
     async fn host_calls(mut self) -> Vec<HostCall> {
         let (recorder, usage) = self.state.gate.close().expect("it is open");
-        recorder.finish(CallOutcome::Ok, usage, Durability::Committed).await.expect("it is recorded");
+        recorder.finish(CallOutcome::Ok, usage).await.expect("it is recorded");
         self.log.close().await.expect("it is closed");
         let records = query::read(self.folder.path(), query::Filter::default());
         let host_call =
