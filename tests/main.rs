@@ -9,6 +9,7 @@
 mod admin;
 mod bad_input;
 mod bounded;
+mod clocks;
 mod command_line;
 mod completeness;
 mod evidence;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use portcullis::gateway::HostError;
 use portcullis::ids::{GrantId, PackageDigest};
 use portcullis::limits::Limit;
-use portcullis::policy::{Loss, Role};
+use portcullis::policy::{ClockRule, Loss, Role};
 
 use super::*;
 
@@ -144,6 +144,11 @@ fn cases() -> Vec<(&'static str, Change, Expected)> {
             "less fuel",
             apply(both, "limits = { fuel = 999_999_999, wall_time = \"10m\" }", &papers()),
             Loses(Loss::Limit { limit: Limit::Fuel, from: 1_000_000_000, to: 999_999_999 }),
+        ),
+        (
+            "a coarse clock",
+            apply(both, LIMITS, &format!("{}[grant.clock]\nresolution = \"1s\"\n", papers())),
+            Loses(Loss::Clock { to: ClockRule { resolution_ms: 1_000 } }),
         ),
         ("no folder", apply(both, LIMITS, ""), Loses(Loss::Folder { guest_path: path() })),
         (

@@ -302,7 +302,7 @@ fn cut_stop(stop: &mut Stop) {
                 cut_text(guest_path);
             }
             Loss::Rule { rule } => cut_text(rule),
-            Loss::Call | Loss::Secret { .. } | Loss::Limit { .. } => {}
+            Loss::Call | Loss::Secret { .. } | Loss::Clock { .. } | Loss::Limit { .. } => {}
         },
     }
 }

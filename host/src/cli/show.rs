@@ -19,7 +19,7 @@ use crate::gateway::{AddedPackage, CallReport, GrantsChanged, PackageDetails};
 use crate::ids::{GrantId, PackageDigest, PackageName};
 use crate::limits::{Limit, Usage};
 use crate::package::{Capability, CompileCost, ComponentSize, PackageDescription};
-use crate::policy::{Access, Evidence, FilesystemRule, GrantTerms};
+use crate::policy::{Access, ClockRule, Evidence, FilesystemRule, GrantTerms};
 use crate::sandbox::{Content, ToolAnswer};
 use crate::text::{clean, clean_line};
 
@@ -165,7 +165,7 @@ pub(super) fn grants(list: &GrantList) -> String {
     }
     let mut table = table(["ID", "PACKAGE", "AGENTS", "TOOLS", "POWERS", "LIMITS", "EXPIRES", "EFFECT"]);
     for GrantStatus { grant, effect: now } in &list.grants {
-        let GrantTerms { agents, tools, expires, limits, filesystem, rules, evidence } = &grant.terms;
+        let GrantTerms { agents, tools, expires, limits, filesystem, rules, evidence, clock } = &grant.terms;
         let tools = tools.as_ref().map_or_else(|| "all".to_owned(), |tools| joined(tools, "\n"));
         let folders =
             filesystem.iter().map(|rule| format!("{} ({})", one_line(&rule.guest_path), access(rule.access)));
@@ -173,7 +173,9 @@ pub(super) fn grants(list: &GrantList) -> String {
             .chain(rules.iter().map(|rule| one_line(&rule.to_string())))
             .chain(asked(evidence))
             .collect();
-        let limits: Vec<String> = limits.iter().map(|(limit, value)| format!("{limit} {value}")).collect();
+        let clock = clock.iter().map(ClockRule::to_string);
+        let limits: Vec<String> =
+            limits.iter().map(|(limit, value)| format!("{limit} {value}")).chain(clock).collect();
         table.add_row([
             grant.id.to_string(),
             grant.package.to_string(),
@@ -194,7 +196,7 @@ pub(super) fn grants_in_full(package: &PackageName, list: &GrantList) -> String 
     }
     let mut text = format!("grants of {package} at revision {}\n", list.revision);
     for GrantStatus { grant, effect: now } in &list.grants {
-        let GrantTerms { agents, tools, expires, limits, filesystem, rules, evidence } = &grant.terms;
+        let GrantTerms { agents, tools, expires, limits, filesystem, rules, evidence, clock } = &grant.terms;
         push(&mut text, format_args!("\ngrant {} — {}", grant.id, effect(*now)));
         push(&mut text, format_args!("  bound to    {}", grant.digest));
         push(&mut text, format_args!("  agents      {}", joined(agents, ", ")));
@@ -212,6 +214,9 @@ pub(super) fn grants_in_full(package: &PackageName, list: &GrantList) -> String 
         }
         for asked in asked(evidence) {
             push(&mut text, format_args!("  audit       {asked}"));
+        }
+        if let Some(clock) = clock {
+            push(&mut text, format_args!("  clock       {clock}"));
         }
     }
     text

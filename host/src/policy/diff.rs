@@ -3,6 +3,7 @@
 //! Pure. Judges each tool of each agent by the same union of grants as [`authorize`](super::authorize)
 //! does, before the change and after it, and says what differs.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
@@ -10,8 +11,10 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::authorize::{bounded, limit_in, limit_of, united_folders, united_limits, united_rules, width};
-use super::grant::{Access, AgentSelector, FilesystemRule, Grant, Policy};
+use super::authorize::{
+    bounded, limit_in, limit_of, united_clock, united_folders, united_limits, united_rules, width,
+};
+use super::grant::{Access, AgentSelector, ClockRule, FilesystemRule, Grant, Policy};
 use super::parse::Diagnostic;
 use super::rule::Rule;
 use crate::ids::{GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, ToolName};
@@ -132,6 +135,13 @@ pub enum PowerChange {
         /// As people read it.
         rule: String,
     },
+    /// How exactly the time is told; `None` is as exactly as the host knows it.
+    Clock {
+        /// How.
+        from: Option<ClockRule>,
+        /// How.
+        to: Option<ClockRule>,
+    },
     /// A limit. Durations are in milliseconds.
     Limit {
         /// Which.
@@ -143,7 +153,7 @@ pub enum PowerChange {
     },
     /// When a power ends; `None` means never.
     Expires {
-        /// Which power: `call`, a guest path, a limit, or a rule as people read it.
+        /// Which power: `call`, `clock`, a guest path, a limit, or a rule as people read it.
         what: String,
         /// When.
         from: Option<Timestamp>,
@@ -175,6 +185,12 @@ impl fmt::Display for PowerChange {
                 write!(f, "{guest_path}: {to} {} instead of {from}", limit.row().unit)
             }
             PowerChange::Rule { rule } => f.write_str(rule),
+            PowerChange::Clock { from, to } => {
+                let told = |clock: &Option<ClockRule>| {
+                    clock.map_or_else(|| "the exact time".to_owned(), |clock| clock.to_string())
+                };
+                write!(f, "{} instead of {}", told(to), told(from))
+            }
             PowerChange::Limit { limit, from, to } => {
                 write!(f, "{limit}: {to} {} instead of {from}", limit.row().unit)
             }
@@ -363,6 +379,7 @@ struct Powers {
     limits: BTreeMap<Limit, (u64, Until)>,
     folders: BTreeMap<String, (FilesystemRule, Until)>,
     rules: BTreeMap<Rule, Until>,
+    clock: (Option<ClockRule>, Until),
 }
 
 impl Powers {
@@ -392,11 +409,15 @@ impl Powers {
             let until = Until::of(givers);
             (given.rule, until)
         });
+        // No rule is the exact clock, and so less than any.
+        let clock = united_clock(grants).map(|given| given.rule);
+        let clock_until = Until::of(grants.iter().filter(|grant| grant.terms.clock <= clock));
         Some(Self {
             until: Until::of(grants.iter()),
             limits: limits.collect(),
             folders: folders.collect(),
             rules: rules.collect(),
+            clock: (clock, clock_until),
         })
     }
 
@@ -442,6 +463,12 @@ impl Powers {
             }
         }
         self.compare_rules(after, note);
+        let ((from, from_until), (to, to_until)) = (self.clock, after.clock);
+        match to.cmp(&from) {
+            Ordering::Less => note(Way::Widens, PowerChange::Clock { from, to }),
+            Ordering::Equal => self.compare_until("clock", from_until, after, to_until, note),
+            Ordering::Greater => note(Way::Narrows, PowerChange::Clock { from, to }),
+        }
     }
 
     fn compare_rules(&self, after: &Self, note: &mut impl FnMut(Way, PowerChange)) {

@@ -51,6 +51,25 @@ pub struct GrantTerms {
     /// What it asks of the log.
     #[serde(default, skip_serializing_if = "Evidence::is_silent")]
     pub evidence: Evidence,
+    /// How exactly the time is told; `None` is as exactly as the host knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockRule>,
+}
+
+/// A coarse clock: not a power, but less of one that every tool has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ClockRule {
+    /// The milliseconds from one told moment to the next: 1 to [`CLOCK_RESOLUTION_MS_MAX`].
+    pub resolution_ms: u64,
+}
+
+/// The coarsest clock: a day.
+pub const CLOCK_RESOLUTION_MS_MAX: u64 = 24 * 3_600_000;
+
+impl fmt::Display for ClockRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the time in steps of {} ms", self.resolution_ms)
+    }
 }
 
 /// Whom a grant is for.

@@ -10,11 +10,13 @@ pub mod rule;
 pub mod standing;
 
 pub use authorize::{
-    AuthorizationRequest, AuthorizedCall, AuthorizedFolder, AuthorizedRule, AuthorizedSecret, Denial, Loss,
-    Stop, authorize,
+    AuthorizationRequest, AuthorizedCall, AuthorizedClock, AuthorizedFolder, AuthorizedRule,
+    AuthorizedSecret, Denial, Loss, Stop, authorize,
 };
 pub use evidence::{Durability, Evidence};
-pub use grant::{Access, AgentSelector, FilesystemRule, Grant, GrantTerms, Policy};
+pub use grant::{
+    Access, AgentSelector, CLOCK_RESOLUTION_MS_MAX, ClockRule, FilesystemRule, Grant, GrantTerms, Policy,
+};
 pub(crate) use parse::nearest;
 pub use parse::{
     AgentPlace, Diagnostic, GRANTS_FILE_BYTES_MAX, GrantEntry, GrantsFile, PathCheck, PathProblem,

@@ -13,6 +13,7 @@ use wasmtime::{CallHook, PoolConcurrencyLimitError, Store, StoreContextMut, Trap
 use super::bindings::tool::exports::portcullis::tool::tools as tool_world;
 use super::capabilities::CallState;
 use super::capabilities::cli::{Exited, Stdio};
+use super::capabilities::clocks::Clock;
 use super::capabilities::filesystem::{Filesystem, Quotas};
 use super::capabilities::gate::Gate;
 use super::capabilities::http::{Http, Sender};
@@ -34,7 +35,7 @@ use crate::database::KeyValue;
 use crate::egress::Resolver;
 use crate::ids::SecretName;
 use crate::limits::{CallLimits, HostLimits, Limit, LimitReached, Usage};
-use crate::policy::{AuthorizedCall, AuthorizedFolder, AuthorizedRule, Stop};
+use crate::policy::{AuthorizedCall, AuthorizedClock, AuthorizedFolder, AuthorizedRule, Stop};
 use crate::secrets::CallSecrets;
 use crate::text::{CUT, clean};
 
@@ -215,6 +216,7 @@ pub(super) async fn invoke(
         limits: call.limits(),
         folders: call.filesystem(),
         rules: call.rules(),
+        clock: call.clock(),
         control,
         nesting,
         secrets,
@@ -232,6 +234,7 @@ struct Bounds<'a, S> {
     limits: &'a CallLimits,
     folders: &'a [AuthorizedFolder],
     rules: &'a [AuthorizedRule],
+    clock: Option<&'a AuthorizedClock>,
     control: CallControl,
     nesting: Nesting,
     secrets: CallSecrets,
@@ -252,7 +255,8 @@ pub(super) async fn list_tools(
     let nesting = Nesting::alone(context.package.clone(), context.tool.clone());
     let control = CallControl::default();
     let secrets = CallSecrets::default();
-    let bounds = Bounds { limits, folders: &[], rules: &[], control, nesting, secrets, stopped };
+    let (folders, rules, clock) = (&[][..], &[][..], None);
+    let bounds = Bounds { limits, folders, rules, clock, control, nesting, secrets, stopped };
     let invoked = run(loaded, bounds, recorder, resources, async |store, instance| {
         let guest = indices.load(&mut *store, &instance).map_err(|error| failure(store, error))?;
         listed = Ok(guest.call_list_tools(&mut *store).await.map_err(|error| failure(store, error))?);
@@ -269,7 +273,7 @@ async fn run(
     resources: Resources<'_>,
     body: impl AsyncFnOnce(&mut Store<CallState>, Instance) -> Result<ToolAnswer, InvokeError>,
 ) -> Invoked {
-    let Bounds { limits, folders, rules, control, nesting, secrets, stopped } = bounds;
+    let Bounds { limits, folders, rules, clock, control, nesting, secrets, stopped } = bounds;
     let started = Instant::now();
     let opened = Filesystem::open(folders, resources.quotas, Arc::clone(resources.disk_workers));
     let filesystem = match opened {
@@ -299,7 +303,7 @@ async fn run(
         connections,
         sockets: Sockets::default(),
         resolver: Arc::clone(resources.resolver),
-        started,
+        clock: Clock::new(started, clock),
     };
     let mut open = match new_store(loaded, state, limits, resources.host_calls_seen) {
         Ok(store) => OpenStore { store: Some(store), started },

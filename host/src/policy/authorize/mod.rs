@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
-use super::grant::{Access, AgentSelector, FilesystemRule, Grant, Policy};
+use super::grant::{Access, AgentSelector, ClockRule, FilesystemRule, Grant, Policy};
 use super::rule::{OnLeak, Rule};
 use super::standing::Role;
 use crate::ids::{
@@ -62,6 +62,7 @@ pub struct AuthorizedCall {
     rules: Vec<AuthorizedRule>,
     secrets: Vec<AuthorizedSecret>,
     evidence: Evidence,
+    clock: Option<AuthorizedClock>,
     next_expiry: Option<Timestamp>,
 }
 
@@ -99,6 +100,23 @@ impl AuthorizedRule {
     /// The rule's name in the log, such as `grant 7 http 0`.
     pub fn name(&self) -> String {
         format!("grant {} {} {}", self.grant, self.rule.kind(), self.index)
+    }
+}
+
+/// A coarse clock, with the grant that says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuthorizedClock {
+    /// The grant it comes from.
+    pub grant: GrantId,
+    /// The rule.
+    #[serde(flatten)]
+    pub rule: ClockRule,
+}
+
+impl AuthorizedClock {
+    /// The rule's name in the log, such as `grant 7 clock`.
+    pub fn name(&self) -> String {
+        format!("grant {} clock", self.grant)
     }
 }
 
@@ -184,6 +202,11 @@ impl AuthorizedCall {
     /// What its grants ask of the log.
     pub fn evidence(&self) -> Evidence {
         self.evidence
+    }
+
+    /// How exactly it is told the time; `None` is as exactly as the host knows it.
+    pub fn clock(&self) -> Option<&AuthorizedClock> {
+        self.clock.as_ref()
     }
 
     /// The moment at which the first of its grants expires, so that it must be judged anew.
@@ -272,7 +295,8 @@ pub enum Denial {
 ///
 /// All grants that match add up: their folders are united (where two give the same guest path, the
 /// wider access, then the larger quota wins), and each limit is the largest that a matching grant
-/// gives, a grant that is silent giving the host's default; of all other rules, each counts. No limit and no quota is above the host's
+/// gives, a grant that is silent giving the host's default; of all other rules, each counts. The clock is
+/// as exact as the most exact of them allows. No limit and no quota is above the host's
 /// ceiling, whatever a stored grant says.
 ///
 /// What an admin has barred (by a freeze, a quarantine, the removal of a principal) is denied before
@@ -309,6 +333,7 @@ pub fn authorize(request: &AuthorizationRequest<'_>, policy: &Policy) -> Result<
         secrets: named_secrets(&rules, policy),
         rules,
         evidence: Evidence::united(&grants),
+        clock: united_clock(&grants),
         next_expiry: grants.iter().filter_map(|grant| grant.terms.expires).min(),
     })
 }
@@ -443,6 +468,14 @@ pub(super) fn united_rules(grants: &[&Grant], declared: &BTreeSet<Capability>) -
         }
     }
     rules
+}
+
+/// The most exact clock that one of the grants gives, of equals the first: a grant that is silent gives the
+/// exact one.
+pub(super) fn united_clock(grants: &[&Grant]) -> Option<AuthorizedClock> {
+    let given = |grant: &&Grant| Some(AuthorizedClock { grant: grant.id, rule: grant.terms.clock? });
+    let clocks: Option<Vec<AuthorizedClock>> = grants.iter().map(given).collect();
+    clocks?.into_iter().min_by_key(|clock| clock.rule)
 }
 
 /// The stored secrets that rules name.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{AuthorizedCall, AuthorizedRule, AuthorizedSecret, Denial};
 use crate::ids::{Revision, SecretName};
 use crate::limits::{CallLimits, Limit};
-use crate::policy::grant::{Access, FilesystemRule};
+use crate::policy::grant::{Access, ClockRule, FilesystemRule};
 
 /// Why a call that was allowed must end before it is done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -73,6 +73,12 @@ pub enum Loss {
         /// Which.
         name: SecretName,
     },
+    /// The exactness of the clock: it is told the time in wider steps now.
+    #[error("{to}")]
+    Clock {
+        /// What it would be given.
+        to: ClockRule,
+    },
     /// A limit that is lower now.
     #[error("{limit} is {to} instead of {from}")]
     Limit {
@@ -120,6 +126,11 @@ impl AuthorizedCall {
                 };
                 let lost = self.secrets.iter().find(|held| !is_same(held))?;
                 Some(Loss::Secret { name: lost.name.clone() })
+            })
+            .or_else(|| {
+                let (held, given) = (&self.clock, now.clock.as_ref()?);
+                let is_coarser = held.as_ref().is_none_or(|held| held.rule < given.rule);
+                is_coarser.then_some(Loss::Clock { to: given.rule })
             })
             .or_else(|| limit_loss(&self.limits, &now.limits))
     }

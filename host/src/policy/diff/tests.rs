@@ -103,7 +103,8 @@ fn each_change_of_power_is_told_in_its_direction() {
     let early = "expires = 2030-01-01T00:00:00Z";
     let late = "expires = 2031-01-01T00:00:00Z";
     let one = "[[grant.invoke]]\npackage = \"fetch\"\ntools = [\"read\"]";
-    let pairs: [(&str, &str, &[&str], &[&str]); 8] = [
+    let (second, hour) = ("[grant.clock]\nresolution = \"1s\"", "[grant.clock]\nresolution = \"1h\"");
+    let pairs: [(&str, &str, &[&str], &[&str]); 10] = [
         (
             "limits = { fuel = 5 }",
             "limits = { fuel = 6 }",
@@ -127,6 +128,18 @@ fn each_change_of_power_is_told_in_its_direction() {
         (read, write, &["/a: read and write instead of read"], &["/a: read instead of read and write"]),
         (&small, &large, &["/a: 11 bytes instead of 10"], &["/a: 10 bytes instead of 11"]),
         ("tools = [\"read\"]", "", &["call ([\"write\"])"], &["call ([\"write\"])"]),
+        (
+            second,
+            "",
+            &["the exact time instead of the time in steps of 1000 ms"],
+            &["the time in steps of 1000 ms instead of the exact time"],
+        ),
+        (
+            hour,
+            second,
+            &["the time in steps of 1000 ms instead of the time in steps of 3600000 ms"],
+            &["the time in steps of 3600000 ms instead of the time in steps of 1000 ms"],
+        ),
     ];
     for (less, more, widens, narrows) in pairs {
         let line = |sign: char, text: &&str| format!("ann notes {sign} {text}");
@@ -161,6 +174,14 @@ fn the_sum_of_grants_is_compared_not_their_texts() {
     assert_eq!(
         told(&policy(&both, 1), &policy(&sooner, 3)),
         ["ann notes - fuel expires: 2030-01-01T00:00:00Z instead of never"]
+    );
+    // The exact clock ends sooner, although the call does not.
+    let coarse = grant("[grant.clock]\nresolution = \"1s\"");
+    let exact = format!("{coarse}{}", grant(""));
+    let sooner = format!("{coarse}{}", grant("expires = 2030-01-01T00:00:00Z"));
+    assert_eq!(
+        told(&policy(&exact, 1), &policy(&sooner, 3)),
+        ["ann notes - clock expires: 2030-01-01T00:00:00Z instead of never"]
     );
 }
 

@@ -42,8 +42,9 @@ const GRANT_KEYS: Keys<'static> = Keys {
         "secrets",
         "durability",
         "fold_reads",
+        "clock",
     ],
-    later: &["calls_max", "log", "clock", "random", "name", "names"],
+    later: &["calls_max", "log", "random", "name", "names"],
 };
 
 const FILESYSTEM_KEYS: Keys<'static> =
@@ -106,6 +107,7 @@ pub(super) fn read_grant(
             rules.extend(read(reader, &node, host));
         }
     }
+    let clock = table.child("clock").and_then(|node| super::clock::read(reader, &node));
     Some(GrantEntry {
         package: package?,
         terms: GrantTerms {
@@ -116,6 +118,7 @@ pub(super) fn read_grant(
             filesystem,
             rules,
             evidence,
+            clock,
         },
         span: package_node?.span,
         tool_spans: tool_spans.unwrap_or_default(),

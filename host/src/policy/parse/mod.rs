@@ -5,6 +5,7 @@
 //! collects as many errors as it can.
 
 mod bounds;
+mod clock;
 mod config;
 mod diagnostic;
 mod grant;

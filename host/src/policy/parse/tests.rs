@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::limits::Limit;
-use crate::policy::grant::{Access, AgentSelector};
+use crate::policy::grant::{Access, AgentSelector, ClockRule};
 
 /// Folders as a table: no file system is touched here.
 struct Folders;
@@ -140,7 +140,7 @@ fn unknown_and_doubled_keys() {
       help: did you mean `agents`?
     5:1 grant[0].frobnicate `frobnicate`
       unknown key frobnicate
-      help: known keys: package, agents, tools, expires, limits, filesystem, http, invoke, keyvalue, config, environment, arguments, tcp, udp, dns, secrets, durability, fold_reads
+      help: known keys: package, agents, tools, expires, limits, filesystem, http, invoke, keyvalue, config, environment, arguments, tcp, udp, dns, secrets, durability, fold_reads, clock
     "#);
     insta::assert_snapshot!(errors("grants = 1\n"), @r#"
     1:1 grants `grants`
@@ -233,6 +233,42 @@ fn peers_and_names() {
       this is in the list twice
     "#
     );
+}
+
+#[test]
+fn a_coarse_clock() {
+    let clock = |text: &str| with(&format!("[grant.clock]\n{text}\n"));
+    for (text, resolution_ms) in [("1ms", 1), ("2s", 2_000), ("24h", 86_400_000)] {
+        let file = parse(&clock(&format!("resolution = \"{text}\""))).expect("a good file");
+        assert_eq!(file.grants[0].terms.clock, Some(ClockRule { resolution_ms }));
+    }
+    assert_eq!(parse(&with("")).expect("a good file").grants[0].terms.clock, None);
+    let refused = [
+        "",
+        "resolution = 5",
+        "resolution = \"0s\"\nstep = 1",
+        "resolution = \"25h\"",
+        "resolution = \"1us\"",
+    ];
+    let errors: String = refused.iter().map(|text| errors(&clock(text))).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!(errors, @r#"
+    4:1 grant[0].clock.resolution `[grant.clock]`
+      `resolution` is missing
+    5:14 grant[0].clock.resolution `5`
+      expected a string, found an integer
+    5:14 grant[0].clock.resolution `"0s"`
+      a clock is coarsened to 1ms at least and 24h at most
+      help: write resolution = "1s", or leave [grant.clock] out for the exact time
+    6:1 grant[0].clock.step `step`
+      unknown key step
+      help: known keys: resolution
+    5:14 grant[0].clock.resolution `"25h"`
+      a clock is coarsened to 1ms at least and 24h at most
+      help: write resolution = "1s", or leave [grant.clock] out for the exact time
+    5:14 grant[0].clock.resolution `"1us"`
+      "1us" is not a duration
+      help: write a duration such as "500ms", "5s", "2m", "1h" or "90d", without a fraction
+    "#);
 }
 
 #[test]

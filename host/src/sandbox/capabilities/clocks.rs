@@ -1,15 +1,19 @@
 //! `wasi:clocks`: the time of day, and a monotonic clock that starts near zero with each call.
 //!
-//! Reading a clock says nothing about the host but the time. Waiting is bounded by the call's wall
-//! time.
+//! Reading a clock says nothing about the host but the time, and a grant may say how exactly. Waiting is
+//! bounded by the call's wall time.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::borrow::Cow;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wasmtime::component::Resource;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
 use super::CallState;
+use super::gate::{HARMLESS, HostFunction};
+use crate::audit::event::Decision;
+use crate::policy::AuthorizedClock;
 use crate::sandbox::bindings::wasi::clocks::{monotonic_clock, wall_clock};
 
 mod wall {
@@ -29,35 +33,109 @@ mod monotonic {
 }
 
 /// The functions of `wasi:clocks`.
-pub(crate) const FUNCTIONS: &[&[&super::gate::HostFunction]] = &[wall::ALL, monotonic::ALL];
+pub(crate) const FUNCTIONS: &[&[&HostFunction]] = &[wall::ALL, monotonic::ALL];
 
-impl wall_clock::Host for CallState {
-    async fn now(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
-        self.harmless(wall::NOW, |_| {
-            // A host whose clock is before 1970 tells its guests that it is 1970.
-            #[expect(clippy::disallowed_methods, reason = "the guest asks for the time of day")]
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            Ok(wall_clock::Datetime { seconds: now.as_secs(), nanoseconds: now.subsec_nanos() })
-        })
-        .await
+/// What is promised of a clock that no grant makes coarse.
+const FINEST: Duration = Duration::from_micros(1);
+
+/// How a call sees the time: as the host knows it, or in steps.
+///
+/// In steps, both clocks and the ends of waits move at the same moments, so that putting them together tells no
+/// more than one of them.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    /// When the call began: the zero of its monotonic clock.
+    started: Instant,
+    coarse: Option<Coarse>,
+}
+
+#[derive(Debug)]
+struct Coarse {
+    /// The rule's name.
+    rule: String,
+    step: Duration,
+    /// How long before the call's begin the time of day had its last step.
+    since_step: Duration,
+}
+
+impl Clock {
+    pub(crate) fn new(started: Instant, coarse: Option<&AuthorizedClock>) -> Self {
+        let coarse = coarse.map(|clock| {
+            let step = Duration::from_millis(clock.rule.resolution_ms);
+            let now = time_of_day();
+            Coarse { rule: clock.name(), step, since_step: now - floor(now, step) }
+        });
+        Self { started, coarse }
     }
 
-    async fn resolution(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
-        self.harmless(wall::RESOLUTION, |_| Ok(wall_clock::Datetime { seconds: 0, nanoseconds: 1_000 })).await
+    /// The time since the call began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// A moment, as a duration since some step, as the guest is told it.
+    pub(crate) fn told(&self, since_step: Duration) -> Duration {
+        self.coarse.as_ref().map_or(since_step, |coarse| floor(since_step, coarse.step))
+    }
+
+    fn resolution(&self) -> Duration {
+        self.coarse.as_ref().map_or(FINEST, |coarse| coarse.step)
+    }
+
+    /// The time on the monotonic clock, of which the guest is told what [`told`](Self::told) leaves of it.
+    fn monotonic(&self) -> Duration {
+        self.elapsed() + self.coarse.as_ref().map_or(Duration::ZERO, |coarse| coarse.since_step)
+    }
+
+    /// How long the guest waits until its monotonic clock has come to `when`, which is on that clock.
+    fn wait_until(&self, when: Duration) -> Duration {
+        let when = match &self.coarse {
+            Some(coarse) => ceil(when, coarse.step),
+            None => when,
+        };
+        when.saturating_sub(self.monotonic())
+    }
+
+    fn decision(&self) -> Decision {
+        self.coarse.as_ref().map_or(HARMLESS, |coarse| Decision::Allowed(Cow::Owned(coarse.rule.clone())))
+    }
+}
+
+/// A host whose clock is before 1970 tells its guests that it is 1970.
+fn time_of_day() -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "the guest asks for the time of day")]
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The last step that is not after a moment.
+fn floor(moment: Duration, step: Duration) -> Duration {
+    let (moment, step) = (moment.as_nanos(), step.as_nanos());
+    Duration::from_nanos_u128(moment - moment % step)
+}
+
+/// The first step that is not before a moment.
+fn ceil(moment: Duration, step: Duration) -> Duration {
+    match floor(moment, step) {
+        earlier if earlier == moment => moment,
+        earlier => earlier.saturating_add(step),
     }
 }
 
 impl CallState {
-    fn nanoseconds(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    /// Lets through and records a function of a clock, with the rule that makes the clock coarse.
+    async fn clock_call<T>(
+        &mut self,
+        function: &'static HostFunction,
+        perform: impl FnOnce(&mut Self) -> wasmtime::Result<T>,
+    ) -> wasmtime::Result<T> {
+        let decision = self.clock.decision();
+        self.decided(function, decision, perform).await
     }
 
-    fn sleep(&mut self, nanoseconds: u64) -> wasmtime::Result<Resource<DynPollable>> {
-        let deadline = match nanoseconds {
-            0 => Deadline::Now { yielded: false },
-            _ => tokio::time::Instant::now()
-                .checked_add(Duration::from_nanos(nanoseconds))
-                .map_or(Deadline::Never, Deadline::At),
+    fn sleep(&mut self, wait: Duration) -> wasmtime::Result<Resource<DynPollable>> {
+        let deadline = match wait {
+            Duration::ZERO => Deadline::Now { yielded: false },
+            _ => tokio::time::Instant::now().checked_add(wait).map_or(Deadline::Never, Deadline::At),
         };
         self.gate.count_resource()?;
         let resource = self.table.push(deadline).map_err(|error| self.table_error(error))?;
@@ -65,25 +143,53 @@ impl CallState {
     }
 }
 
+fn datetime(time: Duration) -> wall_clock::Datetime {
+    wall_clock::Datetime { seconds: time.as_secs(), nanoseconds: time.subsec_nanos() }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl wall_clock::Host for CallState {
+    async fn now(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
+        self.clock_call(wall::NOW, |state| Ok(datetime(state.clock.told(time_of_day())))).await
+    }
+
+    async fn resolution(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
+        self.clock_call(wall::RESOLUTION, |state| Ok(datetime(state.clock.resolution()))).await
+    }
+}
+
 impl monotonic_clock::Host for CallState {
     async fn now(&mut self) -> wasmtime::Result<u64> {
-        self.harmless(monotonic::NOW, |state| Ok(state.nanoseconds())).await
+        self.clock_call(monotonic::NOW, |state| Ok(nanoseconds(state.clock.told(state.clock.monotonic()))))
+            .await
     }
 
     async fn resolution(&mut self) -> wasmtime::Result<u64> {
-        self.harmless(monotonic::RESOLUTION, |_| Ok(1_000)).await
+        self.clock_call(monotonic::RESOLUTION, |state| Ok(nanoseconds(state.clock.resolution()))).await
     }
 
     async fn subscribe_instant(&mut self, when: u64) -> wasmtime::Result<Resource<DynPollable>> {
-        self.harmless(monotonic::SUBSCRIBE_INSTANT, |state| {
-            let wait = when.saturating_sub(state.nanoseconds());
-            state.sleep(wait)
+        self.clock_call(monotonic::SUBSCRIBE_INSTANT, |state| {
+            state.sleep(state.clock.wait_until(Duration::from_nanos(when)))
         })
         .await
     }
 
     async fn subscribe_duration(&mut self, duration: u64) -> wasmtime::Result<Resource<DynPollable>> {
-        self.harmless(monotonic::SUBSCRIBE_DURATION, |state| state.sleep(duration)).await
+        self.clock_call(monotonic::SUBSCRIBE_DURATION, |state| {
+            let wait = match duration {
+                0 => Duration::ZERO,
+                _ => {
+                    let when = state.clock.monotonic().saturating_add(Duration::from_nanos(duration));
+                    state.clock.wait_until(when)
+                }
+            };
+            state.sleep(wait)
+        })
+        .await
     }
 }
 

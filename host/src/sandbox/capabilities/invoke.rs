@@ -110,7 +110,7 @@ impl CallState {
         let limits = self.gate.limits();
         let budget = Budget {
             fuel: self.invoke.fuel_left.min(limits.fuel),
-            wall_time: limits.wall_time.saturating_sub(self.started.elapsed()),
+            wall_time: limits.wall_time.saturating_sub(self.clock.elapsed()),
         };
         let Some(orders) = &self.invoke.nesting.orders else { return gone("nobody makes calls for it") };
         let (answer, answered) = oneshot::channel();

@@ -28,7 +28,7 @@ use self::gate::{Entered, Gate, HARMLESS, HostFunction};
 use super::connections::CallConnections;
 use super::control::CallControl;
 use super::limiter::MemoryLimiter;
-use crate::audit::event::HostCallOutcome;
+use crate::audit::event::{Decision, HostCallOutcome};
 use crate::egress::Resolver;
 use crate::limits::{Limit, LimitReached};
 use crate::policy::AuthorizedRule;
@@ -69,8 +69,8 @@ pub(crate) struct CallState {
     pub(crate) sockets: sockets::Sockets,
     /// Finds the addresses of names.
     pub(crate) resolver: Arc<dyn Resolver>,
-    /// When the call began: the zero of its monotonic clock.
-    pub(crate) started: std::time::Instant,
+    /// How it sees the time.
+    pub(crate) clock: clocks::Clock,
 }
 
 impl std::fmt::Debug for CallState {
@@ -86,19 +86,33 @@ impl CallState {
         function: &'static HostFunction,
         perform: impl FnOnce(&mut Self) -> wasmtime::Result<T>,
     ) -> wasmtime::Result<T> {
+        self.decided(function, HARMLESS, perform).await
+    }
+
+    /// The same with another rule.
+    async fn decided<T>(
+        &mut self,
+        function: &'static HostFunction,
+        decision: Decision,
+        perform: impl FnOnce(&mut Self) -> wasmtime::Result<T>,
+    ) -> wasmtime::Result<T> {
         let entered = self.gate.enter(function, None).await?;
         let result = perform(self);
-        self.leave_harmless(entered, &result);
+        self.leave_decided(entered, decision, &result);
         result
     }
 
     /// Records what came of a function that reaches nothing outside the sandbox.
     pub(crate) fn leave_harmless<T>(&mut self, entered: Entered, result: &wasmtime::Result<T>) {
+        self.leave_decided(entered, HARMLESS, result);
+    }
+
+    fn leave_decided<T>(&mut self, entered: Entered, decision: Decision, result: &wasmtime::Result<T>) {
         let outcome = match result {
             Ok(_) => HostCallOutcome::Ok,
             Err(error) => trapped(error),
         };
-        self.gate.leave(entered, HARMLESS, outcome, 0, 0);
+        self.gate.leave(entered, decision, outcome, 0, 0);
     }
 
     /// Refuses and records a function with an error of its interface. The subject is the guest's

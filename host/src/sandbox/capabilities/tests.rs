@@ -125,7 +125,7 @@ impl Ungranted {
                 .of_call("package".parse().expect("a name"), limits.connections),
             sockets: sockets::Sockets::default(),
             resolver,
-            started: Instant::now(),
+            clock: clocks::Clock::new(Instant::now(), None),
             gate: Gate::new(recorder, limits, std::sync::Arc::default()),
         };
         Self { state, log, folder }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, IoError};
@@ -231,8 +232,9 @@ impl types::HostDescriptor for CallState {
     async fn stat(&mut self, fd: Resource<Descriptor>) -> FileResult<DescriptorStat> {
         let descriptor = self.descriptor(&fd).map_err(FileError::trap)?;
         let target = Target::of(&descriptor);
-        self.observe(file::STAT, target, move || Ok(operations::stat(&metadata_of(&descriptor)?)), nothing)
-            .await
+        let work = move || Ok(operations::stat(&metadata_of(&descriptor)?));
+        let status = self.observe(file::STAT, target, work, nothing).await?;
+        Ok(self.coarsened(status))
     }
 
     async fn stat_at(
@@ -247,7 +249,8 @@ impl types::HostDescriptor for CallState {
             let (folder, path) = place?;
             Ok(operations::stat(&operations::stat_at(&folder, &path, follows(flags))?))
         };
-        self.observe(file::STAT_AT, target, work, nothing).await
+        let status = self.observe(file::STAT_AT, target, work, nothing).await?;
+        Ok(self.coarsened(status))
     }
 
     async fn set_times_at(
@@ -418,6 +421,21 @@ impl types::HostDescriptor for CallState {
 }
 
 impl CallState {
+    /// The times of a file as exactly as the call's clocks tell the time: a file that a guest has just written
+    /// would be a clock.
+    fn coarsened(&self, mut status: DescriptorStat) -> DescriptorStat {
+        let times = [
+            &mut status.data_access_timestamp,
+            &mut status.data_modification_timestamp,
+            &mut status.status_change_timestamp,
+        ];
+        for time in times.into_iter().flatten() {
+            let told = self.clock.told(Duration::new(time.seconds, time.nanoseconds));
+            (time.seconds, time.nanoseconds) = (told.as_secs(), told.subsec_nanos());
+        }
+        status
+    }
+
     async fn sync_descriptor(
         &mut self,
         function: &'static HostFunction,
