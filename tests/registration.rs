@@ -10,6 +10,7 @@ use portcullis::authn::local_admin;
 use portcullis::gateway::{CallError, HostError};
 use portcullis::ids::PackageDigest;
 use portcullis::limits::{HostLimits, Limit, LimitReached};
+use portcullis::registry::RegistryError;
 use portcullis::sandbox::{InvokeError, PackageError};
 use serde_json::json;
 
@@ -617,6 +618,59 @@ async fn nonsense_in_list_tools_refuses_the_package() {
             other => panic!("{reason}: {other:?}"),
         }
     }
+}
+
+/// Case 71: names that are different and read as one, listed and typed.
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_that_can_be_taken_for_each_other_refuse_the_package() {
+    let typed = component(
+        r#"(core module $m (func (export "run")))
+           (core instance $i (instantiate $m))
+           (func $run (canon lift (core func $i "run")))
+           (instance $first (export "read-file" (func $run)))
+           (instance $second (export "read-FILE" (func $run)))
+           (export "a:one/first" (instance $first))
+           (export "b:two/second" (instance $second))"#,
+    );
+    let listed =
+        |name: &str, other: &str| listing(&[(name, "", OBJECT), ("kept", "", OBJECT), (other, "", OBJECT)]);
+    for (bytes, one, other) in [
+        (typed, "read-FILE", "read-file"),
+        (listed("Read", "read"), "Read", "read"),
+        (listed("typed2", "Typed"), "Typed", "typed"),
+        (listed("pa1", "pal"), "pa1", "pal"),
+        (listed("paI", "pal"), "paI", "pal"),
+        (listed("g0", "gO"), "g0", "gO"),
+    ] {
+        let expected = PackageError::AlikeTools(one.parse().expect("a name"), other.parse().expect("a name"));
+        assert_eq!(refusal(bytes).await, expected);
+    }
+    // The twin: names that nobody takes for each other.
+    let world = World::new().await;
+    world
+        .add("apart", listing(&[("read-1", "", OBJECT), ("read-2", "", OBJECT), ("Write", "", OBJECT)]))
+        .await;
+}
+
+/// Case 71: a package that passes for another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_that_can_be_taken_for_another_is_refused() {
+    let world = World::with("tool-1", wat("polite")).await;
+    let bytes = wat("clock");
+    let digest = PackageDigest::of(&bytes);
+    match world.register("tool-l", bytes).await {
+        Err(HostError::Registry(RegistryError::Alike { name, other })) => {
+            assert_eq!((name.as_str(), other.as_str()), ("tool-l", "tool-1"));
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+    let is_recorded = |record: &portcullis::audit::event::Record| {
+        matches!(&record.event, Event::PackageRefused { digest: refused, reason, .. }
+            if *refused == digest && reason.contains("tool-1"))
+    };
+    assert!(world.all_records().iter().any(is_recorded));
+    world.register("tool-2", wat("clock")).await.expect("nobody takes that for the other");
+    world.register("tool-1", wat("clock")).await.expect("other bytes of its own");
 }
 
 /// Case 70: what could act on a terminal or hide is gone, and what is left is cut and marked.

@@ -3,10 +3,14 @@
 //! Parsing is the only way in, so a value of these types is always valid. This
 //! module never touches files, clocks or the network.
 
+mod alike;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) use alike::{Names, are_alike};
 
 /// Why a text is not a valid identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

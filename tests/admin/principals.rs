@@ -99,3 +99,43 @@ async fn a_new_name_is_pointed_out_once_and_a_known_one_is_not() {
     assert_eq!(warnings(first), ["3:18: grant[0].agents[1]: agent bbo is new: no grant has named it before"]);
     assert_eq!(warnings(world.grant(text).await), [""; 0]);
 }
+
+/// Case 71: an agent that passes for another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_can_be_taken_for_each_other_are_refused() {
+    let world = named_by_a_grant().await;
+    let admin = local_admin();
+    for (name, other) in [("Ann", "ann"), ("B0b", "bob"), ("ANN", "ann")] {
+        let refused = world.host.add_principal(&admin, named(name), Role::Agent, None).await;
+        let told = refused.expect_err(name).to_string();
+        assert!(
+            told.starts_with(&format!("principal {name} can be taken for {other}, which is known")),
+            "{told}"
+        );
+    }
+    let refused = world.host.add_principal(&admin, named("Local-Admin"), Role::Admin, None).await;
+    assert!(refused.expect_err("the admin's own").to_string().contains("can be taken for local-admin"));
+    world
+        .host
+        .add_principal(&admin, named("ann"), Role::Agent, None)
+        .await
+        .expect("it is known by its grant");
+    world.host.add_principal(&admin, named("anna"), Role::Agent, None).await.expect("another name");
+
+    world.add("spin", wat("spin")).await;
+    let file = "[groups]\nTeam = []\n[[grant]]\npackage = \"spin\"\nagents = [\"ann\", \"Bob\", \"zed\", \"zed1\", \"zedl\"]\n";
+    let refused = world.try_grant(file).await;
+    let Err(HostError::Grants { diagnostics, .. }) = refused else { panic!("{refused:?}") };
+    let told: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "5:18: grant[0].agents[1]: agent Bob can be taken for bob, which is another one",
+            "5:40: grant[0].agents[4]: agent zedl can be taken for zed1, which is another one",
+        ]
+    );
+    // The name that goes with its grant is no other one any more.
+    world.grant("[[grant]]\npackage = \"polite\"\nagents = [\"Bob\", \"ann\"]\n").await;
+    call_as(&world, "Bob").await.expect("granted");
+    assert!(matches!(denial(&world, call_as(&world, "bob").await), Denial::NotGranted { .. }));
+}

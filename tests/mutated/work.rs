@@ -139,6 +139,7 @@ fn refusal(error: &PackageError) -> &'static str {
         PackageError::CompilerDied(_) => "compiler died",
         PackageError::UnknownImports(_) => "unknown imports",
         PackageError::NoTools(_) => "no tools",
+        PackageError::AlikeTools(..) => "alike tools",
         PackageError::ListTools(_) => "list-tools",
     }
 }

@@ -122,6 +122,19 @@ fn a_secret_is_replaced_and_removed_and_what_is_not_there_is_named() {
     drop(server);
 }
 
+/// Case 71: a secret that passes for another one.
+#[test]
+fn a_secret_whose_name_can_be_taken_for_another_is_refused() {
+    let cli = stored();
+    let file = cli.file("value", "another-value");
+    cli.run(["secret", "set", "key-0", "--file", &file]).expect(0);
+    cli.run(["secret", "set", "key-o", "--file", &file])
+        .expect(2)
+        .says("secret key-o can be taken for key-0");
+    cli.run(["secret", "set", "key-0", "--file", &file]).expect(0);
+    cli.run(["secret", "set", "key-2", "--file", &file]).expect(0);
+}
+
 #[test]
 fn a_key_that_others_can_read_stops_the_host_and_doctor_says_so() {
     let cli = stored();

@@ -343,6 +343,7 @@ fn kind_of_registry(error: &RegistryError) -> ErrorKind {
     match error {
         RegistryError::NotFound { .. } | RegistryError::NoSuchDigest { .. } => ErrorKind::NotFound,
         RegistryError::Ambiguous { .. }
+        | RegistryError::Alike { .. }
         | RegistryError::NothingPending { .. }
         | RegistryError::Quarantined(_) => ErrorKind::Conflict,
         RegistryError::TooLarge { .. } => ErrorKind::InvalidPackage,
@@ -375,7 +376,7 @@ fn kind_of_change(error: &ChangeError) -> ErrorKind {
         ChangeError::NoSuchGrant(_)
         | ChangeError::NoSuchPrincipal { .. }
         | ChangeError::NoSuchSecret { .. } => ErrorKind::NotFound,
-        ChangeError::OtherQuarantine { .. } => ErrorKind::Conflict,
+        ChangeError::OtherQuarantine { .. } | ChangeError::Alike { .. } => ErrorKind::Conflict,
         ChangeError::Database(error) => kind_of_database(error),
     }
 }

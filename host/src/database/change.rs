@@ -14,8 +14,10 @@ use super::packages::delete_package;
 use super::secrets::Sealed;
 use super::standing::{Step, write_step};
 use super::{ChangeGuard, Database, DatabaseError, from_json, to_integer, to_json};
-use crate::ids::{GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, SecretName};
-use crate::policy::agents::unusable_agents;
+use crate::ids::{
+    GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, SecretName, are_alike,
+};
+use crate::policy::agents::{alike_agents, unusable_agents};
 use crate::policy::parse::unknown_secrets;
 use crate::policy::{Diagnostic, Grant, GrantsFile, Policy};
 
@@ -50,6 +52,18 @@ pub enum ChangeError {
         /// One that is like it.
         near: Option<String>,
     },
+    /// The name can be taken for another one of its kind. The admin's fault.
+    #[error(
+        "{kind} {name} can be taken for {other}, which is known; choose a name that differs in more than case, or 0 and O, or 1, l and I"
+    )]
+    Alike {
+        /// Of what: `principal` or `secret`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// The one that is known.
+        other: String,
+    },
     /// No secret of this name is stored. The admin's fault.
     #[error("there is no secret {name}{}; `portcullis secret list` shows all", near.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
     NoSuchSecret {
@@ -79,6 +93,18 @@ fn other_quarantine(package: &PackageName, digests: &[PackageDigest]) -> String 
 impl From<sqlx::Error> for ChangeError {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error.into())
+    }
+}
+
+/// Refuses a name that can be taken for another one of its kind.
+pub(super) fn tell_apart<'a>(
+    kind: &'static str,
+    name: &str,
+    mut known: impl Iterator<Item = &'a str>,
+) -> Result<(), ChangeError> {
+    match known.find(|known| are_alike(name, known)) {
+        None => Ok(()),
+        Some(other) => Err(ChangeError::Alike { kind, name: name.to_owned(), other: other.to_owned() }),
     }
 }
 
@@ -362,6 +388,10 @@ impl Database {
             return Err(DatabaseError::TooMany { what: "groups", max: GROUPS_MAX }.into());
         }
         let after = if plan.is_empty() { policy.clone() } else { plan.after(&policy) };
+        let alike = alike_agents(file, &after);
+        if !alike.is_empty() {
+            return Err(ChangeError::File(alike));
+        }
         Ok((plan, Preview { before: policy, after }))
     }
 

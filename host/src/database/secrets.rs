@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
-use super::change::{ChangeError, Plan};
+use super::change::{ChangeError, Plan, tell_apart};
 use super::standing::Step;
 use super::{Database, DatabaseError, GrantsChange, from_integer, from_text, to_integer};
 use crate::ids::{PrincipalId, Revision, SecretName};
@@ -112,7 +112,7 @@ impl Database {
     /// Plans that a secret is stored, or replaced.
     ///
     /// # Errors
-    /// [`DatabaseError`], above all `TooMany`.
+    /// [`ChangeError::Alike`], or [`DatabaseError`], above all `TooMany`.
     pub async fn prepare_secret(
         &self,
         name: &SecretName,
@@ -123,8 +123,11 @@ impl Database {
         let guard = self.begin_change().await?;
         self.refuse_unsettled().await?;
         let policy = self.policy().await?;
-        if !policy.secrets.contains_key(name) && policy.secrets.len() >= SECRETS_MAX {
-            return Err(DatabaseError::TooMany { what: "stored secrets", max: SECRETS_MAX }.into());
+        if !policy.secrets.contains_key(name) {
+            tell_apart("secret", name.as_str(), policy.secrets.keys().map(SecretName::as_str))?;
+            if policy.secrets.len() >= SECRETS_MAX {
+                return Err(DatabaseError::TooMany { what: "stored secrets", max: SECRETS_MAX }.into());
+            }
         }
         let step = Some(Step::SetSecret { name: name.clone() });
         let plan = Plan { step, sealed: Some(sealed), ..Plan::new(policy.revision, by, now) };

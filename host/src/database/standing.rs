@@ -1,17 +1,17 @@
 //! What an admin sets beside the grants: a freeze, quarantines, principals. Planned and made as changes
 //! of grants are, each a revision.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
-use super::change::{ChangeError, Plan};
+use super::change::{ChangeError, Plan, tell_apart};
 use super::secrets::{read_secrets, refuse_unknown, write_secret};
 use super::{Database, DatabaseError, GrantsChange, from_text};
 use crate::ids::{PackageDigest, PackageName, PrincipalId, Remark, SecretName};
-use crate::policy::{AgentSelector, Freeze, Policy, Principal, Quarantine, Role, Standing, nearest};
+use crate::policy::{Freeze, Policy, Principal, Quarantine, Role, Standing, nearest};
 
 /// The most quarantines at once.
 const QUARANTINES_MAX: usize = 10_000;
@@ -95,6 +95,10 @@ impl Step {
                 let known = policy.principals.get(name);
                 let is_room = known.is_some() || policy.principals.len() < PRINCIPALS_MAX;
                 has_room(is_room, "principals", PRINCIPALS_MAX)?;
+                let names = policy.principal_names();
+                if !names.contains(name) {
+                    tell_apart("principal", name.as_str(), names.into_iter().map(PrincipalId::as_str))?;
+                }
                 Ok(known.is_some_and(|known| {
                     (known.role, known.note.as_ref(), known.standing)
                         == (*role, note.as_ref(), Standing::Added)
@@ -142,17 +146,10 @@ fn is_removed(name: &PrincipalId, policy: &Policy) -> Result<bool, ChangeError> 
     if let Some(known) = policy.principals.get(name) {
         return Ok(known.standing == Standing::Removed);
     }
-    let mut named: BTreeSet<&PrincipalId> = policy.groups.values().flatten().collect();
-    named.extend(policy.grants.iter().flat_map(|grant| &grant.terms.agents).filter_map(
-        |agent| match agent {
-            AgentSelector::Agent(agent) => Some(agent),
-            AgentSelector::Group(_) => None,
-        },
-    ));
+    let named = policy.principal_names();
     if named.contains(name) {
         return Ok(false);
     }
-    named.extend(policy.principals.keys());
     let near = nearest(name.as_str(), named.into_iter().map(PrincipalId::as_str)).map(str::to_owned);
     Err(ChangeError::NoSuchPrincipal { name: name.clone(), near })
 }
@@ -165,7 +162,7 @@ impl Database {
     /// Plans one step; `None` if it is so already.
     ///
     /// # Errors
-    /// [`ChangeError`]: `OtherQuarantine`, `NoSuchPrincipal`, or the database's.
+    /// [`ChangeError`]: `OtherQuarantine`, `NoSuchPrincipal`, `Alike`, or the database's.
     pub async fn prepare_step(
         &self,
         step: &Step,

@@ -182,6 +182,7 @@ impl HostError {
                 | RegistryError::Ambiguous { .. }
                 | RegistryError::NothingPending { .. }
                 | RegistryError::Quarantined(_)
+                | RegistryError::Alike { .. }
                 | RegistryError::VersionTooLong { .. },
             ) => Blame::Admin,
             HostError::Secrets(SecretsError::Database(_) | SecretsError::Encrypt(_)) => Blame::Host,

@@ -12,6 +12,7 @@ use crate::database::{Added, Package};
 use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId};
 use crate::package::PackageDescription;
 use crate::policy::Stop;
+use crate::registry::RegistryError;
 use crate::sandbox::{CallControl, Described, InvokeError, Sandbox};
 use crate::text::clean;
 
@@ -85,8 +86,9 @@ impl Host {
     /// future gives place and turn back, and ends the compiler's process.
     ///
     /// # Errors
-    /// [`HostError::Package`] if it can't be a package, which is recorded; [`HostError::Naming`] if no
-    /// name was given and the component has none.
+    /// [`HostError::Package`] if it can't be a package, and [`RegistryError::Alike`] if its name can be taken
+    /// for another package's, which are recorded; [`HostError::Naming`] if no name was given and the component
+    /// has none.
     pub async fn add_reserved_package(
         &self,
         registration: Registration,
@@ -102,7 +104,13 @@ impl Host {
         let (package, version, described) = match described {
             Ok(described) => described,
             Err(error) => {
-                if matches!(error, HostError::Package(_) | HostError::Denied(_)) {
+                let is_refused = matches!(
+                    error,
+                    HostError::Package(_)
+                        | HostError::Denied(_)
+                        | HostError::Registry(RegistryError::Alike { .. })
+                );
+                if is_refused {
                     let reason = clean(&error.to_string(), MESSAGE_BYTES_MAX);
                     self.log.append(Event::PackageRefused { digest, reason, by: by.clone() }).await?;
                 }
@@ -142,6 +150,7 @@ impl Host {
         progress(AddProgress::Compiling);
         let candidate = self.sandbox.compile(bytes.clone()).await?;
         let (package, version) = named(name, version, candidate.wit_package.clone())?;
+        self.registry.tell_apart(&package).await?;
         if !candidate.lists_tools {
             return Ok((package, version, Sandbox::typed_description(candidate)));
         }

@@ -7,7 +7,7 @@ use super::{Host, HostError};
 use crate::audit::event::Event;
 use crate::authn::local_admin;
 use crate::database::{GrantsChange, Step};
-use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision};
+use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, are_alike};
 use crate::policy::{Freeze, Principal, Quarantine, Role, Standing};
 
 /// The most pairs of agent and grant that are looked at to list principals.
@@ -247,7 +247,11 @@ impl Host {
 
 /// Whoever can open the data folder is the admin, whatever the database says.
 fn refuse_local_admin(name: &PrincipalId) -> Result<(), HostError> {
-    if *name == local_admin() {
+    let admin = local_admin();
+    if are_alike(name.as_str(), admin.as_str()) {
+        return Err(HostError::Naming(format!("{name} can be taken for {admin}; choose another name")));
+    }
+    if *name == admin {
         let told = format!("{name} is whoever can open the data folder; it can be neither added nor removed");
         return Err(HostError::Naming(told));
     }

@@ -138,6 +138,16 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Each principal that is known: that was added or removed, or that a group or a grant names.
+    pub fn principal_names(&self) -> BTreeSet<&PrincipalId> {
+        let in_grants = self.grants.iter().flat_map(|grant| &grant.terms.agents);
+        let named = in_grants.filter_map(|selector| match selector {
+            AgentSelector::Agent(agent) => Some(agent),
+            AgentSelector::Group(_) => None,
+        });
+        self.principals.keys().chain(self.groups.values().flatten()).chain(named).collect()
+    }
+
     /// The grants that name each agent, by itself or by a group, in the order of their ids; and whether
     /// these are all: it stops at `pairs_max` of agent and grant.
     pub fn grants_by_agent(&self, pairs_max: usize) -> (BTreeMap<&PrincipalId, Vec<&Grant>>, bool) {

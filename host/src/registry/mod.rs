@@ -16,7 +16,7 @@ use crate::database::{
     Added, ChangeError, ChangeGuard, Database, DatabaseError, GrantsChange, NewPackage, Package,
     PackageRemoval, PackageState,
 };
-use crate::ids::{PackageDigest, PackageName, PrincipalId};
+use crate::ids::{PackageDigest, PackageName, PrincipalId, are_alike};
 use crate::limits::Limit;
 use crate::package::PackageDescription;
 use crate::policy::Quarantine;
@@ -35,6 +35,16 @@ pub enum RegistryError {
     NotFound {
         /// The name.
         name: PackageName,
+    },
+    /// The name can be taken for that of another package. The caller's fault.
+    #[error(
+        "{name} can be taken for package {other}, which is registered; give it a name that differs in more than 0 and o, or 1 and l, with --name"
+    )]
+    Alike {
+        /// The name.
+        name: PackageName,
+        /// The registered one.
+        other: PackageName,
     },
     /// The package does not have these bytes. The caller's fault.
     #[error("package {name} has no component {digest}")]
@@ -173,6 +183,20 @@ impl Registry {
         self.files.write(digest, bytes).await?;
         let new = NewPackage { name, digest, version, bytes: count, description };
         Ok(self.database.add_package(&guard, new, now).await?)
+    }
+
+    /// Refuses a name that can be taken for that of a registered package.
+    ///
+    /// # Errors
+    /// `Alike` or `Database`.
+    pub async fn tell_apart(&self, name: &PackageName) -> Result<(), RegistryError> {
+        let packages = self.list().await?;
+        let is_known = packages.iter().any(|package| package.name == *name);
+        let other = packages.into_iter().find(|package| are_alike(name.as_str(), package.name.as_str()));
+        match other.filter(|_| !is_known) {
+            Some(other) => Err(RegistryError::Alike { name: name.clone(), other: other.name }),
+            None => Ok(()),
+        }
     }
 
     /// Which bytes `approve` means: those named, else the only pending ones, else those that are

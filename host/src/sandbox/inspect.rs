@@ -13,7 +13,7 @@ use wasmtime::component::types::{self, ComponentItem};
 use super::convert::docs::PackageDocs;
 use super::convert::schema::function_schemas;
 use super::copies::Copies;
-use crate::ids::ToolName;
+use crate::ids::{Names, ToolName};
 use crate::limits::{HostLimits, Limit, LimitReached};
 use crate::package::{Capability, ComponentSize, ToolDescription, ToolExport};
 
@@ -52,6 +52,11 @@ pub enum PackageError {
     /// Nothing that can be called.
     #[error("the component exports no tool{}", reasons(.0))]
     NoTools(Vec<String>),
+    /// Two tools whose names differ, and can be taken for each other.
+    #[error(
+        "tools {0} and {1} can be taken for each other: names differ in more than case, or 0 and O, or 1, l and I"
+    )]
+    AlikeTools(ToolName, ToolName),
     /// `list-tools` failed or answered nonsense.
     #[error("its list-tools failed: {0}")]
     ListTools(String),
@@ -250,6 +255,21 @@ fn exported_types(bytes: &[u8]) -> BTreeSet<&str> {
         }
     }
     names
+}
+
+/// Refuses tools whose names can be taken for each other.
+///
+/// # Errors
+/// [`PackageError::AlikeTools`].
+pub(super) fn tell_apart(tools: &[ToolDescription]) -> Result<(), PackageError> {
+    let mut names = Names::default();
+    for tool in tools {
+        if let Some(other) = names.insert(tool.name.as_str()) {
+            let other = tools.iter().find(|tool| tool.name.as_str() == other).unwrap_or(tool);
+            return Err(PackageError::AlikeTools(other.name.clone(), tool.name.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// Tools that still have one name after their interface's was put before it can't be told apart.

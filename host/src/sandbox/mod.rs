@@ -266,6 +266,7 @@ impl Sandbox {
         if exports.tools.is_empty() && !exports.lists_tools {
             return Err(PackageError::NoTools(exports.left_out).into());
         }
+        inspect::tell_apart(&exports.tools)?;
         let description = PackageDescription {
             tools: exports.tools,
             imports,
@@ -316,6 +317,7 @@ impl Sandbox {
         let complete = tools.and_then(|tools| {
             description.tools.extend(tools);
             listed::sort_by_name(&mut description.tools)?;
+            inspect::tell_apart(&description.tools)?;
             match description.tools.is_empty() {
                 true => Err(PackageError::NoTools(std::mem::take(&mut description.left_out))),
                 false => Ok(()),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::grant::{Host, read_access, read_quota, report_child};
 use super::reader::{Keys, Node, Reader};
 use super::values::{Problem, quoted};
-use crate::ids::StoreName;
+use crate::ids::{StoreName, are_alike};
 use crate::limits::Limit;
 use crate::policy::rule::{KeyvalueRule, Rule, StoreScope};
 
@@ -29,6 +29,13 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node<'_, '_>, host: Host<'_>)
         {
             let problem = Problem::new(format!("{store} is given twice in this grant"), "leave one out");
             report_child(reader, &table, "store", problem);
+            continue;
+        }
+        if let Some(store) = &store
+            && let Some(other) = names.iter().find(|name| are_alike(store.as_str(), name.as_str()))
+        {
+            let message = format!("{store} can be taken for {other}, which this grant gives as well");
+            report_child(reader, &table, "store", Problem::new(message, "give one of the two another name"));
             continue;
         }
         if let (Some(store), Some(scope), Some(access), Some(quota_bytes), Some(keys_max)) =

@@ -35,7 +35,7 @@ pub(crate) use secrets::unknown_secrets;
 pub(crate) use values::nearest;
 
 use super::grant::GrantTerms;
-use crate::ids::{GroupName, PackageName, PrincipalId, SecretName, ToolName};
+use crate::ids::{GroupName, Names, PackageName, PrincipalId, SecretName, ToolName};
 use crate::limits::HostLimits;
 use reader::{Keys, Node, Reader, Table};
 use values::{Problem, quoted};
@@ -219,8 +219,13 @@ fn read(reader: &mut Reader<'_>, root: &Table<'_, '_>, host: grant::Host<'_>) ->
 fn read_groups(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Groups {
     let mut groups = Groups::new();
     let Some(table) = reader.table(node) else { return groups };
+    let mut names = Names::default();
     for (name, span, node) in table.children() {
         let members = read_members(reader, &node);
+        if let Some(other) = names.insert(name) {
+            let message = format!("group {} can be taken for group {other}", quoted(name));
+            reader.report(span.clone(), &node.key, Problem::new(message, "give one of the two another name"));
+        }
         match name.parse() {
             Ok(group) => {
                 groups.insert(group, members);

@@ -271,6 +271,24 @@ fn a_coarse_clock() {
     "#);
 }
 
+/// Case 71.
+#[test]
+fn groups_and_stores_that_can_be_taken_for_each_other() {
+    let store = |name: &str| {
+        format!("[[grant.keyvalue]]\nstore = \"{name}\"\nscope = \"agent\"\naccess = \"read\"\n")
+    };
+    let text = with(&format!("{}{}[groups]\nteam = []\nTEAM = []\n", store("Cache"), store("cache")));
+    insta::assert_snapshot!(errors(&text), @r#"
+    9:9 grant[0].keyvalue[1].store `"cache"`
+      cache can be taken for Cache, which this grant gives as well
+      help: give one of the two another name
+    14:1 groups.TEAM `TEAM`
+      group "TEAM" can be taken for group team
+      help: give one of the two another name
+    "#);
+    assert!(parse(&with(&format!("{}{}", store("cache"), store("cache-2")))).is_ok());
+}
+
 #[test]
 fn stores_and_settings() {
     let text = with(
