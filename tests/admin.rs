@@ -4,6 +4,7 @@
 mod approval;
 mod command_line;
 mod narrowing;
+mod open_ends;
 mod principals;
 
 use std::sync::Arc;

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// How a server answers each request.
@@ -24,6 +25,8 @@ pub(crate) enum Manner {
     Silent,
     /// With a head, and no body.
     Stops,
+    /// Not at all: it takes the head, and the rest only once it is told to go on.
+    Pauses(Arc<Notify>),
 }
 
 /// Whether a connection ends with its first answer.
@@ -102,17 +105,27 @@ impl Server {
 
 /// Reads one request: its head, and its body by length or in chunks. What broke off is marked.
 async fn request(stream: &mut TcpStream) -> Option<String> {
+    let head = head(stream).await?;
+    let body = body(stream, &head).await;
+    Some(head + &body)
+}
+
+async fn head(stream: &mut TcpStream) -> Option<String> {
     let mut read = Vec::new();
     while !read.ends_with(b"\r\n\r\n") {
         read.push(stream.read_u8().await.ok()?);
     }
-    let head = String::from_utf8_lossy(&read).into_owned();
+    Some(String::from_utf8_lossy(&read).into_owned())
+}
+
+async fn body(stream: &mut TcpStream, head: &str) -> String {
+    let mut stream = BufReader::new(stream);
     let lower = head.to_ascii_lowercase();
     let length =
         lower.split("content-length: ").nth(1).and_then(|rest| rest.split('\r').next()?.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     let broke_off = if lower.contains("transfer-encoding: chunked") {
-        while !body.ends_with(b"0\r\n\r\n") && body.len() < 4 << 20 {
+        while !body.ends_with(b"0\r\n\r\n") && body.len() < 64 << 20 {
             match stream.read_u8().await {
                 Ok(byte) => body.push(byte),
                 Err(_) => break,
@@ -123,10 +136,18 @@ async fn request(stream: &mut TcpStream) -> Option<String> {
         stream.read_exact(&mut body).await.is_err()
     };
     let mark = if broke_off { "[broke off]" } else { "" };
-    Some(format!("{head}{}{mark}", String::from_utf8_lossy(&body)))
+    format!("{}{mark}", String::from_utf8_lossy(&body))
 }
 
 async fn serve(mut stream: TcpStream, manner: Manner, seen: Arc<Mutex<Vec<String>>>) {
+    if let Manner::Pauses(goes_on) = &manner {
+        let Some(head) = head(&mut stream).await else { return };
+        seen.lock().expect("no panic").push(head.clone());
+        goes_on.notified().await;
+        let body = body(&mut stream, &head).await;
+        seen.lock().expect("no panic").push(body);
+        return;
+    }
     while let Some(request) = request(&mut stream).await {
         seen.lock().expect("no panic").push(request.clone());
         match &manner {
@@ -151,7 +172,7 @@ async fn serve(mut stream: TcpStream, manner: Manner, seen: Arc<Mutex<Vec<String
                 let part = vec![b'a'; 64 << 10];
                 while stream.write_all(&part).await.is_ok() {}
             }
-            Manner::Silent => {}
+            Manner::Silent | Manner::Pauses(_) => {}
             Manner::Stops => {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n").await;
             }
