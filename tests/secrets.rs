@@ -2,6 +2,7 @@
 //! host looks at.
 
 mod injected;
+mod leaving;
 mod server;
 mod stored;
 

@@ -497,6 +497,12 @@ pub enum LeakPlace {
     Request,
     /// In the response to a request.
     Response,
+    /// In what it wrote to a socket.
+    Socket,
+    /// In a name that it asked to be looked up.
+    Lookup,
+    /// In a key or a value that it asked to be kept.
+    State,
 }
 
 impl LeakPlace {
@@ -513,6 +519,9 @@ impl LeakPlace {
             LeakPlace::Arguments => "arguments",
             LeakPlace::Request => "request",
             LeakPlace::Response => "response",
+            LeakPlace::Socket => "socket",
+            LeakPlace::Lookup => "lookup",
+            LeakPlace::State => "state",
         }
     }
 }

@@ -11,12 +11,13 @@ use wasmtime::component::Resource;
 
 use super::gate::{Entered, HostFunction};
 use super::{CallState, SUBJECT_BYTES_MAX};
-use crate::audit::event::{Decision, HostCallOutcome};
+use crate::audit::event::{Decision, HostCallOutcome, LeakPlace};
 use crate::database::{DatabaseError, KeyPage, KeyValue, KeyValueError, StoreBounds, StoreId, StoreSize};
 use crate::ids::{PackageName, PrincipalId, StoreKey, StoreName};
 use crate::limits::{HostLimits, Limit, LimitReached};
 use crate::policy::{Access, AuthorizedRule, KeyvalueRule, Rule, StoreScope};
 use crate::sandbox::bindings::wasi::keyvalue::{atomics, batch, store};
+use crate::secrets::Leak;
 use crate::text::clean_line;
 
 /// Why a store that may be read is not written.
@@ -193,14 +194,22 @@ impl CallState {
         Ok(Ok(value))
     }
 
-    /// Lets a write in if the store may be written, performs it between its two records, and has it go to its
-    /// end even if the call does not. What it gives is the new number of an increment.
+    /// The first secret in what is to be kept.
+    fn leak_in<'k>(&self, mut kept: impl Iterator<Item = &'k [u8]>) -> Option<Leak> {
+        let patterns = self.gate.secrets().patterns();
+        kept.find_map(|kept| patterns.find(kept))
+    }
+
+    /// Lets a write in if the store may be written and nothing of it is a secret, performs it between its two
+    /// records, and has it go to its end even if the call does not. What it gives is the new number of an
+    /// increment.
     async fn write_store<F>(
         &mut self,
         function: &'static HostFunction,
         Bucket(store): Bucket,
         subject: &str,
         bytes: usize,
+        leak: Option<Leak>,
         write: impl FnOnce(Arc<GrantedStore>) -> Argument<F>,
     ) -> wasmtime::Result<Result<u64, store::Error>>
     where
@@ -213,6 +222,12 @@ impl CallState {
                 self.gate.deny(entered, READ_ONLY, "access-denied");
                 return Ok(Err(store::Error::AccessDenied));
             }
+        }
+        if let Some(leak) = leak {
+            let why = self.leak_refused(LeakPlace::State, &leak);
+            let outcome = HostCallOutcome::Error(Cow::Borrowed("access-denied"));
+            self.gate.leave(entered, Decision::Denied(why), outcome, 0, 0);
+            return Ok(Err(store::Error::AccessDenied));
         }
         let writing = match write(Arc::clone(&store)) {
             Ok(writing) => writing,
@@ -323,11 +338,12 @@ impl store::HostBucket for CallState {
     ) -> wasmtime::Result<Result<(), store::Error>> {
         let bucket = self.bucket(&bucket)?;
         let bytes = key.len() + value.len();
+        let leak = self.leak_in([key.as_bytes(), &value].into_iter());
         let write = |store: Arc<GrantedStore>| {
             let key: StoreKey = key.parse()?;
             Ok(async move { Ok((0, store.state.set(&store.id, store.bounds, &key, &value).await?)) })
         };
-        Ok(self.write_store(stores::SET, bucket, &key, bytes, write).await?.map(drop))
+        Ok(self.write_store(stores::SET, bucket, &key, bytes, leak, write).await?.map(drop))
     }
 
     async fn delete(
@@ -340,7 +356,7 @@ impl store::HostBucket for CallState {
             let key: StoreKey = key.parse()?;
             Ok(async move { Ok((0, store.state.delete_many(&store.id, &[key]).await?)) })
         };
-        Ok(self.write_store(stores::DELETE, bucket, &key, key.len(), write).await?.map(drop))
+        Ok(self.write_store(stores::DELETE, bucket, &key, key.len(), None, write).await?.map(drop))
     }
 
     async fn exists(
@@ -386,7 +402,8 @@ impl atomics::Host for CallState {
             let key: StoreKey = key.parse()?;
             Ok(async move { store.state.increment(&store.id, store.bounds, &key, delta).await })
         };
-        self.write_store(atomic::INCREMENT, bucket, &key, key.len(), write).await
+        let leak = self.leak_in(std::iter::once(key.as_bytes()));
+        self.write_store(atomic::INCREMENT, bucket, &key, key.len(), leak, write).await
     }
 }
 
@@ -418,12 +435,13 @@ impl batch::Host for CallState {
         let bucket = self.bucket(&bucket)?;
         let subject = all(entries.iter().map(|(key, _)| key));
         let bytes = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let leak = self.leak_in(entries.iter().flat_map(|(key, value)| [key.as_bytes(), value.as_slice()]));
         let write = |store: Arc<GrantedStore>| {
             let parsed = entries.into_iter().map(|(key, value)| Ok((StoreKey::try_from(key)?, value)));
             let entries = parsed.collect::<Argument<Vec<_>>>()?;
             Ok(async move { Ok((0, store.state.set_many(&store.id, store.bounds, &entries).await?)) })
         };
-        Ok(self.write_store(batches::SET_MANY, bucket, &subject, bytes, write).await?.map(drop))
+        Ok(self.write_store(batches::SET_MANY, bucket, &subject, bytes, leak, write).await?.map(drop))
     }
 
     async fn delete_many(
@@ -438,6 +456,6 @@ impl batch::Host for CallState {
             let keys = parse_all(keys)?;
             Ok(async move { Ok((0, store.state.delete_many(&store.id, &keys).await?)) })
         };
-        Ok(self.write_store(batches::DELETE_MANY, bucket, &subject, bytes, write).await?.map(drop))
+        Ok(self.write_store(batches::DELETE_MANY, bucket, &subject, bytes, None, write).await?.map(drop))
     }
 }

@@ -28,10 +28,11 @@ use self::gate::{Entered, Gate, HARMLESS, HostFunction};
 use super::connections::CallConnections;
 use super::control::CallControl;
 use super::limiter::MemoryLimiter;
-use crate::audit::event::{Decision, HostCallOutcome};
+use crate::audit::event::{Decision, HostCallOutcome, LeakAction, LeakPlace};
 use crate::egress::Resolver;
 use crate::limits::{Limit, LimitReached};
 use crate::policy::AuthorizedRule;
+use crate::secrets::Leak;
 
 /// The most bytes of a guest's text that name the subject of a refused host call.
 const SUBJECT_BYTES_MAX: usize = 1_000;
@@ -138,6 +139,18 @@ impl CallState {
         let entered = self.gate.enter_now(function, subject)?;
         self.gate.deny(entered, NOT_GRANTED, error);
         Ok(())
+    }
+
+    /// Why what holds one of the call's secrets may not leave; the find is recorded.
+    pub(crate) fn held_secret(&mut self, place: LeakPlace, bytes: &[u8]) -> Option<Cow<'static, str>> {
+        let leak = self.gate.secrets().patterns().find(bytes)?;
+        Some(self.leak_refused(place, &leak))
+    }
+
+    /// The same of a find that was made elsewhere.
+    pub(crate) fn leak_refused(&mut self, place: LeakPlace, leak: &Leak) -> Cow<'static, str> {
+        self.gate.leaked(place, leak, LeakAction::Refused);
+        format!("it holds secret {}", leak.secret).into()
     }
 
     /// Hands the guest a resource.

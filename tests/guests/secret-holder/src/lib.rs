@@ -8,12 +8,13 @@ mod bindings {
     });
 }
 mod encode;
+mod leave;
 mod memory;
 mod request;
 
 use std::time::Duration;
 
-use bindings::exports::test::secret_holder::holder::{Form, Guest, Place, Response};
+use bindings::exports::test::secret_holder::holder::{Form, Guest, Place, Response, Way};
 use bindings::portcullis::tool::invoke;
 use bindings::portcullis::tool::progress::{self, Step};
 use bindings::portcullis::tool::secrets::{self, SecretError};
@@ -61,6 +62,11 @@ impl Guest for Holder {
             }
         }
         Ok(done)
+    }
+
+    fn leave(name: String, form: Form, way: Way, peer: String) -> Result<String, String> {
+        let text = if name.is_empty() { b"no-secret-at-all".to_vec() } else { read(&name)? };
+        leave::leave(&encode::encode(form, &text), way, &peer)
     }
 
     fn give_number(name: String) -> Result<u64, String> {

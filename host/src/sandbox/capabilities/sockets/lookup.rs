@@ -15,7 +15,7 @@ use super::address::ip_address;
 use super::network::{ErrorCode, IpAddress};
 use super::reach::naming;
 use super::{Answer, Network, outcome_of};
-use crate::audit::event::HostCallOutcome;
+use crate::audit::event::{Decision, HostCallOutcome, LeakPlace};
 use crate::egress::{Deadlines, EgressError, UrlHost, resolve_judged};
 use crate::sandbox::bindings::wasi::sockets::ip_name_lookup;
 use crate::sandbox::capabilities::gate::{HARMLESS, HostFunction};
@@ -79,6 +79,11 @@ impl CallState {
                 return result;
             }
         };
+        if let Some(why) = self.secret_in_name(name) {
+            let outcome = HostCallOutcome::Error(Cow::Borrowed(ErrorCode::AccessDenied.name()));
+            self.gate.leave(entered, Decision::Denied(why), outcome, 0, 0);
+            return Ok(Err(ErrorCode::AccessDenied));
+        }
         let naming = naming(&self.rules, &host);
         let Some(first) = naming.first() else {
             self.gate.deny(entered, NOT_GRANTED, ErrorCode::AccessDenied.name());
@@ -111,6 +116,14 @@ impl CallState {
                 Ok(Err(code))
             }
         }
+    }
+}
+
+impl CallState {
+    /// Looks for secrets in a name, also in one that is cut into labels.
+    fn secret_in_name(&mut self, name: &str) -> Option<Cow<'static, str>> {
+        self.held_secret(LeakPlace::Lookup, name.as_bytes())
+            .or_else(|| self.held_secret(LeakPlace::Lookup, name.replace('.', "").as_bytes()))
     }
 }
 

@@ -26,7 +26,7 @@ use wasmtime_wasi::p2::IoError;
 use self::address::{NetworkError, code_of};
 pub use self::lookup::FoundAddresses;
 use self::reach::{Found, Protocol};
-pub(crate) use self::streams::SocketStream;
+pub(crate) use self::streams::{SocketStream, refused_write};
 pub use self::tcp::TcpSocket;
 pub use self::udp::{IncomingDatagrams, OutgoingDatagrams, UdpSocket};
 use super::gate::{HARMLESS, HostFunction};

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,8 +21,10 @@ use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, Stream
 use super::address::{NetworkError, code_of};
 use super::network::ErrorCode;
 use super::ready_now;
+use crate::audit::event::LeakPlace;
 use crate::sandbox::capabilities::CallState;
 use crate::sandbox::connections::Connection;
+use crate::secrets::{Leak, Patterns, Reaction, Scanner};
 
 /// How long a write waits for a peer that takes nothing.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -39,6 +41,8 @@ pub(super) struct OpenTcp {
     pub(super) rule: Arc<str>,
     pub(super) receives_no_more: AtomicBool,
     pub(super) sends_no_more: AtomicBool,
+    /// Looks for secrets in what is written; none before the first write of a call that has some.
+    pub(super) scanner: Mutex<Option<Scanner>>,
     pub(super) _counted: Connection,
 }
 
@@ -51,6 +55,11 @@ pub(super) struct SocketInput(pub(super) Arc<OpenTcp>);
 
 /// What stands in the resource table for what goes out.
 pub(super) struct SocketOutput(pub(super) Arc<OpenTcp>);
+
+/// What the guest is told of bytes that may not leave.
+pub(crate) fn refused_write() -> (StreamError, &'static str) {
+    (failed(ErrorCode::AccessDenied), ErrorCode::AccessDenied.name())
+}
 
 fn failed(code: ErrorCode) -> StreamError {
     StreamError::LastOperationFailed(NetworkError(code).into())
@@ -70,6 +79,17 @@ impl SocketStream {
     /// The rule that allows it.
     pub(crate) fn rule(&self) -> Cow<'static, str> {
         Cow::Owned(self.0.rule.to_string())
+    }
+
+    /// The secret that these bytes hold, or end. Nothing is held back of what may be the beginning of one,
+    /// since the peer may wait for it; once one was found, nothing leaves any more.
+    fn leak_in(&self, patterns: &Arc<Patterns>, bytes: &[u8]) -> Option<Leak> {
+        if patterns.is_empty() {
+            return None;
+        }
+        let mut scanner = self.0.scanner.lock().unwrap_or_else(PoisonError::into_inner);
+        let scanner = scanner.get_or_insert_with(|| Scanner::new(Arc::clone(patterns), Reaction::Refuse));
+        scanner.scan(bytes).err()
     }
 
     /// How many bytes may be written now.
@@ -143,6 +163,12 @@ impl CallState {
         };
         let open = Arc::clone(open);
         open.read(length, blocking).await
+    }
+
+    /// Why bytes may not be written to a connection: a secret is in them, or ends there. The find is recorded.
+    pub(crate) fn secret_in_socket_write(&mut self, rep: u32, bytes: &[u8]) -> Option<Cow<'static, str>> {
+        let leak = self.sockets.stream(rep)?.leak_in(self.gate.secrets().patterns(), bytes)?;
+        Some(self.leak_refused(LeakPlace::Socket, &leak))
     }
 
     /// Writes to a connection. The caller has recorded the attempt.

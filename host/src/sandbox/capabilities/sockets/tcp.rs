@@ -166,8 +166,9 @@ impl TcpSocket {
             Ok(stream) => stream,
             Err(error) => return Err((attempted, code_of(&error))),
         };
-        let (receives_no_more, sends_no_more) = Default::default();
-        let open = OpenTcp { stream, subject, rule, receives_no_more, sends_no_more, _counted: counted };
+        let (receives_no_more, sends_no_more, scanner) = Default::default();
+        let open =
+            OpenTcp { stream, subject, rule, receives_no_more, sends_no_more, scanner, _counted: counted };
         let until = Instant::now() + Deadlines::default().connect;
         self.state = State::Connecting { open: Arc::new(open), until, attempted };
         Ok(())

@@ -21,7 +21,7 @@ use super::address::{bindable, code_of, ip_socket_address, is_a_peer, socket_add
 use super::network::{ErrorCode, IpAddressFamily, IpSocketAddress};
 use super::reach::{Protocol, subject};
 use super::{Answer, Network, options, outcome_of, ready_now};
-use crate::audit::event::{Decision, HostCallOutcome};
+use crate::audit::event::{Decision, HostCallOutcome, LeakPlace};
 use crate::sandbox::bindings::wasi::sockets::{udp, udp_create_socket};
 use crate::sandbox::capabilities::gate::{HARMLESS, HostFunction};
 use crate::sandbox::capabilities::{CallState, NOT_GRANTED, trapped};
@@ -528,6 +528,12 @@ impl udp::HostOutgoingDatagramStream for CallState {
             self.gate.deny(entered, NOT_GRANTED, ErrorCode::AccessDenied.name());
             return Ok(Err(ErrorCode::AccessDenied));
         };
+        let held = sending.datagrams.iter().find_map(|data| self.held_secret(LeakPlace::Socket, data));
+        if let Some(why) = held {
+            let outcome = HostCallOutcome::Error(Cow::Borrowed(ErrorCode::AccessDenied.name()));
+            self.gate.leave(entered, Decision::Denied(why), outcome, 0, 0);
+            return Ok(Err(ErrorCode::AccessDenied));
+        }
         let attempted = self.gate.attempt(entered, Cow::Owned(rule), sending.bytes()).await?;
         let result = sending.send(&half.open);
         let outcome = match result {
