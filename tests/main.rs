@@ -23,6 +23,7 @@ mod nested;
 mod one_door;
 mod operations;
 mod output;
+mod proofs;
 mod ready;
 mod registration;
 mod sdk;

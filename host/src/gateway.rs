@@ -41,7 +41,7 @@ use crate::policy::{
 };
 use crate::registry::{ApprovedPackage, Registry, RegistryError};
 use crate::sandbox::compiler::Compiler;
-use crate::sandbox::{InvokeError, Order, Origin, Sandbox, SandboxOptions, ToolAnswer};
+use crate::sandbox::{ENGINE, InvokeError, Order, Origin, Sandbox, SandboxOptions, ToolAnswer};
 use crate::secrets::{Secrets, SecretsKey};
 use crate::text::clean;
 use nested::Parent;
@@ -211,7 +211,8 @@ impl Host {
         let signing =
             CheckpointKey::new(&folder.audit_key()?).map_err(|error| HostError::Key(error.to_string()))?;
         folder.keep_audit_public_key(signing.public())?;
-        let log_options = LogOptions { checkpoints: Some(signing), ..LogOptions::default() };
+        let engine = Some(ENGINE.to_owned());
+        let log_options = LogOptions { checkpoints: Some(signing), engine, ..LogOptions::default() };
         let log = blocking(move || Log::open(&audit, log_options)).await?;
         if let Err(refusal) = settle(&database, &paths).await {
             // The log ends well, and says that a host was here and did nothing.

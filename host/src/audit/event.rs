@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::hash::TreeHash;
 use crate::ids::{
     CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, SecretName, Sequence,
     ToolName,
@@ -36,6 +37,9 @@ pub enum Event {
         version: String,
         /// Its process id.
         pid: u32,
+        /// The engine that runs components, and its version, such as `wasmtime 48.0.8`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        engine: Option<String>,
     },
     /// The host let the folder go in good order: nothing is in flight, and the log ends well.
     HostStopped {
@@ -305,16 +309,25 @@ pub enum Event {
 impl Event {
     /// The call that the record belongs to, if it belongs to one.
     pub fn call(&self) -> Option<CallId> {
+        if let Event::CallDenied { call, .. } | Event::CallCancelled { call, .. } = self {
+            return Some(*call);
+        }
+        self.context().map(|context| context.call)
+    }
+
+    /// Who calls what, in the records that a call made itself: those that its last one counts, and that one.
+    pub fn context(&self) -> Option<&Arc<CallContext>> {
         match self {
-            Event::CallDenied { call, .. } | Event::CallCancelled { call, .. } => Some(*call),
             Event::CallAdmitted { context, .. }
             | Event::HostCall { context, .. }
             | Event::EffectAttempted { context, .. }
             | Event::EffectFinished { context, .. }
             | Event::SecretInjected { context, .. }
             | Event::SecretLeak { context, .. }
-            | Event::CallFinished { context, .. } => Some(context.call),
-            Event::HostStarted { .. }
+            | Event::CallFinished { context, .. } => Some(context),
+            Event::CallDenied { .. }
+            | Event::CallCancelled { .. }
+            | Event::HostStarted { .. }
             | Event::HostStopped { .. }
             | Event::Recovered { .. }
             | Event::PackageAdded { .. }
@@ -544,6 +557,9 @@ pub struct CallEnd {
     pub outcome: CallOutcome,
     /// Records of this call before this one, its `call_admitted` included.
     pub records: u64,
+    /// The root of the RFC 6962 tree over their lines, in the log's order. Absent in older logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records_root: Option<TreeHash>,
     /// What it used.
     pub usage: Usage,
 }
@@ -585,6 +601,23 @@ pub enum CallOutcome {
         /// What failed: for admins only.
         message: String,
     },
+}
+
+impl CallOutcome {
+    /// Its name in the log.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            CallOutcome::Ok => "ok",
+            CallOutcome::ToolError { .. } => "tool_error",
+            CallOutcome::BadInput { .. } => "bad_input",
+            CallOutcome::LimitReached(_) => "limit_reached",
+            CallOutcome::Cancelled => "cancelled",
+            CallOutcome::Stopped { .. } => "stopped",
+            CallOutcome::Withheld { .. } => "withheld",
+            CallOutcome::Interrupted => "interrupted",
+            CallOutcome::HostFault { .. } => "host_fault",
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

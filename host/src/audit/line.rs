@@ -4,16 +4,19 @@
 //! record; a test holds each line made here to be byte for byte what serde makes of the `Record`.
 
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use serde::Serialize;
+use tlog_tiles::Hash;
 
 use super::event::{
     Attempt, CallContext, CallEnd, CallOutcome, Decision, Event, HostCall, HostCallOutcome, HostCallResult,
     Repeats, SecretInjected, SecretLeak, is_zero,
 };
+use super::hash::TreeHash;
+use super::tree::Frontier;
 use crate::ids::{GrantId, Sequence};
 use crate::policy::{Loss, Stop};
 
@@ -41,16 +44,28 @@ pub(super) enum CallEntry {
     Finished(CallEnd),
 }
 
-/// A call's context, and its JSON once the writer has made it.
+/// A call's context, its JSON once the writer has made it, and the tree over the lines that it has so far.
 #[derive(Debug)]
 pub(super) struct CallText {
     context: Arc<CallContext>,
     json: OnceLock<Vec<u8>>,
+    /// The writer's alone, so never waited for.
+    tree: Mutex<Frontier>,
 }
 
 impl CallText {
     pub(super) fn new(context: Arc<CallContext>) -> Self {
-        Self { context, json: OnceLock::new() }
+        Self { context, json: OnceLock::new(), tree: Mutex::default() }
+    }
+
+    /// Counts a line of the call, whose leaf the log's tree has as well.
+    pub(super) fn push(&self, leaf: Hash) -> Result<(), tlog_tiles::Error> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner).push(leaf)
+    }
+
+    /// The root over the lines so far.
+    pub(super) fn root(&self) -> TreeHash {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner).root().into()
     }
 
     pub(super) fn context(&self) -> &Arc<CallContext> {

@@ -49,6 +49,8 @@ pub struct LogOptions {
     pub clock: Clock,
     /// The version that `host_started` names. Default: this crate's.
     pub version: String,
+    /// The engine that `host_started` names, with its version. Default: none.
+    pub engine: Option<String>,
     /// The longest wait for the writer or the disk: a disk that takes longer poisons the log.
     /// Default: 30 seconds.
     pub wait_max: Duration,
@@ -61,6 +63,7 @@ impl Default for LogOptions {
         Self {
             clock: Arc::new(Timestamp::now),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            engine: None,
             wait_max: Duration::from_secs(30),
             checkpoints: None,
         }
@@ -71,6 +74,7 @@ impl fmt::Debug for LogOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogOptions")
             .field("version", &self.version)
+            .field("engine", &self.engine)
             .field("wait_max", &self.wait_max)
             .finish_non_exhaustive()
     }
@@ -350,7 +354,8 @@ fn opening_lines(
     now: Timestamp,
 ) -> Result<(Vec<u8>, Sequence), LogError> {
     let mut lines = OpeningLines { bytes: Vec::new(), next: recovered.next, now };
-    lines.push(&Event::HostStarted { version: options.version.clone(), pid: std::process::id() })?;
+    let (version, engine) = (options.version.clone(), options.engine.clone());
+    lines.push(&Event::HostStarted { version, pid: std::process::id(), engine })?;
     match &recovered.ending {
         Ending::New | Ending::Clean => {}
         Ending::Mended { torn_bytes, quarantine, interrupted } => {
@@ -366,7 +371,8 @@ fn opening_lines(
             for open in interrupted {
                 let end = CallEnd {
                     outcome: CallOutcome::Interrupted,
-                    records: open.records,
+                    records: open.tree.size(),
+                    records_root: Some(open.tree.root().into()),
                     usage: Usage::default(),
                 };
                 lines.push(&Event::CallFinished { context: Arc::clone(&open.context), end })?;

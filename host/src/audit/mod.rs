@@ -13,11 +13,15 @@
 
 mod bell;
 mod checkpoint;
+pub mod consistency;
 pub mod event;
 mod fold;
+mod hash;
 mod line;
 mod log;
+pub mod prove;
 pub mod query;
+pub mod receipt;
 mod recorder;
 mod recovery;
 mod segment;
@@ -29,6 +33,7 @@ pub mod verify;
 mod writer;
 
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointKey, VerifierKey, read_note};
+pub use hash::{NoHash, TreeHash};
 pub use line::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 pub use log::{Clock, Log, LogError, LogOptions};
 pub use recorder::{RECORDER_BYTES_MAX, RECORDER_UNITS_MAX, Recorder, Recording};

@@ -217,6 +217,16 @@ impl Reader {
 
     /// The next record that the filter lets through, or none for now.
     fn advance(&mut self) -> Result<Option<Record>, ReadError> {
+        while let Some(seq) = self.next_line()? {
+            if let Some(record) = self.parse(seq)? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes to the next line, whatever the filter says of it. None at the end, for now.
+    pub(super) fn next_line(&mut self) -> Result<Option<Sequence>, ReadError> {
         loop {
             let Place::In { path, lines, expected, .. } = &mut self.place else {
                 if self.start()? {
@@ -233,7 +243,7 @@ impl Reader {
                     }
                     return Ok(None);
                 }
-                Found::Torn => return self.torn(),
+                Found::Torn => return self.torn().map(|()| None),
             }
             let Some(seq) = sequence_of(lines.line()) else {
                 return Err(self.damaged("the line does not begin with a sequence number"));
@@ -242,24 +252,33 @@ impl Reader {
                 return Err(self.damaged(&format!("record {seq} stands where {expected} is expected")));
             }
             *expected = Some(Sequence(seq.0.saturating_add(1)));
-            if let Some(record) = self.parse(seq)? {
-                return Ok(Some(record));
-            }
+            return Ok(Some(seq));
         }
+    }
+
+    /// The line that [`next_line`](Self::next_line) went to, without its newline: what is signed.
+    pub(super) fn line(&self) -> Result<&str, ReadError> {
+        let Place::In { lines, .. } = &self.place else { return Ok("") };
+        let line = lines.line().strip_suffix(b"\n").unwrap_or(lines.line());
+        std::str::from_utf8(line).map_err(|error| self.damaged(&error.to_string()))
+    }
+
+    /// The record on the line that [`next_line`](Self::next_line) went to.
+    pub(super) fn record(&self) -> Result<Record, ReadError> {
+        serde_json::from_str(self.line()?)
+            .map_err(|error| self.damaged(&format!("the line is not a record: {error}")))
     }
 
     /// The record on the current line, if the filter lets it through. The others are skipped unparsed.
     fn parse(&self, seq: Sequence) -> Result<Option<Record>, ReadError> {
-        let Place::In { lines, .. } = &self.place else { return Ok(None) };
         if self.filter.from.is_some_and(|from| seq < from) {
             return Ok(None);
         }
-        let line = std::str::from_utf8(lines.line()).map_err(|error| self.damaged(&error.to_string()))?;
+        let line = self.line()?;
         if self.call_text.as_ref().is_some_and(|call| !line.contains(call)) {
             return Ok(None);
         }
-        let record: Record = serde_json::from_str(line)
-            .map_err(|error| self.damaged(&format!("the line is not a record: {error}")))?;
+        let record = self.record()?;
         let fits = self.filter.call.is_none_or(|call| record.event.call() == Some(call));
         Ok(fits.then_some(record))
     }
@@ -292,12 +311,12 @@ impl Reader {
     }
 
     /// An unfinished line is not there yet, if the writer can still be about to finish it.
-    fn torn(&self) -> Result<Option<Record>, ReadError> {
-        let Place::In { first, .. } = &self.place else { return Ok(None) };
+    fn torn(&self) -> Result<(), ReadError> {
+        let Place::In { first, .. } = &self.place else { return Ok(()) };
         if self.segments()?.iter().any(|segment| segment.first > *first) {
             return Err(self.damaged("the segment ends within a line, and is not the last"));
         }
-        Ok(None)
+        Ok(())
     }
 
     fn segments(&self) -> Result<Vec<Segment>, ReadError> {

@@ -216,7 +216,8 @@ impl Recorder {
     fn end(&mut self, outcome: CallOutcome, usage: Usage, ack: Option<Ack>) {
         let Some(room) = self.last_room.take() else { return };
         self.close_folds();
-        let end = CallEnd { outcome, records: self.records, usage };
+        // The root is the writer's to say, since the lines are made there.
+        let end = CallEnd { outcome, records: self.records, records_root: None, usage };
         self.push(CallEntry::Finished(end));
         let message = Message { units: 1, ..self.take_entries(ack) };
         self.handle.send(message, room);

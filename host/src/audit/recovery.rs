@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tlog_tiles::Hash;
 
 use super::event::{CallContext, Event, Record};
 use super::log::LogError;
 use super::segment::{self, Found, Lines, Segment};
+use super::tree::{Frontier, leaf_of};
 use crate::ids::{CallId, Sequence};
 
 pub(super) const QUARANTINE: &str = "quarantine";
@@ -52,8 +54,14 @@ pub(super) enum Ending {
 #[derive(Debug)]
 pub(super) struct OpenCall {
     pub(super) context: Arc<CallContext>,
-    /// Its records so far.
-    pub(super) records: u64,
+    /// The tree over its records so far.
+    pub(super) tree: Frontier,
+}
+
+impl OpenCall {
+    fn push(&mut self, leaf: Hash) {
+        self.tree.push(leaf).expect("a tree of fewer than 2^64 leaves grows");
+    }
 }
 
 /// Brings the log in `folder` into a state that can be appended to. Reads only the tail after a
@@ -161,21 +169,23 @@ impl Scan {
             }
             self.next = following(record.seq, segment)?;
             self.end = lines.end_offset();
-            self.note(record);
+            self.note(record, leaf_of(lines.line()));
         }
     }
 
     /// Keeps what later records depend on.
-    fn note(&mut self, record: Record) {
+    fn note(&mut self, record: Record, leaf: Hash) {
         self.latest = self.latest.max(Some(record.time));
         if let Event::HostStopped { latest } = record.event {
             self.latest = self.latest.max(Some(latest));
         } else if let Event::CallAdmitted { context, .. } = record.event {
-            self.open_calls.insert(context.call, OpenCall { context, records: 1 });
+            let mut open = OpenCall { context, tree: Frontier::default() };
+            open.push(leaf);
+            self.open_calls.insert(open.context.call, open);
         } else if let Event::CallFinished { context, .. } = record.event {
             self.open_calls.remove(&context.call);
-        } else if let Some(open) = record.event.call().and_then(|call| self.open_calls.get_mut(&call)) {
-            open.records += 1;
+        } else if let Some(open) = record.event.context().and_then(|own| self.open_calls.get_mut(&own.call)) {
+            open.push(leaf);
         }
     }
 }

@@ -10,8 +10,8 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tlog_tiles::{
-    EMPTY_HASH, Error, HASH_SIZE, Hash, HashReader, record_hash, stored_hash_count, stored_hash_index,
-    stored_hashes_for_record_hash, sub_tree_index, tree_hash,
+    EMPTY_HASH, Error, HASH_SIZE, Hash, HashReader, node_hash, record_hash, stored_hash_count,
+    stored_hash_index, sub_tree_index, tree_hash,
 };
 
 use super::log::LogError;
@@ -22,19 +22,12 @@ pub(super) fn path_of(folder: &Path) -> PathBuf {
     folder.join("tree")
 }
 
-/// A tree that grows at its end. Holds the roots of its complete subtrees, at most 64.
+/// A tree that grows at its end. Holds the roots of its complete subtrees, at most 64: the largest first,
+/// one for each bit of the size. No leaf costs more than the hashes that it completes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Frontier {
     size: u64,
-    /// The place of each among the stored hashes, and the hash; the largest subtree first.
-    roots: Vec<(u64, Hash)>,
-}
-
-impl HashReader for Frontier {
-    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, Error> {
-        let find = |index: &u64| self.roots.iter().find(|(at, _)| at == index).map(|(_, hash)| *hash);
-        indexes.iter().map(find).collect::<Option<_>>().ok_or(Error::IndexesNotInTree)
-    }
+    roots: Vec<Hash>,
 }
 
 impl Frontier {
@@ -43,22 +36,36 @@ impl Frontier {
         self.size
     }
 
-    /// Adds a leaf; gives the hashes that are known now, the leaf's own first.
-    pub(super) fn push(&mut self, leaf: Hash) -> Result<Vec<Hash>, Error> {
-        let hashes = stored_hashes_for_record_hash(self.size, leaf, self)?;
-        let joined = hashes.len() - 1;
-        let level = u8::try_from(joined).map_err(|_| Error::IndexesNotInTree)?;
-        self.roots.truncate(self.roots.len().saturating_sub(joined));
-        let root = *hashes.last().ok_or(Error::IndexesNotInTree)?;
-        self.roots.push((stored_hash_index(level, self.size >> level), root));
-        self.size += 1;
-        Ok(hashes)
+    /// Adds a leaf. `known` is told the hashes that are known now: the leaf, and each subtree that it completes.
+    pub(super) fn push_with(&mut self, leaf: Hash, mut known: impl FnMut(&Hash)) -> Result<(), Error> {
+        let size = self.size.checked_add(1).ok_or(Error::IndexesNotInTree)?;
+        known(&leaf);
+        let mut subtree = leaf;
+        for _ in 0..self.size.trailing_ones() {
+            let left = self.roots.pop().ok_or(Error::IndexesNotInTree)?;
+            subtree = node_hash(left, subtree);
+            known(&subtree);
+        }
+        self.roots.push(subtree);
+        self.size = size;
+        Ok(())
+    }
+
+    /// Adds a leaf.
+    pub(super) fn push(&mut self, leaf: Hash) -> Result<(), Error> {
+        self.push_with(leaf, |_| {})
     }
 
     /// The root over all leaves.
-    pub(super) fn root(&self) -> Result<Hash, Error> {
-        if self.size == 0 { Ok(EMPTY_HASH) } else { tree_hash(self.size, self) }
+    pub(super) fn root(&self) -> Hash {
+        let joined = self.roots.iter().rev().copied().reduce(|right, left| node_hash(left, right));
+        joined.unwrap_or(EMPTY_HASH)
     }
+}
+
+/// The leaf of a record: the hash of its line without the newline.
+pub(super) fn leaf_of(line: &[u8]) -> Hash {
+    record_hash(line.strip_suffix(b"\n").unwrap_or(line))
 }
 
 /// The hashes as they stand in the file.
@@ -143,7 +150,7 @@ impl Tree {
                 offset: 0,
                 reason: "hashes are missing".to_owned(),
             })?;
-            let frontier = Frontier { size, roots: places.into_iter().zip(hashes).collect() };
+            let frontier = Frontier { size, roots: hashes };
             return Ok(Self { frontier, file, pending: Vec::new() });
         }
         file.set_len(0).map_err(io("empty"))?;
@@ -172,12 +179,15 @@ impl Tree {
 
     /// Adds a record's line.
     pub(super) fn push(&mut self, line: &[u8]) -> Result<(), LogError> {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let hashes = self.frontier.push(record_hash(line)).map_err(|error| LogError::Poisoned {
-            reason: format!("the tree of the log can't grow: {error}").into(),
-        })?;
-        hashes.iter().for_each(|hash| self.pending.extend_from_slice(&hash.0));
-        Ok(())
+        self.push_leaf(leaf_of(line))
+    }
+
+    /// Adds a record whose leaf was made before.
+    pub(super) fn push_leaf(&mut self, leaf: Hash) -> Result<(), LogError> {
+        let Self { frontier, pending, .. } = self;
+        frontier.push_with(leaf, |hash| pending.extend_from_slice(&hash.0)).map_err(|error| {
+            LogError::Poisoned { reason: format!("the tree of the log can't grow: {error}").into() }
+        })
     }
 
     /// Hands the new hashes to the kernel.
@@ -189,7 +199,7 @@ impl Tree {
 
     /// Size and root.
     pub(super) fn head(&self) -> Result<TreeHead, Error> {
-        Ok(TreeHead { size: self.frontier.size, root: self.frontier.root()? })
+        Ok(TreeHead { size: self.frontier.size, root: self.frontier.root() })
     }
 
     /// The root over the first records.

@@ -209,7 +209,7 @@ impl Walk<'_> {
 
     fn hold_against_checkpoints(&mut self) -> Result<(), VerifyError> {
         for (which, checkpoint) in self.checkpoints() {
-            if checkpoint.size == self.tree.size() && self.tree.root().ok() != Some(checkpoint.root) {
+            if checkpoint.size == self.tree.size() && self.tree.root() != checkpoint.root {
                 return Err(self.locate(which, checkpoint));
             }
         }
@@ -236,7 +236,7 @@ impl Walk<'_> {
                 return other;
             }
         }
-        if kept.root().ok() != Some(checkpoint.root) {
+        if kept.root() != checkpoint.root {
             return other;
         }
         first_other(self.folder, &stored).unwrap_or(other)

@@ -19,7 +19,7 @@ use super::event::Event;
 use super::line::{self, CallEntry, CallText, LINE_BYTES_MAX};
 use super::log::{LogError, State};
 use super::segment::{self, SegmentFile};
-use super::tree::{Tree, TreeHead};
+use super::tree::{Tree, TreeHead, leaf_of};
 use crate::ids::Sequence;
 
 /// How many messages are written together at most.
@@ -165,7 +165,7 @@ impl Writer {
         for message in batch.drain(..) {
             match message.body {
                 Body::Event { time, event } => self.push_event(time, &event, message.ack)?,
-                Body::Call { call, entries } => self.push_call(&call, &entries, message.ack)?,
+                Body::Call { call, mut entries } => self.push_call(&call, &mut entries, message.ack)?,
                 Body::Close { time, stopped } => {
                     closed = true;
                     if stopped {
@@ -200,7 +200,7 @@ impl Writer {
             }
             return Ok(());
         }
-        self.advance(time, start)?;
+        self.advance(time, start, None)?;
         self.note(ack);
         Ok(())
     }
@@ -208,10 +208,13 @@ impl Writer {
     fn push_call(
         &mut self,
         call: &CallText,
-        entries: &[(Timestamp, CallEntry)],
+        entries: &mut [(Timestamp, CallEntry)],
         ack: Option<Ack>,
     ) -> Result<(), String> {
         for (time, entry) in entries {
+            if let CallEntry::Finished(end) = entry {
+                end.records_root = Some(call.root());
+            }
             let start = self.buffer.len();
             line::push_entry(&mut self.buffer, Sequence(self.next), *time, call, entry)
                 .map_err(|error| error.to_string())?;
@@ -221,7 +224,7 @@ impl Writer {
                 self.buffer.truncate(start);
                 return Err("a call's record is longer than a line may be".to_owned());
             }
-            self.advance(*time, start)?;
+            self.advance(*time, start, Some(call))?;
             if self.buffer.len() >= WRITE_BYTES {
                 self.flush()?;
             }
@@ -230,10 +233,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Counts the line that begins at `start` in the buffer.
-    fn advance(&mut self, time: Timestamp, start: usize) -> Result<(), String> {
-        if let Some(tree) = &mut self.tree {
-            tree.push(&self.buffer[start..]).map_err(|error| error.to_string())?;
+    /// Counts the line that begins at `start` in the buffer. It is hashed once, for the log's tree and for its
+    /// call's.
+    fn advance(&mut self, time: Timestamp, start: usize, call: Option<&CallText>) -> Result<(), String> {
+        if self.tree.is_some() || call.is_some() {
+            let leaf = leaf_of(&self.buffer[start..]);
+            if let Some(tree) = &mut self.tree {
+                tree.push_leaf(leaf).map_err(|error| error.to_string())?;
+            }
+            if let Some(call) = call {
+                call.push(leaf).map_err(|error| error.to_string())?;
+            }
         }
         self.next = self.next.checked_add(1).ok_or("the sequence numbers are used up")?;
         self.latest = self.latest.max(time);

@@ -27,7 +27,7 @@ Exit codes:
   5    the tool failed, or said that it did
   6    busy: try again
   7    `grant diff` found differences
-  8    the log is not what its host signed
+  8    the log, a receipt or a proof is not what the host signed
   130  interrupted; the call was cancelled, and the log says so
 
 The data folder is that of --data-dir, else $PORTCULLIS_DATA_DIR, else $XDG_DATA_HOME/portcullis,
@@ -366,16 +366,115 @@ Examples:
   portcullis audit verify
   portcullis audit verify --folder evidence/audit --key audit.pub --checkpoint monday.checkpoint")]
     Verify(VerifyArguments),
+    /// Write the receipt of a call: what proves it to whoever has the log's public key, and not the log
+    ///
+    /// It holds the call's last record, the proof that it is in the log that was signed, and the checkpoint;
+    /// commitments to what was asked and answered, never that itself. Needs no host, and changes nothing.
+    #[command(after_help = "\
+Examples:
+  portcullis audit prove 01890a5d-ac96-774b-bcce-b302099a8057 --out receipt.json
+  portcullis audit prove 01890a5d-ac96-774b-bcce-b302099a8057 --with-records --out receipt.json")]
+    Prove(ProveArguments),
+    /// Verify a receipt with the log's public key alone
+    ///
+    /// Ends with 8 if it does not hold, and says what. A checkpoint that you kept shows that the receipt is of
+    /// the same log as that; if the two are of different size, give the proof that `audit consistency` wrote.
+    #[command(after_help = "\
+Examples:
+  portcullis audit verify-receipt receipt.json --key audit.pub
+  portcullis audit verify-receipt receipt.json --key audit.pub --checkpoint monday.checkpoint --consistency proof.json")]
+    VerifyReceipt(VerifyReceiptArguments),
+    /// Write the proof that the log of one checkpoint grew into that of a later one
+    #[command(
+        after_help = "Example:\n  portcullis audit consistency --from monday.checkpoint --out proof.json"
+    )]
+    Consistency(ConsistencyArguments),
+    /// Verify what `audit consistency` wrote, with the log's public key alone
+    ///
+    /// Ends with 8 if it does not hold.
+    #[command(
+        after_help = "Example:\n  portcullis audit verify-consistency proof.json --key audit.pub --from monday.checkpoint"
+    )]
+    VerifyConsistency(VerifyConsistencyArguments),
 }
 
+/// Which log, and whose key.
 #[derive(Clone, Debug, Args)]
-pub(super) struct VerifyArguments {
+pub(super) struct LogArguments {
     /// The folder of the log. Default: that of the data folder
     #[arg(long, value_name = "DIR")]
     pub(super) folder: Option<PathBuf>,
     /// The public key, or a file with it. Default: `audit.pub` of the data folder
     #[arg(long, value_name = "KEY")]
     pub(super) key: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct ProveArguments {
+    /// The call
+    pub(super) call: CallId,
+    /// The file to write. Default: stdout
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    /// Put all of the call's own records into it, which name paths and hosts
+    #[arg(long)]
+    pub(super) with_records: bool,
+    /// The checkpoint to prove it against, a copy of the log's file `checkpoint`. Default: the newest
+    #[arg(long, value_name = "FILE")]
+    pub(super) checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) log: LogArguments,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct VerifyReceiptArguments {
+    /// The receipt
+    pub(super) file: PathBuf,
+    /// The log's public key, or a file with it. Default: `audit.pub` of the data folder
+    #[arg(long, value_name = "KEY")]
+    pub(super) key: Option<String>,
+    /// A checkpoint of the same log that you kept
+    #[arg(long, value_name = "FILE")]
+    pub(super) checkpoint: Option<PathBuf>,
+    /// The proof that it and the receipt's grew one from the other
+    #[arg(long, value_name = "FILE", requires = "checkpoint")]
+    pub(super) consistency: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct ConsistencyArguments {
+    /// The earlier checkpoint, a copy of the log's file `checkpoint`
+    #[arg(long, value_name = "FILE")]
+    pub(super) from: PathBuf,
+    /// The later checkpoint. Default: the newest
+    #[arg(long, value_name = "FILE")]
+    pub(super) to: Option<PathBuf>,
+    /// The file to write. Default: stdout
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) log: LogArguments,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct VerifyConsistencyArguments {
+    /// The proof
+    pub(super) file: PathBuf,
+    /// The log's public key, or a file with it. Default: `audit.pub` of the data folder
+    #[arg(long, value_name = "KEY")]
+    pub(super) key: Option<String>,
+    /// The earlier checkpoint, if you kept it: the proof must be from it
+    #[arg(long, value_name = "FILE")]
+    pub(super) from: Option<PathBuf>,
+    /// The later checkpoint, if you kept it: the proof must lead to it
+    #[arg(long, value_name = "FILE")]
+    pub(super) to: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct VerifyArguments {
+    #[command(flatten)]
+    pub(super) log: LogArguments,
     /// An earlier checkpoint of the same log: a copy of its file `checkpoint`
     #[arg(long, value_name = "FILE")]
     pub(super) checkpoint: Option<PathBuf>,
@@ -463,7 +562,7 @@ mod tests {
           5    the tool failed, or said that it did
           6    busy: try again
           7    `grant diff` found differences
-          8    the log is not what its host signed
+          8    the log, a receipt or a proof is not what the host signed
           130  interrupted; the call was cancelled, and the log says so
 
         The data folder is that of --data-dir, else $PORTCULLIS_DATA_DIR, else $XDG_DATA_HOME/portcullis,

@@ -46,8 +46,14 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
         Command::Thaw => admin::thaw(client, output).await,
         Command::Status => admin::status(client, output).await,
         Command::Audit(AuditCommand::Tail(arguments)) => tail(client, arguments, output).await,
-        // Needs no host, and was done without one.
-        Command::Audit(AuditCommand::Verify(_)) => Ok(()),
+        // They need no host, and were done without one.
+        Command::Audit(
+            AuditCommand::Verify(_)
+            | AuditCommand::Prove(_)
+            | AuditCommand::VerifyReceipt(_)
+            | AuditCommand::Consistency(_)
+            | AuditCommand::VerifyConsistency(_),
+        ) => Ok(()),
         Command::Backup(arguments) => archive::backup(client, arguments, output).await,
     }
 }

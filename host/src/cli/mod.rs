@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod doctor;
 mod environment;
+mod evidence;
 mod exit;
 mod failure;
 mod input;
@@ -18,6 +19,7 @@ mod offline;
 mod output;
 mod pages;
 mod progress;
+mod proofs;
 mod records;
 mod secret;
 mod serve;
@@ -88,10 +90,10 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
         Err(error) => return Failure::host(format!("signals can't be caught: {error}")).report(output),
     };
     let command = match arguments.command {
-        Action::Asked(Command::Audit(AuditCommand::Verify(verifying))) => {
+        Action::Asked(Command::Audit(command)) if evidence::needs_no_host(&command) => {
             return tokio::select! {
-                verified = verify::run(arguments.data_dir, verifying, *output) => {
-                    verified.unwrap_or_else(|failure| failure.report(output))
+                done = evidence::run(arguments.data_dir, command, *output) => {
+                    done.unwrap_or_else(|failure| failure.report(output))
                 }
                 () = signals.next() => Exit::Interrupted,
             };

@@ -25,7 +25,10 @@ fn short(call: &str) -> String {
 
 fn event(event: &Event) -> (&'static str, String) {
     match event {
-        Event::HostStarted { version, pid } => ("host_started", format!("version {version}, process {pid}")),
+        Event::HostStarted { version, pid, engine } => {
+            let engine = engine.as_ref().map(|engine| format!(", {}", text(engine))).unwrap_or_default();
+            ("host_started", format!("version {}, process {pid}{engine}", text(version)))
+        }
         Event::HostStopped { .. } => ("host_stopped", String::new()),
         Event::Recovered { torn_bytes, quarantine, interrupted } => {
             let calls = interrupted.len();

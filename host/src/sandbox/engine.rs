@@ -12,6 +12,9 @@ use wasmtime::{
 
 use crate::limits::{HostLimits, Limit};
 
+/// The engine and its version, as the log and receipts name them.
+pub const ENGINE: &str = "wasmtime 48.0.8";
+
 /// The unit of interruption: a guest that computes is asked to yield this often.
 pub const EPOCH_TICK: Duration = Duration::from_millis(10);
 

@@ -41,7 +41,7 @@ use self::compiler::{Compiler, Job};
 use self::connections::Connections;
 pub use self::control::{CANCEL_GRACE, CallControl, Progress};
 use self::convert::shape::TypedFunction;
-pub use self::engine::{EPOCH_TICK, open_page_map, tuned_floor_engine};
+pub use self::engine::{ENGINE, EPOCH_TICK, open_page_map, tuned_floor_engine};
 pub use self::inspect::PackageError;
 pub use self::invocation::{Content, InvokeError, Invoked, ToolAnswer};
 use self::invocation::{Entry, Loaded, Resources};

@@ -58,7 +58,7 @@ async fn a_log_cut_at_any_byte_keeps_every_whole_line() {
             8 => &[1],
             _ => &[2],
         };
-        let open: Vec<_> = interrupted.iter().map(|open| open.records).collect();
+        let open: Vec<_> = interrupted.iter().map(|open| open.tree.size()).collect();
         assert_eq!(open, expected, "cut at {cut}");
     }
 }

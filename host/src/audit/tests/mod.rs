@@ -6,9 +6,11 @@ mod crash;
 mod faults;
 mod lines;
 mod order;
+mod proofs;
 mod reading;
 mod recording;
 mod signed;
+mod vectors;
 
 use std::borrow::Cow;
 use std::fs;

@@ -1,0 +1,207 @@
+//! Makes receipts: finds a call in the log, and proves that its last record is in the tree that was signed.
+//!
+//! Reads the files, so it works beside a host and without one. Reads the log once, up to the call's end, one
+//! line at a time. What it makes it has verified.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tlog_tiles::{check_record, prove_record};
+
+use super::checkpoint::{self, Checkpoint, CheckpointError, VerifierKey};
+use super::consistency::ConsistencyError;
+use super::event::{Event, Record};
+use super::query::{self, Filter, ReadError};
+use super::receipt::{Facts, Included, RECEIPT_BYTES_MAX, RECEIPT_FORMAT, Receipt};
+use super::tree::{StoredHashes, leaf_of};
+use crate::ids::{CallId, Sequence};
+
+/// What a receipt may hold of the call's own records, so that it can be read again whatever must be escaped.
+const RECORDS_BYTES_MAX: usize = RECEIPT_BYTES_MAX / 2;
+
+/// Why there is no proof.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ProveError {
+    /// A file could not be read.
+    #[error("could not read {path}: {source}", path = path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: Arc<io::Error>,
+    },
+    /// The log could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Nothing was signed yet.
+    #[error("{path} has no checkpoint: the host never signed this log", path = path.display())]
+    NoCheckpoint {
+        /// The log's folder.
+        path: PathBuf,
+    },
+    /// The checkpoint does not hold.
+    #[error("the checkpoint: {0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// The log has no such call.
+    #[error("the log has no call {call}")]
+    NoSuchCall {
+        /// Which.
+        call: CallId,
+    },
+    /// It has not ended.
+    #[error("the call {call} still runs, or its host died: it has no last record yet")]
+    NotFinished {
+        /// Which.
+        call: CallId,
+    },
+    /// The checkpoint is older than the call.
+    #[error(
+        "the call's last record is {record}, and the checkpoint covers the {covered} before it: take a later one"
+    )]
+    NotCovered {
+        /// The record.
+        record: Sequence,
+        /// What the checkpoint covers.
+        covered: u64,
+    },
+    /// The call's own records would not fit.
+    #[error(
+        "the call's own records have more than {RECORDS_BYTES_MAX} bytes: make the receipt without them, or a bundle"
+    )]
+    TooLarge,
+    /// There are no hashes of the records.
+    #[error("the log's file `tree` lacks hashes; the next start of the host makes it anew")]
+    HashesMissing,
+    /// The record is not the one that was signed.
+    #[error(
+        "record {record} is not the one that was signed; `portcullis audit verify` says what was changed"
+    )]
+    Changed {
+        /// Which.
+        record: Sequence,
+    },
+    /// The checkpoints are not of one log.
+    #[error(transparent)]
+    Consistency(#[from] ConsistencyError),
+}
+
+impl ProveError {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source: Arc::new(source) }
+    }
+}
+
+/// Makes the receipt of a call: against the newest checkpoint, or the one that is given. `with_records` puts
+/// all of the call's own records into it. `progress` is told the bytes that were read.
+///
+/// # Errors
+/// [`ProveError`], above all `NoSuchCall`, `NotFinished` and `NotCovered`.
+pub fn prove_call(
+    folder: &Path,
+    key: &VerifierKey,
+    call: CallId,
+    checkpoint: Option<&[u8]>,
+    with_records: bool,
+    progress: impl FnMut(u64),
+) -> Result<Receipt, ProveError> {
+    let note = checkpoint.map_or_else(|| newest(folder), |note| Ok(note.to_vec()))?;
+    let checkpoint = key.check(&note)?;
+    let Story { host, last, records } = find(folder, call, with_records, progress)?;
+    if last.seq.0 >= checkpoint.size {
+        return Err(ProveError::NotCovered { record: last.seq, covered: checkpoint.size });
+    }
+    let stored = StoredHashes::open(folder).map_err(|error| ProveError::io(folder, error))?;
+    let (record, host) = (included(&stored, &checkpoint, last)?, included(&stored, &checkpoint, host)?);
+    let parse = |included: &Included| {
+        let changed = ProveError::Changed { record: included.sequence };
+        serde_json::from_str::<Record>(&included.line).map_err(|_| changed)
+    };
+    let facts = Facts::of(&parse(&record)?, &parse(&host)?);
+    let (_, facts) = facts.ok_or(ProveError::Changed { record: record.sequence })?;
+    Ok(Receipt {
+        format: RECEIPT_FORMAT.to_owned(),
+        origin: key.origin().to_owned(),
+        call,
+        facts,
+        record,
+        host,
+        records,
+        checkpoint: String::from_utf8_lossy(&note).into_owned(),
+    })
+}
+
+/// The newest checkpoint's text.
+pub(super) fn newest(folder: &Path) -> Result<Vec<u8>, ProveError> {
+    let note = checkpoint::read(folder).map_err(|error| ProveError::io(folder, error))?;
+    note.ok_or_else(|| ProveError::NoCheckpoint { path: folder.to_owned() })
+}
+
+/// A line and its place.
+struct Line {
+    seq: Sequence,
+    text: String,
+}
+
+/// What the log has of a call.
+struct Story {
+    host: Line,
+    last: Line,
+    records: Option<Vec<String>>,
+}
+
+/// Reads the log up to the call's last record.
+fn find(
+    folder: &Path,
+    call: CallId,
+    with_records: bool,
+    mut progress: impl FnMut(u64),
+) -> Result<Story, ProveError> {
+    let id = call.to_string();
+    let mut reader = query::read(folder, Filter::default());
+    let (mut host, mut began) = (None, false);
+    let (mut records, mut bytes) = (Vec::new(), 0);
+    while let Some(seq) = reader.next_line()? {
+        let text = reader.line()?;
+        progress(text.len() as u64 + 1);
+        // No text of a guest reads so: its quotes are escaped.
+        let is_start = !began && text.contains(r#""event":"host_started""#);
+        if !is_start && !text.contains(&id) {
+            continue;
+        }
+        let record: Record = reader.record()?;
+        let line = Line { seq, text: text.to_owned() };
+        if let Event::HostStarted { .. } = record.event {
+            host = Some(line);
+            continue;
+        }
+        let is_denied = matches!(record.event, Event::CallDenied { call: denied, .. } if denied == call);
+        let is_own = record.event.context().is_some_and(|context| context.call == call);
+        let is_last = is_denied || is_own && matches!(record.event, Event::CallFinished { .. });
+        if is_last {
+            let host = host.ok_or(ProveError::Changed { record: seq })?;
+            let records = (with_records && is_own).then_some(records);
+            return Ok(Story { host, last: line, records });
+        }
+        if is_own {
+            began = true;
+            if with_records {
+                bytes += line.text.len();
+                if bytes > RECORDS_BYTES_MAX {
+                    return Err(ProveError::TooLarge);
+                }
+                records.push(line.text);
+            }
+        }
+    }
+    Err(if began { ProveError::NotFinished { call } } else { ProveError::NoSuchCall { call } })
+}
+
+/// A record with the proof that the checkpoint's tree has it.
+fn included(stored: &StoredHashes, checkpoint: &Checkpoint, line: Line) -> Result<Included, ProveError> {
+    let Line { seq, text } = line;
+    let proof = prove_record(checkpoint.size, seq.0, stored).map_err(|_| ProveError::HashesMissing)?;
+    check_record(&proof, checkpoint.size, checkpoint.root, seq.0, leaf_of(text.as_bytes()))
+        .map_err(|_| ProveError::Changed { record: seq })?;
+    Ok(Included { sequence: seq, line: text, proof: proof.into_iter().map(Into::into).collect() })
+}
