@@ -28,7 +28,6 @@ use serde_json::Value;
 
 use self::disk::DiskWatch;
 use crate::audit::event::{CallContext, CallOutcome, Event};
-use crate::audit::query;
 use crate::audit::{AuditSettings, CheckpointKey, Log, LogError, LogOptions, Recording};
 use crate::authn::local_admin;
 use crate::config::{DataFolder, DataPaths};
@@ -212,15 +211,20 @@ impl Host {
             CheckpointKey::new(&folder.audit_key()?).map_err(|error| HostError::Key(error.to_string()))?;
         folder.keep_audit_public_key(signing.public())?;
         let engine = Some(ENGINE.to_owned());
-        let log_options = LogOptions { checkpoints: Some(signing), engine, ..LogOptions::default() };
+        let log_options = LogOptions {
+            settings: options.audit.clone(),
+            checkpoints: Some(signing),
+            engine,
+            ..LogOptions::default()
+        };
         let log = blocking(move || Log::open(&audit, log_options)).await?;
-        if let Err(refusal) = settle(&database, &paths).await {
+        if let Err(refusal) = database.settle(log.opened_at()).await {
             // The log ends well, and says that a host was here and did nothing.
             if let Err(error) = log.close().await {
                 tracing::warn!(%error, "the log was not closed");
             }
             database.close().await;
-            return Err(refusal);
+            return Err(refusal.into());
         }
         let registry = Registry::open(database.clone(), &paths.packages()).await?;
         registry.tidy().await?;
@@ -573,13 +577,6 @@ impl Host {
 }
 
 /// Finishes a change that was under way, and refuses a database and a log that do not belong together.
-async fn settle(database: &Database, paths: &DataPaths) -> Result<(), HostError> {
-    let audit = paths.audit();
-    let logged = blocking(move || query::last_revision(&audit)).await?;
-    database.settle(logged).await?;
-    Ok(())
-}
-
 async fn blocking<T: Send + 'static, E>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, HostError>

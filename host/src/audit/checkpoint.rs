@@ -5,13 +5,14 @@
 //! written after what it speaks of is on disk. Copies kept elsewhere hold the host to its word.
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
 use signed_note::{Note, Signer as _, StandardSigner, StandardVerifier, Verifier as _, VerifierList};
 use tlog_tiles::{Checkpoint as Head, Hash};
+
+use super::disk::{self, Disk};
 
 /// The most bytes of a checkpoint's file, by C2SP `signed-note`.
 const NOTE_BYTES_MAX: u64 = 1_000_000;
@@ -186,9 +187,16 @@ pub(super) fn read(folder: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Puts a checkpoint in the place of the one before, so that a reader sees one of the two.
-pub(super) fn write(folder: &Path, note: &[u8]) -> io::Result<()> {
+pub(super) fn write(disk: &dyn Disk, folder: &Path, note: &[u8]) -> io::Result<()> {
     let next = folder.join("checkpoint.next");
-    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next);
-    file?.write_all(note)?;
-    fs::rename(next, path_of(folder))
+    let file = match disk.create(&next) {
+        // Left by a host that died.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.remove(&next)?;
+            disk.create(&next)
+        }
+        created => created,
+    }?;
+    disk::write_all(&*file, note)?;
+    disk.rename(&next, &path_of(folder))
 }

@@ -46,6 +46,8 @@ pub enum Event {
         /// The latest time of any record so far. The next host goes on from it without reading the
         /// whole log, so that an expired grant stays expired when the clock is set back.
         latest: Timestamp,
+        /// The highest revision that a record so far speaks of.
+        revision: Revision,
     },
     /// The log did not end well, and was mended at start.
     Recovered {
@@ -55,6 +57,38 @@ pub enum Event {
         quarantine: Option<String>,
         /// Calls that were admitted and have no final record: they ended with the host.
         interrupted: Vec<CallId>,
+    },
+    /// The log goes on in a new file, of which this is the first record. A recovery need not read what is
+    /// before it.
+    SegmentStarted {
+        /// The latest time of any record so far.
+        latest: Timestamp,
+        /// The highest revision that a record so far speaks of.
+        revision: Revision,
+        /// The calls that were admitted and have not ended.
+        open: Vec<OpenCall>,
+    },
+    /// A file of the log was closed and compressed.
+    SegmentSealed {
+        /// Its first record.
+        first: Sequence,
+        /// Its last record.
+        last: Sequence,
+        /// The file, in the audit folder.
+        file: String,
+        /// Its bytes.
+        bytes: u64,
+        /// Its SHA-256, in hex.
+        sha256: String,
+        /// The bytes of its text.
+        text_bytes: u64,
+    },
+    /// The text of the oldest records is dropped, as the host's retention says. Their hashes stay.
+    TextDropped {
+        /// All records up to this one.
+        through: Sequence,
+        /// Why.
+        because: DropReason,
     },
     /// A component was registered.
     PackageAdded {
@@ -330,6 +364,9 @@ impl Event {
             | Event::HostStarted { .. }
             | Event::HostStopped { .. }
             | Event::Recovered { .. }
+            | Event::SegmentStarted { .. }
+            | Event::SegmentSealed { .. }
+            | Event::TextDropped { .. }
             | Event::PackageAdded { .. }
             | Event::PackageRefused { .. }
             | Event::PackageApproved { .. }
@@ -348,6 +385,29 @@ impl Event {
             | Event::Restored { .. } => None,
         }
     }
+}
+
+/// A call that was admitted and has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenCall {
+    /// Who calls what.
+    #[serde(flatten)]
+    pub context: Arc<CallContext>,
+    /// How many records it has so far.
+    pub records: u64,
+    /// The roots of the complete subtrees of the tree over them, the largest first: one for each bit of
+    /// their number.
+    pub roots: Vec<TreeHash>,
+}
+
+/// Why text was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropReason {
+    /// It was older than text is kept.
+    Age,
+    /// Closed segments took more room than they may.
+    Size,
 }
 
 /// Who calls what, by whose leave: the same in every record of one call.
@@ -629,7 +689,9 @@ impl Event {
     /// The revision of what is in force that it speaks of.
     pub fn revision(&self) -> Option<Revision> {
         match self {
-            Event::GrantsChanged { revision, .. }
+            Event::HostStopped { revision, .. }
+            | Event::SegmentStarted { revision, .. }
+            | Event::GrantsChanged { revision, .. }
             | Event::HostFrozen { revision, .. }
             | Event::HostThawed { revision, .. }
             | Event::PackageQuarantined { revision, .. }
@@ -648,8 +710,9 @@ impl Event {
             | Event::CallFinished { context, .. } => Some(context.revision),
             Event::HostStarted { .. }
             | Event::CallCancelled { .. }
-            | Event::HostStopped { .. }
             | Event::Recovered { .. }
+            | Event::SegmentSealed { .. }
+            | Event::TextDropped { .. }
             | Event::PackageAdded { .. }
             | Event::PackageRefused { .. }
             | Event::PackageApproved { .. }

@@ -13,7 +13,7 @@ use tlog_tiles::Hash;
 
 use super::event::{
     Attempt, CallContext, CallEnd, CallOutcome, Decision, Event, HostCall, HostCallOutcome, HostCallResult,
-    Repeats, SecretInjected, SecretLeak, is_zero,
+    OpenCall, Repeats, SecretInjected, SecretLeak, is_zero,
 };
 use super::hash::TreeHash;
 use super::tree::Frontier;
@@ -66,6 +66,13 @@ impl CallText {
     /// The root over the lines so far.
     pub(super) fn root(&self) -> TreeHash {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner).root().into()
+    }
+
+    /// The call as one that has not ended.
+    pub(super) fn as_open(&self) -> OpenCall {
+        let tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
+        let roots = tree.roots().iter().map(|root| TreeHash::from(*root)).collect();
+        OpenCall { context: Arc::clone(&self.context), records: tree.size(), roots }
     }
 
     pub(super) fn context(&self) -> &Arc<CallContext> {

@@ -3,7 +3,6 @@
 //! It never touches the disk itself once the log is open: the two threads of `writer` do.
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,19 +11,23 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit, RwLock, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::archive::Archivist;
 use super::bell::Bell;
-use super::checkpoint::{self, CheckpointKey};
+use super::checkpoint::{self, CheckpointError, CheckpointKey};
+use super::disk::{self, Disk, RealDisk};
 use super::event::{CallContext, CallEnd, CallOutcome, Event};
 use super::line::{self, CallEntry, CallText, GRANTS_MAX, LINE_BYTES_MAX};
 use super::recorder::{Recorder, Recording};
 use super::recovery::{self, Ending, Recovered};
-use super::segment::{self, SegmentFile};
-use super::tree::Tree;
-use super::writer::{Ack, Body, Message, Signing, SyncQueue, Syncer, Writer};
-use crate::ids::{GrantId, Sequence};
+use super::segment;
+use super::settings::AuditSettings;
+use super::tree::{Believed, StoredHashes, Tree};
+use super::writer::{Ack, Body, Known, Message, OpenSegment, Signing, SyncQueue, Syncer, Writer};
+use crate::ids::{GrantId, Revision, Sequence};
 use crate::limits::Usage;
 
 /// The most that waits for the writer, in units of a record or 256 bytes of its text: about 16 MiB.
@@ -54,6 +57,8 @@ pub struct LogOptions {
     /// The longest wait for the writer or the disk: a disk that takes longer poisons the log.
     /// Default: 30 seconds.
     pub wait_max: Duration,
+    /// How segments are closed, and how long their text is kept.
+    pub settings: AuditSettings,
     /// The key that signs checkpoints. Default: none, and then the log has neither a tree nor checkpoints.
     pub checkpoints: Option<CheckpointKey>,
 }
@@ -65,6 +70,7 @@ impl Default for LogOptions {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             engine: None,
             wait_max: Duration::from_secs(30),
+            settings: AuditSettings::default(),
             checkpoints: None,
         }
     }
@@ -155,31 +161,33 @@ impl Log {
     /// [`LogError::Io`], and [`LogError::Damaged`] if an earlier segment is not what it was. Nothing
     /// recorded is lost then.
     pub fn open(folder: &Path, options: LogOptions) -> Result<Self, LogError> {
-        Self::open_with(folder, options, |file| Arc::new(file))
+        Self::open_with(folder, options, Arc::new(RealDisk))
     }
 
-    /// As [`Log::open`], with a disk of the caller's making between the log and the file.
+    /// As [`Log::open`], with a disk of the caller's making between the log and its files.
     pub(super) fn open_with(
         folder: &Path,
         options: LogOptions,
-        disk: impl FnOnce(File) -> Arc<dyn SegmentFile>,
+        disk: Arc<dyn Disk>,
     ) -> Result<Self, LogError> {
         let now = (options.clock)();
-        let recovered = recovery::recover(folder, now)?;
-        let path = &recovered.segment;
+        let recovered = recovery::recover(&*disk, folder, now)?;
+        let path = &recovered.segment.path;
         let io = |action: &'static str| move |error| LogError::io(action, path, error);
-        let file = disk(segment::open(path).map_err(io("open"))?);
+        let file = disk.append(path).map_err(io("open"))?;
         let mut signed = match options.checkpoints.clone() {
-            Some(key) => Some(signed_tree(folder, &recovered, key)?),
+            Some(key) => Some(signed_tree(&disk, folder, &recovered, key)?),
             None => None,
         };
         let (bytes, next) = opening_lines(&recovered, &options, now)?;
-        segment::write_all(&*file, &bytes).map_err(io("write to"))?;
+        disk::write_all(&*file, &bytes).map_err(io("write to"))?;
         file.sync().map_err(io("sync"))?;
         if let Some((tree, signing)) = &mut signed {
             bytes.split_inclusive(|byte| *byte == b'\n').try_for_each(|line| tree.push(line))?;
             tree.flush().map_err(io("write the hashes of"))?;
-            signing.sign(tree.head()).map_err(|reason| LogError::Poisoned { reason: reason.into() })?;
+            signing
+                .sign(tree.head(), false)
+                .map_err(|reason| LogError::Poisoned { reason: reason.into() })?;
         }
         let (tree, signing) = signed.unzip();
         let last = Sequence(next.0 - 1);
@@ -191,34 +199,62 @@ impl Log {
             latest: Mutex::new(recovered.latest.map_or(now, |latest| latest.max(now))),
             written,
             durable,
+            alarm: Mutex::default(),
             clock: options.clock,
         });
         let (sender, receiver) = mpsc::unbounded_channel();
-        let queue = Arc::new(SyncQueue::new(last));
+        let queue = Arc::new(SyncQueue::new(last, Arc::clone(&file)));
         let bell = Arc::new(Bell::default());
-        let shared = (Arc::clone(&bell), Arc::clone(&file), Arc::clone(&state), Arc::clone(&queue));
-        let writer = Writer::new(receiver, shared.0, shared.1, shared.2, shared.3, next, tree);
-        let syncer = Syncer::new(file, Arc::clone(&state), queue, last, signing);
-        let threads = vec![
-            std::thread::Builder::new()
-                .name("audit-writer".to_owned())
-                .spawn(move || writer.run())
-                .map_err(io("start the thread that writes"))?,
-            std::thread::Builder::new()
-                .name("audit-syncer".to_owned())
-                .spawn(move || syncer.run())
-                .map_err(io("start the thread that syncs"))?,
-        ];
-        let handle = Handle {
+        let (closed, closings) = std::sync::mpsc::sync_channel(1);
+        let length = std::fs::metadata(path).map_err(io("measure"))?.len();
+        let age = now.duration_since(recovered.begun.unwrap_or(now)).unsigned_abs();
+        let begun = std::time::Instant::now();
+        let segment = OpenSegment {
+            folder: folder.to_owned(),
+            disk: Arc::clone(&disk),
+            file,
+            first: recovered.segment.first,
+            bytes: length,
+            begun: begun.checked_sub(age).unwrap_or(begun),
+            bytes_max: options.settings.segment_bytes,
+            age_max: options.settings.segment_age,
+            closed,
+        };
+        let revision = recovered.revision;
+        let shared = (Arc::clone(&bell), Arc::clone(&state), Arc::clone(&queue));
+        let writer =
+            Writer::new(receiver, shared.0, segment, shared.1, shared.2, Known { next, tree, revision });
+        let syncer = Syncer::new(Arc::clone(&state), queue, last, signing);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let handle = Arc::new(Handle {
             sender,
             bell,
             state,
             calls: Arc::new(AtomicUsize::new(0)),
-            closing: AtomicBool::new(false),
+            closing: Arc::clone(&stopping),
             wait_max: options.wait_max,
-            threads: Mutex::new(threads),
+            revision,
+            files: Arc::default(),
+            threads: Mutex::default(),
+        });
+        let archivist = Archivist {
+            folder: folder.to_owned(),
+            disk,
+            settings: options.settings,
+            log: Arc::downgrade(&handle),
+            closed: closings,
+            stopping,
         };
-        Ok(Self { handle: Arc::new(handle) })
+        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(io("start a thread of"))
+        };
+        let threads = vec![
+            spawn("audit-writer", Box::new(move || writer.run()))?,
+            spawn("audit-syncer", Box::new(move || syncer.run()))?,
+            spawn("audit-archivist", Box::new(move || archivist.run()))?,
+        ];
+        *handle.threads.lock().unwrap_or_else(PoisonError::into_inner) = threads;
+        Ok(Self { handle })
     }
 
     /// Records an event that is no call's, and returns once it is on disk.
@@ -264,6 +300,22 @@ impl Log {
         let body = Body::Call { call: Arc::clone(&call), entries: vec![(handle.now(), entry)] };
         handle.send(Message { body, ack: None, units }, room);
         Ok(Recorder::new(Arc::clone(handle), call, recording, last_room, running))
+    }
+
+    /// The highest revision of what is in force that a record spoke of when the log was opened; 0 if none did.
+    pub fn opened_at(&self) -> Revision {
+        self.handle.revision
+    }
+
+    /// While what this gives is held, no file of the log is removed.
+    pub async fn hold_files(&self) -> OwnedRwLockReadGuard<()> {
+        self.handle.files().read_owned().await
+    }
+
+    /// What is not as it should be, though records are taken: closed segments can't be compressed or
+    /// dropped.
+    pub fn alarm(&self) -> Option<String> {
+        self.handle.state.alarm.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The latest time of any record written so far. Policy judges expiry by the later of the clock
@@ -320,6 +372,7 @@ impl Log {
 
 /// The tree over what is in the log, held against the last checkpoint, and what signs the next ones.
 fn signed_tree(
+    disk: &Arc<dyn Disk>,
     folder: &Path,
     recovered: &Recovered,
     key: CheckpointKey,
@@ -327,24 +380,40 @@ fn signed_tree(
     let size = recovered.next.0;
     let segments = segment::list(folder).map_err(|error| LogError::io("list", folder, error))?;
     let ended_well = matches!(recovered.ending, Ending::New | Ending::Clean);
-    let tree = Tree::open(folder, &segments, size, ended_well)?;
+    let believed = if ended_well { Believed::All } else { Believed::Closed };
+    let mut tree = Tree::open(&**disk, folder, &segments, size, believed)?;
     let path = checkpoint::path_of(folder);
     let damaged = |reason: String| LogError::Damaged { path: path.clone(), offset: 0, reason };
     let note = checkpoint::read(folder).map_err(|error| LogError::io("read", &path, error))?;
-    if let Some(note) = note {
-        let checked = key.verifier().and_then(|verifier| verifier.check(&note));
-        let last = checked.map_err(|error| damaged(error.to_string()))?;
+    let last = note.map(|note| key.verifier().and_then(|verifier| verifier.check(&note))).transpose();
+    let last = match last {
+        // Most are written without a sync of their own, so a power loss can tear the newest.
+        Err(CheckpointError::Malformed(reason)) => {
+            tracing::warn!(reason, "the newest checkpoint was torn; the log is signed anew");
+            None
+        }
+        last => last.map_err(|error| damaged(error.to_string()))?,
+    };
+    if let Some(last) = last {
         if last.size > size {
             let reason =
                 format!("it covers {} records, and the log has {size}: its end is missing", last.size);
             return Err(damaged(reason));
         }
-        if tree.root_at(last.size) != Some(last.root) {
-            let reason = format!("the first {} records are not those that it was signed for", last.size);
-            return Err(damaged(reason));
+        let is_signed = || {
+            let stored = StoredHashes::open(folder).map_err(|error| LogError::io("read", folder, error))?;
+            Ok::<_, LogError>(stored.root(last.size).ok() == Some(last.root))
+        };
+        if !is_signed()? {
+            // A power loss can take hashes that were not on disk yet: the records are what counts.
+            tree = Tree::open(&**disk, folder, &segments, size, Believed::Dropped)?;
+            if !is_signed()? {
+                let reason = format!("the first {} records are not those that it was signed for", last.size);
+                return Err(damaged(reason));
+            }
         }
     }
-    Ok((tree, Signing { folder: folder.to_owned(), key }))
+    Ok((tree, Signing { folder: folder.to_owned(), disk: Arc::clone(disk), key }))
 }
 
 /// The first lines of a host's part of the log, and the place of the record after them.
@@ -407,6 +476,7 @@ pub(super) struct State {
     latest: Mutex<Timestamp>,
     written: watch::Sender<Sequence>,
     durable: watch::Sender<Sequence>,
+    alarm: Mutex<Option<String>>,
     clock: Clock,
 }
 
@@ -423,6 +493,10 @@ impl State {
             tracing::error!(reason, "the audit log failed: calls are refused until the host is restarted");
         }
         self.room.close();
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
     }
 
     pub(super) fn failed(&self) -> bool {
@@ -464,14 +538,20 @@ pub(super) struct Handle {
     bell: Arc<Bell>,
     state: Arc<State>,
     calls: Arc<AtomicUsize>,
-    closing: AtomicBool,
+    /// Nothing new is taken.
+    closing: Arc<AtomicBool>,
     wait_max: Duration,
+    /// What [`Log::opened_at`] gives.
+    revision: Revision,
+    /// Written by whoever removes files of the log, read by whoever needs them to stay.
+    files: Arc<RwLock<()>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// The writer may be asleep when its last sender goes: it is woken to see that.
 impl Drop for Handle {
     fn drop(&mut self) {
+        self.closing.store(true, Ordering::SeqCst);
         let (closed, _) = mpsc::unbounded_channel();
         drop(std::mem::replace(&mut self.sender, closed));
         self.bell.ring();
@@ -480,7 +560,37 @@ impl Drop for Handle {
 
 impl Handle {
     pub(super) fn now(&self) -> Timestamp {
-        (self.state.clock)()
+        self.state.now()
+    }
+
+    pub(super) fn files(&self) -> Arc<RwLock<()>> {
+        Arc::clone(&self.files)
+    }
+
+    pub(super) fn set_alarm(&self, alarm: Option<String>) {
+        *self.state.alarm.lock().unwrap_or_else(PoisonError::into_inner) = alarm;
+    }
+
+    /// As [`Log::append`], on a thread that may wait, until the log closes.
+    pub(super) fn append_blocking(&self, event: Event, stopping: &AtomicBool) -> Result<(), LogError> {
+        let room = loop {
+            self.check()?;
+            match self.try_room(1) {
+                Some(room) => break room,
+                None => std::thread::sleep(CLOSE_POLL),
+            }
+        };
+        let (ack, mut answer) = oneshot::channel();
+        let body = Body::Event { time: self.now(), event: Box::new(event) };
+        self.send(Message { body, ack: Some(Ack::Durable(ack)), units: 1 }, room);
+        loop {
+            match answer.try_recv() {
+                Ok(answer) => return answer.map(drop),
+                Err(TryRecvError::Closed) => return Err(self.state.refusal()),
+                Err(TryRecvError::Empty) if stopping.load(Ordering::SeqCst) => return Err(LogError::Closed),
+                Err(TryRecvError::Empty) => std::thread::sleep(CLOSE_POLL),
+            }
+        }
     }
 
     /// For a call that runs: closing waits for it, so it is not refused yet.

@@ -11,9 +11,11 @@
 //! Nothing here decides, redacts secrets or escapes text for people: a record holds what it was
 //! given, cut to a bound, as JSON.
 
+mod archive;
 mod bell;
 mod checkpoint;
 pub mod consistency;
+mod disk;
 pub mod event;
 mod fold;
 mod hash;

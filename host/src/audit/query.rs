@@ -12,7 +12,8 @@ use super::event::Record;
 use super::line::sequence_of;
 use super::recovery;
 use super::segment::{self, Found, Lines, Segment};
-use crate::ids::{CallId, Revision, Sequence};
+use super::tree;
+use crate::ids::{CallId, Sequence};
 
 /// How many records `audit tail` shows when nobody says otherwise.
 pub const TAIL_RECORDS: usize = 100;
@@ -72,7 +73,7 @@ pub fn tail(folder: &Path, count: usize) -> Result<Reader, ReadError> {
     let mut wanted = count;
     for segment in reader.segments()?.iter().rev() {
         let (offset, found) =
-            line_from_end(&segment.path, wanted).map_err(|error| ReadError::io(&segment.path, error))?;
+            line_from_end(segment, wanted).map_err(|error| ReadError::io(&segment.path, error))?;
         reader.place = Place::open(segment, offset)?;
         wanted -= found;
         if wanted == 0 {
@@ -82,34 +83,28 @@ pub fn tail(folder: &Path, count: usize) -> Result<Reader, ReadError> {
     Ok(reader)
 }
 
-/// The highest revision of grants that the log speaks of (0 if none), found from its end.
-///
-/// # Errors
-/// [`ReadError`].
-pub fn last_revision(folder: &Path) -> Result<Revision, ReadError> {
-    for count in [100, 10_000] {
-        let mut last = None;
-        for record in tail(folder, count)? {
-            last = last.max(record?.event.revision());
-        }
-        if let Some(revision) = last {
-            return Ok(revision);
-        }
-    }
-    let mut last = Revision::default();
-    for record in read(folder, Filter::default()) {
-        last = last.max(record?.event.revision().unwrap_or_default());
-    }
-    Ok(last)
-}
-
 /// The files of a log, as far as they hold whole records now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogParts {
-    /// Segments by their first record: the file, and how much of it.
-    pub segments: Vec<(Sequence, (PathBuf, u64))>,
+    /// Segments by their first record.
+    pub segments: Vec<LogPart>,
+    /// The hashes of records whose text was dropped: the file, and how much of it.
+    pub hashes: Option<(PathBuf, u64)>,
     /// What crashes tore off, by name.
     pub quarantine: Vec<(String, (PathBuf, u64))>,
+}
+
+/// One segment, as far as it holds whole records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPart {
+    /// Its first record.
+    pub first: Sequence,
+    /// Whether it is closed and compressed.
+    pub is_compressed: bool,
+    /// The file.
+    pub path: PathBuf,
+    /// How much of it.
+    pub bytes: u64,
 }
 
 /// The files of the log in `folder`. They only grow, so what is named here stays as it is.
@@ -122,9 +117,16 @@ pub fn parts(folder: &Path) -> Result<LogParts, ReadError> {
         let path = path.to_owned();
         move |error| ReadError::io(&path, error)
     };
-    for Segment { first, path } in segment::list(folder).map_err(io(folder))? {
-        let bytes = whole_lines(&path).map_err(io(&path))?;
-        parts.segments.push((first, (path, bytes)));
+    for segment in segments(folder)? {
+        let Segment { first, path, is_compressed } = segment;
+        let bytes = if is_compressed { length(&path) } else { whole_lines(&path) };
+        let bytes = bytes.map_err(io(&path))?;
+        parts.segments.push(LogPart { first, is_compressed, path, bytes });
+    }
+    let tree = tree::path_of(folder);
+    // Of records whose text was dropped nothing else is left.
+    if let Some(first) = parts.segments.first().map(|part| part.first.0).filter(|first| *first > 0) {
+        parts.hashes = Some((tree, tree::bytes_of(first)));
     }
     let quarantine = folder.join(recovery::QUARANTINE);
     let entries = match fs::read_dir(&quarantine) {
@@ -143,6 +145,19 @@ pub fn parts(folder: &Path) -> Result<LogParts, ReadError> {
     }
     parts.quarantine.sort();
     Ok(parts)
+}
+
+fn segments(folder: &Path) -> Result<Vec<Segment>, ReadError> {
+    match segment::list(folder) {
+        Ok(segments) => Ok(segments),
+        // Before its first start a host has no log.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(ReadError::io(folder, error)),
+    }
+}
+
+fn length(path: &Path) -> io::Result<u64> {
+    fs::metadata(path).map(|metadata| metadata.len())
 }
 
 /// How many bytes of a file are whole lines.
@@ -190,8 +205,7 @@ enum Place {
 
 impl Place {
     fn open(segment: &Segment, offset: u64) -> Result<Self, ReadError> {
-        let lines =
-            Lines::open(&segment.path, offset).map_err(|error| ReadError::io(&segment.path, error))?;
+        let lines = Lines::open(segment, offset).map_err(|error| ReadError::io(&segment.path, error))?;
         let expected = (offset == 0).then_some(segment.first);
         Ok(Place::In { path: segment.path.clone(), first: segment.first, lines, expected })
     }
@@ -292,7 +306,7 @@ impl Reader {
         let from = self.filter.from.unwrap_or(Sequence(0));
         let before = segments.iter().rev().find(|segment| segment.first <= from);
         let Some(segment) = before.or(segments.first()) else { return Ok(false) };
-        self.place = Place::open(segment, 0)?;
+        self.place = self.open(segment)?;
         Ok(true)
     }
 
@@ -306,7 +320,7 @@ impl Reader {
         if let Some(expected) = expected.filter(|expected| *expected != segment.first) {
             return Err(self.damaged(&format!("record {expected} is missing after it")));
         }
-        self.place = Place::open(&segment, 0)?;
+        self.place = self.open(&segment)?;
         Ok(true)
     }
 
@@ -319,13 +333,19 @@ impl Reader {
         Ok(())
     }
 
-    fn segments(&self) -> Result<Vec<Segment>, ReadError> {
-        match segment::list(&self.folder) {
-            Ok(segments) => Ok(segments),
-            // Before its first start a host has no log.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(ReadError::io(&self.folder, error)),
+    /// Opens a segment, which may have been compressed since it was listed.
+    fn open(&self, segment: &Segment) -> Result<Place, ReadError> {
+        match Place::open(segment, 0) {
+            Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                let again = self.segments()?.into_iter().find(|other| other.first == segment.first);
+                Place::open(again.as_ref().unwrap_or(segment), 0)
+            }
+            opened => opened,
         }
+    }
+
+    fn segments(&self) -> Result<Vec<Segment>, ReadError> {
+        segments(&self.folder)
     }
 
     fn damaged(&self, reason: &str) -> ReadError {
@@ -337,10 +357,13 @@ impl Reader {
     }
 }
 
-/// Where the last `count` whole lines of a file begin, and how many there are, up to `count`.
-fn line_from_end(path: &Path, count: usize) -> io::Result<(u64, usize)> {
-    let mut file = File::open(path)?;
-    let mut end = fs::metadata(path)?.len();
+/// Where the last `count` whole lines of a segment's text begin, and how many there are, up to `count`.
+fn line_from_end(segment: &Segment, count: usize) -> io::Result<(u64, usize)> {
+    if segment.is_compressed {
+        return line_from_end_of_compressed(segment, count);
+    }
+    let mut file = File::open(&segment.path)?;
+    let mut end = file.metadata()?.len();
     let mut newlines = 0;
     let mut block = vec![0; BLOCK_BYTES];
     while end > 0 {
@@ -358,4 +381,19 @@ fn line_from_end(path: &Path, count: usize) -> io::Result<(u64, usize)> {
         end = start;
     }
     Ok((0, newlines))
+}
+
+/// The same of a text that can be read only from its beginning.
+fn line_from_end_of_compressed(segment: &Segment, count: usize) -> io::Result<(u64, usize)> {
+    let mut lines = Lines::open(segment, 0)?;
+    let mut last = std::collections::VecDeque::new();
+    while lines.next()? == Found::Line {
+        if last.len() == count {
+            last.pop_front();
+        }
+        if count > 0 {
+            last.push_back(lines.offset());
+        }
+    }
+    Ok((last.front().copied().unwrap_or(lines.offset()), last.len()))
 }

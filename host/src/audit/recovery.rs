@@ -4,17 +4,19 @@
 //! segment is ever cut; damage in an earlier one is not the work of a crash, and is refused.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tlog_tiles::Hash;
 
-use super::event::{CallContext, Event, Record};
+use super::disk::Disk;
+use super::event::{self, CallContext, Event, Record};
+use super::hash::TreeHash;
 use super::log::LogError;
 use super::segment::{self, Found, Lines, Segment};
 use super::tree::{Frontier, leaf_of};
-use crate::ids::{CallId, Sequence};
+use crate::ids::{CallId, Revision, Sequence};
 
 pub(super) const QUARANTINE: &str = "quarantine";
 
@@ -25,11 +27,15 @@ const TAIL_BYTES: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Recovered {
     /// The segment to append to.
-    pub(super) segment: PathBuf,
+    pub(super) segment: Segment,
+    /// The time of its first record, if it has one.
+    pub(super) begun: Option<Timestamp>,
     /// The next record's place.
     pub(super) next: Sequence,
     /// The latest time of any record, if there is one.
     pub(super) latest: Option<Timestamp>,
+    /// The highest revision of any record; 0 if none speaks of one.
+    pub(super) revision: Revision,
     pub(super) ending: Ending,
 }
 
@@ -51,7 +57,7 @@ pub(super) enum Ending {
 }
 
 /// A call that was admitted and has no final record.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct OpenCall {
     pub(super) context: Arc<CallContext>,
     /// The tree over its records so far.
@@ -59,47 +65,84 @@ pub(super) struct OpenCall {
 }
 
 impl OpenCall {
+    /// As the record at the beginning of a segment has it; none if it is not a tree's.
+    fn from_record(open: event::OpenCall) -> Option<Self> {
+        let roots = open.roots.into_iter().map(TreeHash::to_hash).collect();
+        Some(Self { context: open.context, tree: Frontier::of(open.records, roots)? })
+    }
+
     fn push(&mut self, leaf: Hash) {
         self.tree.push(leaf).expect("a tree of fewer than 2^64 leaves grows");
     }
 }
 
 /// Brings the log in `folder` into a state that can be appended to. Reads only the tail after a
-/// clean end, else everything once, one line at a time.
-pub(super) fn recover(folder: &Path, now: Timestamp) -> Result<Recovered, LogError> {
+/// clean end, else, one line at a time, what follows the newest record that says which calls were open.
+pub(super) fn recover(disk: &dyn Disk, folder: &Path, now: Timestamp) -> Result<Recovered, LogError> {
     let io = |action: &'static str| move |error| LogError::io(action, folder, error);
     segment::create_folder(folder).map_err(io("create the folder"))?;
     let segments = segment::list(folder).map_err(io("list the folder"))?;
     let Some(last) = segments.last() else {
-        segment::create(folder, Sequence(0)).map_err(io("create the first segment in"))?;
+        segment::create(disk, folder, Sequence(0)).map_err(io("create the first segment in"))?;
         return Ok(Recovered {
-            segment: segment::path_of(folder, Sequence(0)),
+            segment: Segment::plain(folder, Sequence(0)),
+            begun: None,
             next: Sequence(0),
             latest: None,
+            revision: Revision::default(),
             ending: Ending::New,
         });
     };
-    if let Some((seq, latest)) = clean_end(last)? {
+    if last.is_compressed {
+        let reason = "it is closed, and the file that comes after it is missing".to_owned();
+        return Err(LogError::Damaged { path: last.path.clone(), offset: 0, reason });
+    }
+    let begun = first_record(last)?.map(|record| record.time);
+    if let Some((seq, latest, revision)) = clean_end(last)? {
         return Ok(Recovered {
-            segment: last.path.clone(),
+            segment: last.clone(),
+            begun,
             next: following(seq, last)?,
             latest: Some(latest),
+            revision,
             ending: Ending::Clean,
         });
     }
-    let scan = Scan::run(&segments)?;
-    let (torn_bytes, quarantine) = set_aside(folder, last, &scan, now)?;
+    let scan = Scan::run(&segments[start(&segments)?..])?;
+    let (torn_bytes, quarantine) = set_aside(disk, folder, last, &scan, now)?;
     let interrupted = scan.open_calls.into_values().collect();
     Ok(Recovered {
-        segment: last.path.clone(),
+        segment: last.clone(),
+        begun,
         next: scan.next,
         latest: scan.latest,
+        revision: scan.revision,
         ending: Ending::Mended { torn_bytes, quarantine, interrupted },
     })
 }
 
-/// The sequence number and the latest time of the `host_stopped` that a segment ends with, if it does.
-fn clean_end(last: &Segment) -> Result<Option<(Sequence, Timestamp)>, LogError> {
+/// The first record of a segment, if its first line is one.
+fn first_record(segment: &Segment) -> Result<Option<Record>, LogError> {
+    let io = |error| LogError::io("read", &segment.path, error);
+    let mut lines = Lines::open(segment, 0).map_err(io)?;
+    let is_line = lines.next().map_err(io)? == Found::Line;
+    Ok(is_line.then(|| serde_json::from_slice(lines.line()).ok()).flatten())
+}
+
+/// Which segment a scan begins with: the last that says what it must know of those before it, else the first.
+fn start(segments: &[Segment]) -> Result<usize, LogError> {
+    for (index, segment) in segments.iter().enumerate().rev() {
+        if let Some(Record { seq, event: Event::SegmentStarted { .. }, .. }) = first_record(segment)?
+            && seq == segment.first
+        {
+            return Ok(index);
+        }
+    }
+    Ok(0)
+}
+
+/// The sequence number, the latest time and the revision of the `host_stopped` that a segment ends with, if it does.
+fn clean_end(last: &Segment) -> Result<Option<(Sequence, Timestamp, Revision)>, LogError> {
     let (bytes, whole) = segment::last_bytes(&last.path, TAIL_BYTES)
         .map_err(|error| LogError::io("read the end of", &last.path, error))?;
     let Some(text) = bytes.strip_suffix(b"\n") else { return Ok(None) };
@@ -109,8 +152,8 @@ fn clean_end(last: &Segment) -> Result<Option<(Sequence, Timestamp)>, LogError> 
         None => return Ok(None),
     };
     let Ok(record) = serde_json::from_slice::<Record>(line) else { return Ok(None) };
-    let Event::HostStopped { latest } = record.event else { return Ok(None) };
-    Ok((record.seq >= last.first).then(|| (record.seq, latest.max(record.time))))
+    let Event::HostStopped { latest, revision } = record.event else { return Ok(None) };
+    Ok((record.seq >= last.first).then(|| (record.seq, latest.max(record.time), revision)))
 }
 
 fn following(seq: Sequence, segment: &Segment) -> Result<Sequence, LogError> {
@@ -127,13 +170,20 @@ struct Scan {
     end: u64,
     next: Sequence,
     latest: Option<Timestamp>,
+    revision: Revision,
     open_calls: BTreeMap<CallId, OpenCall>,
 }
 
 impl Scan {
     fn run(segments: &[Segment]) -> Result<Self, LogError> {
         let first = segments.first().map_or(Sequence(0), |segment| segment.first);
-        let mut scan = Self { end: 0, next: first, latest: None, open_calls: BTreeMap::new() };
+        let mut scan = Self {
+            end: 0,
+            next: first,
+            latest: None,
+            revision: Revision::default(),
+            open_calls: BTreeMap::new(),
+        };
         for (index, segment) in segments.iter().enumerate() {
             let damaged = |offset, reason| LogError::Damaged { path: segment.path.clone(), offset, reason };
             if segment.first != scan.next {
@@ -151,7 +201,7 @@ impl Scan {
     /// Reads one segment up to its end, or to the first flaw, which it names.
     fn read(&mut self, segment: &Segment) -> Result<Option<String>, LogError> {
         let io = |error| LogError::io("read", &segment.path, error);
-        let mut lines = Lines::open(&segment.path, 0).map_err(io)?;
+        let mut lines = Lines::open(segment, 0).map_err(io)?;
         self.end = 0;
         loop {
             match lines.next().map_err(io)? {
@@ -176,8 +226,14 @@ impl Scan {
     /// Keeps what later records depend on.
     fn note(&mut self, record: Record, leaf: Hash) {
         self.latest = self.latest.max(Some(record.time));
-        if let Event::HostStopped { latest } = record.event {
+        self.revision = self.revision.max(record.event.revision().unwrap_or_default());
+        if let Event::HostStopped { latest, .. } = record.event {
             self.latest = self.latest.max(Some(latest));
+        } else if let Event::SegmentStarted { latest, open, .. } = record.event {
+            self.latest = self.latest.max(Some(latest));
+            // What was read before it says the same.
+            let known = open.into_iter().filter_map(OpenCall::from_record);
+            self.open_calls.extend(known.map(|open| (open.context.call, open)));
         } else if let Event::CallAdmitted { context, .. } = record.event {
             let mut open = OpenCall { context, tree: Frontier::default() };
             open.push(leaf);
@@ -193,6 +249,7 @@ impl Scan {
 /// Moves what stands behind the valid prefix of the last segment into a file of its own. The copy is
 /// on disk before the segment is cut.
 fn set_aside(
+    disk: &dyn Disk,
     folder: &Path,
     last: &Segment,
     scan: &Scan,
@@ -209,7 +266,7 @@ fn set_aside(
     let target = quarantine.join(&name);
     let torn_bytes = segment::copy_rest(&last.path, scan.end, &target)
         .map_err(|error| LogError::io("save the torn tail of the log in", &target, error))?;
-    segment::truncate(&last.path, scan.end)
+    disk.truncate(&last.path, scan.end)
         .map_err(|error| LogError::io("cut the torn tail off", &last.path, error))?;
     Ok((torn_bytes, Some(format!("{QUARANTINE}/{name}"))))
 }

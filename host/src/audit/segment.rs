@@ -2,44 +2,22 @@
 //!
 //! Knows lines but not what is in them.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, BufRead, BufReader, Read, Seek as _, SeekFrom};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::disk::{Disk, DiskFile, new_file, sync_folder};
 use super::line::LINE_BYTES_MAX;
 use crate::ids::Sequence;
 
-/// What the writer and the syncer need of a segment. A trait so that tests can have disks that fail.
-pub(super) trait SegmentFile: Send + Sync {
-    /// As `write(2)` on a file opened for appending: may write less than asked.
-    fn write(&self, bytes: &[u8]) -> io::Result<usize>;
-    /// As `fdatasync(2)`. Called no more once it has failed: the kernel may have dropped the pages.
-    fn sync(&self) -> io::Result<()>;
-}
+/// The ending of a segment's name, and of one that was closed and compressed.
+const PLAIN: &str = ".jsonl";
+const COMPRESSED: &str = ".jsonl.zst";
 
-impl SegmentFile for File {
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        (&mut &*self).write(bytes)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.sync_data()
-    }
-}
-
-/// Writes all of `bytes`, or says why not. On an error a part may have been written.
-pub(super) fn write_all(file: &dyn SegmentFile, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = &bytes[count..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
+/// How much is read at once.
+const BLOCK_BYTES: usize = 64 << 10;
 
 /// One file of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,27 +25,51 @@ pub(super) struct Segment {
     /// Its first record's sequence number: the file's name.
     pub(super) first: Sequence,
     pub(super) path: PathBuf,
+    /// Whether it is closed and compressed (zstd).
+    pub(super) is_compressed: bool,
 }
 
-/// The path of the segment that begins with record `first`.
+impl Segment {
+    /// The one that begins with record `first` and can grow.
+    pub(super) fn plain(folder: &Path, first: Sequence) -> Self {
+        Self { first, path: path_of(folder, first), is_compressed: false }
+    }
+
+    /// The segment that a file's name is of, if it is one's.
+    fn named(folder: &Path, name: &str) -> Option<Self> {
+        let (digits, is_compressed) = match name.strip_suffix(PLAIN) {
+            Some(digits) => (digits, false),
+            None => (name.strip_suffix(COMPRESSED)?, true),
+        };
+        if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        // Twenty digits can be more than a u64 holds; such a file is not ours.
+        let first = digits.parse().map(Sequence).ok()?;
+        Some(Self { first, path: folder.join(name), is_compressed })
+    }
+}
+
+/// The path of the segment that begins with record `first`, while it can grow.
 pub(super) fn path_of(folder: &Path, first: Sequence) -> PathBuf {
-    folder.join(format!("{:020}.jsonl", first.0))
+    folder.join(format!("{:020}{PLAIN}", first.0))
 }
 
-/// All segments in order. Other files are left alone.
+/// The path of it once it is compressed.
+pub(super) fn compressed_path_of(folder: &Path, first: Sequence) -> PathBuf {
+    folder.join(format!("{:020}{COMPRESSED}", first.0))
+}
+
+/// All segments in order. One that is there in both forms, as a crash may leave it, is the plain one. Other
+/// files are left alone.
 pub(super) fn list(folder: &Path) -> io::Result<Vec<Segment>> {
     let mut segments = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        let Some(digits) = name.to_str().and_then(|name| name.strip_suffix(".jsonl")) else { continue };
-        if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            continue;
-        }
-        // Twenty digits can be more than a u64 holds; such a file is not ours.
-        let Ok(first) = digits.parse().map(Sequence) else { continue };
-        segments.push(Segment { first, path: folder.join(name) });
+        segments.extend(name.to_str().and_then(|name| Segment::named(folder, name)));
     }
-    segments.sort_by_key(|segment| segment.first);
+    segments.sort_by_key(|segment| (segment.first, segment.is_compressed));
+    segments.dedup_by_key(|segment| segment.first);
     Ok(segments)
 }
 
@@ -81,15 +83,25 @@ pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Makes an empty segment, so that it outlives a crash.
-pub(super) fn create(folder: &Path, first: Sequence) -> io::Result<File> {
-    let file = new_file(&path_of(folder, first))?;
-    sync_folder(folder)?;
+pub(super) fn create(disk: &dyn Disk, folder: &Path, first: Sequence) -> io::Result<Arc<dyn DiskFile>> {
+    let file = disk.create(&path_of(folder, first))?;
+    disk.sync_folder(folder)?;
     Ok(file)
 }
 
-/// Opens a segment for appending.
-pub(super) fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).open(path)
+/// The text of a segment from byte `offset` on.
+pub(super) fn text_of(segment: &Segment, offset: u64) -> io::Result<Box<dyn BufRead + Send + Sync>> {
+    let mut file = File::open(&segment.path)?;
+    if !segment.is_compressed {
+        file.seek(SeekFrom::Start(offset))?;
+        return Ok(Box::new(BufReader::with_capacity(BLOCK_BYTES, file)));
+    }
+    let mut reader = BufReader::with_capacity(BLOCK_BYTES, zstd::Decoder::new(file)?);
+    let skipped = io::copy(&mut (&mut reader).take(offset), &mut io::sink())?;
+    if skipped < offset {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Box::new(reader))
 }
 
 /// Copies what stands in `from` from `offset` on into a new file, and waits for the disk.
@@ -103,13 +115,6 @@ pub(super) fn copy_rest(from: &Path, offset: u64, to: &Path) -> io::Result<u64> 
     Ok(copied)
 }
 
-/// Cuts a segment, and waits for the disk.
-pub(super) fn truncate(path: &Path, length: u64) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
-    file.set_len(length)?;
-    file.sync_all()
-}
-
 /// The last bytes of a file, at most `max`, and whether that is all of it.
 pub(super) fn last_bytes(path: &Path, max: usize) -> io::Result<(Vec<u8>, bool)> {
     let mut file = File::open(path)?;
@@ -119,14 +124,6 @@ pub(super) fn last_bytes(path: &Path, max: usize) -> io::Result<(Vec<u8>, bool)>
     let mut bytes = Vec::new();
     file.take(length - start).read_to_end(&mut bytes)?;
     Ok((bytes, start == 0))
-}
-
-fn new_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 /// What [`Lines::next`] found.
@@ -142,23 +139,26 @@ pub(super) enum Found {
     End,
 }
 
-/// Reads a file line by line, holding no more than one line of bounded length. It can go on after
-/// the end when the file has grown.
-#[derive(Debug)]
+/// Reads a segment line by line, holding no more than one line of bounded length. One that is not
+/// compressed can be read on after its end when it has grown.
 pub(super) struct Lines {
-    reader: BufReader<File>,
+    reader: Box<dyn BufRead + Send + Sync>,
     line: Vec<u8>,
     /// Whether `line` was given out, so that the next one replaces it.
     complete: bool,
     offset: u64,
 }
 
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lines").field("offset", &self.offset).finish_non_exhaustive()
+    }
+}
+
 impl Lines {
-    /// Reads `path` from byte `offset` on, which is where a line begins.
-    pub(super) fn open(path: &Path, offset: u64) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start(offset))?;
-        let reader = BufReader::with_capacity(64 << 10, file);
+    /// Reads a segment from byte `offset` of its text on, which is where a line begins.
+    pub(super) fn open(segment: &Segment, offset: u64) -> io::Result<Self> {
+        let reader = text_of(segment, offset)?;
         Ok(Self { reader, line: Vec::new(), complete: false, offset })
     }
 

@@ -4,22 +4,30 @@
 //! become known (that of `golang.org/x/mod/sumdb/tlog`). They can be made from the segments again at any
 //! time; the file saves that, so that a root, and a proof, cost a logarithm.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tlog_tiles::{
     EMPTY_HASH, Error, HASH_SIZE, Hash, HashReader, node_hash, record_hash, stored_hash_count,
     stored_hash_index, sub_tree_index, tree_hash,
 };
 
+use super::disk::{self, Disk, DiskFile};
 use super::log::LogError;
 use super::segment::{Found, Lines, Segment};
 
 /// The file of the hashes.
 pub(super) fn path_of(folder: &Path) -> PathBuf {
     folder.join("tree")
+}
+
+/// How much of the file the hashes of the first `size` records are.
+pub(super) fn bytes_of(size: u64) -> u64 {
+    stored_hash_count(size) * HASH_SIZE as u64
 }
 
 /// A tree that grows at its end. Holds the roots of its complete subtrees, at most 64: the largest first,
@@ -31,9 +39,19 @@ pub(super) struct Frontier {
 }
 
 impl Frontier {
+    /// One that has grown before; none if there is not one root for each bit of the size.
+    pub(super) fn of(size: u64, roots: Vec<Hash>) -> Option<Self> {
+        (u64::from(size.count_ones()) == roots.len() as u64).then_some(Self { size, roots })
+    }
+
     /// How many leaves it has.
     pub(super) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The roots of its complete subtrees.
+    pub(super) fn roots(&self) -> &[Hash] {
+        &self.roots
     }
 
     /// Adds a leaf. `known` is told the hashes that are known now: the leaf, and each subtree that it completes.
@@ -102,6 +120,15 @@ impl StoredHashes {
         self.read_hashes(&[stored_hash_index(0, number)]).ok()?.pop()
     }
 
+    /// The tree over the first leaves, to grow on.
+    pub(super) fn frontier(&self, size: u64) -> Result<Frontier, Error> {
+        let roots = match size {
+            0 => Vec::new(),
+            _ => self.read_hashes(&sub_tree_index(0, size, Vec::new()))?,
+        };
+        Frontier::of(size, roots).ok_or(Error::IndexesNotInTree)
+    }
+
     /// The root over the first leaves.
     pub(super) fn root(&self, size: u64) -> Result<Hash, Error> {
         if size == 0 { Ok(EMPTY_HASH) } else { tree_hash(size, self) }
@@ -116,46 +143,72 @@ pub(super) struct TreeHead {
 }
 
 /// The tree of an open log: in memory, and in its file.
-#[derive(Debug)]
 pub(super) struct Tree {
     frontier: Frontier,
-    file: File,
+    file: Arc<dyn DiskFile>,
     /// What the file does not have yet.
     pending: Vec<u8>,
 }
 
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tree").field("size", &self.frontier.size).finish_non_exhaustive()
+    }
+}
+
+/// How much of the kept hashes a tree is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Believed {
+    /// All: the log ended well.
+    All,
+    /// Those of the segments before the last: they were on disk before that was begun.
+    Closed,
+    /// Only those whose records' text was dropped.
+    Dropped,
+}
+
 impl Tree {
-    /// The tree over the first `size` records. If the file has exactly these, and the log ended well, it is
-    /// believed, as far as the caller's checkpoint goes; else the file is made anew from the segments. So a
-    /// start after a good end reads no lines: whether they are still what was signed, `verify` says.
+    /// The tree over the first `size` records, which the file has afterwards. What is not believed of the
+    /// file is made anew from the segments. So a start after a good end reads no lines: whether they are
+    /// still what was signed, `verify` says.
     pub(super) fn open(
+        disk: &dyn Disk,
         folder: &Path,
         segments: &[Segment],
         size: u64,
-        ended_well: bool,
+        believed: Believed,
     ) -> Result<Self, LogError> {
         let path = path_of(folder);
         let io = |action: &'static str| {
             let path = path.clone();
             move |error| LogError::io(action, &path, error)
         };
-        let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path);
-        let file = file.map_err(io("open"))?;
-        let stored = StoredHashes { file: file.try_clone().map_err(io("open"))? };
-        let is_whole = stored.count().map_err(io("measure"))? == stored_hash_count(size);
-        if ended_well && is_whole {
-            let places = sub_tree_index(0, size, Vec::new());
-            let hashes = stored.read_hashes(&places).map_err(|_| LogError::Damaged {
-                path: path.clone(),
-                offset: 0,
-                reason: "hashes are missing".to_owned(),
-            })?;
-            let frontier = Frontier { size, roots: hashes };
-            return Ok(Self { frontier, file, pending: Vec::new() });
+        let file = disk.append(&path).map_err(io("open"))?;
+        let stored = StoredHashes::open(folder).map_err(io("open"))?;
+        let count = stored.count().map_err(io("measure"))?;
+        let start = match believed {
+            Believed::All if count == stored_hash_count(size) => size,
+            Believed::All | Believed::Closed => segments.last().map_or(0, |last| last.first.0),
+            Believed::Dropped => segments.first().map_or(0, |first| first.first.0),
+        };
+        let start = start.min(size);
+        if count < stored_hash_count(start) {
+            if believed != Believed::Dropped {
+                return Self::open(disk, folder, segments, size, Believed::Dropped);
+            }
+            let reason = format!("the hashes of records before {start} are missing, and so is their text");
+            return Err(LogError::Damaged { path, offset: 0, reason });
         }
-        file.set_len(0).map_err(io("empty"))?;
-        let mut tree = Self { frontier: Frontier::default(), file, pending: Vec::new() };
-        for segment in segments {
+        let frontier = stored.frontier(start).map_err(|_| LogError::Damaged {
+            path: path.clone(),
+            offset: 0,
+            reason: "hashes are missing".to_owned(),
+        })?;
+        if count > stored_hash_count(start) {
+            disk.truncate(&path, bytes_of(start)).map_err(io("cut"))?;
+        }
+        let mut tree = Self { frontier, file, pending: Vec::new() };
+        for segment in segments.iter().filter(|segment| segment.first.0 >= start) {
             tree.read(segment, size)?;
         }
         if tree.frontier.size != size {
@@ -167,7 +220,7 @@ impl Tree {
 
     fn read(&mut self, segment: &Segment, size: u64) -> Result<(), LogError> {
         let io = |error| LogError::io("read", &segment.path, error);
-        let mut lines = Lines::open(&segment.path, 0).map_err(io)?;
+        let mut lines = Lines::open(segment, 0).map_err(io)?;
         while self.frontier.size < size && lines.next().map_err(io)? == Found::Line {
             self.push(lines.line())?;
             if self.pending.len() >= 1 << 20 {
@@ -192,19 +245,18 @@ impl Tree {
 
     /// Hands the new hashes to the kernel.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all(&self.pending)?;
+        disk::write_all(&*self.file, &self.pending)?;
         self.pending.clear();
         Ok(())
     }
 
-    /// Size and root.
-    pub(super) fn head(&self) -> Result<TreeHead, Error> {
-        Ok(TreeHead { size: self.frontier.size, root: self.frontier.root() })
+    /// Waits until the hashes that the kernel has are on disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync()
     }
 
-    /// The root over the first records.
-    pub(super) fn root_at(&self, size: u64) -> Option<Hash> {
-        let stored = StoredHashes { file: self.file.try_clone().ok()? };
-        stored.root(size).ok()
+    /// Size and root.
+    pub(super) fn head(&self) -> TreeHead {
+        TreeHead { size: self.frontier.size, root: self.frontier.root() }
     }
 }

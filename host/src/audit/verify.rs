@@ -2,6 +2,7 @@
 //!
 //! Needs the folder of the log and the public key. Changes nothing. One line is held at a time.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +10,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use tlog_tiles::{Error, record_hash};
 
+use super::archive::{Sum, hex};
 use super::checkpoint::{self, Checkpoint, CheckpointError, VerifierKey};
+use super::event::{Event, Record};
 use super::line::sequence_of;
 use super::segment::{self, Found, Lines, Segment};
 use super::tree::{Frontier, StoredHashes};
@@ -22,6 +25,9 @@ pub struct Verified {
     pub origin: String,
     /// Records that the newest checkpoint covers.
     pub covered: u64,
+    /// The oldest of them, whose text the host has dropped, as a record says; their hashes are still there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<u64>,
     /// Records after it, which no signature covers yet.
     pub uncovered: u64,
     /// The root over those that are covered, in base64.
@@ -84,6 +90,28 @@ pub enum VerifyError {
         /// What is wrong.
         reason: String,
     },
+    /// A closed segment's file is not the one that was recorded.
+    #[error("{path} is not the file that was closed: {reason}", path = path.display())]
+    OtherFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The text of the first records is gone, and so are their hashes.
+    #[error("the first {dropped} records are missing, and so are their hashes (the file `tree`)")]
+    HashesMissing {
+        /// How many.
+        dropped: u64,
+    },
+    /// The text of the first records is gone, and the host does not say that it dropped it.
+    #[error(
+        "the text of the first {dropped} records is missing, and no record says that the host dropped it"
+    )]
+    TextMissing {
+        /// How many.
+        dropped: u64,
+    },
     /// Records are missing at the end.
     #[error("the end of the log is cut off: {which} covers {covered} records, and there are {found}")]
     CutOff {
@@ -103,6 +131,19 @@ pub enum VerifyError {
         size: u64,
     },
 }
+
+/// What lines hold that speak of the log's own files.
+const SEALED: &[u8] = br#""event":"segment_sealed""#;
+const DROPPED: &[u8] = br#""event":"text_dropped""#;
+
+/// Whether a line's beginning, which is the host's alone, holds `event`.
+fn find(line: &[u8], event: &[u8]) -> bool {
+    let head = &line[..line.len().min(HEAD_BYTES)];
+    head.windows(event.len()).any(|window| window == event)
+}
+
+/// The most bytes of a line before the end of its event's name: sequence number and time.
+const HEAD_BYTES: usize = 120;
 
 const NEWEST: &str = "the newest checkpoint";
 const EARLIER: &str = "the earlier checkpoint";
@@ -129,9 +170,20 @@ pub fn verify(
     let note = note.ok_or_else(|| VerifyError::NoCheckpoint { path: folder.to_owned() })?;
     let newest = key.check(&note).map_err(signed(NEWEST))?;
     let earlier = earlier.map(|note| key.check(note)).transpose().map_err(signed(EARLIER))?;
-    let mut walk = Walk { folder, newest, earlier, tree: Frontier::default() };
     let segments = segment::list(folder).map_err(io(folder))?;
     let last = segments.len().saturating_sub(1);
+    let dropped = segments.first().map_or(0, |first| first.first.0);
+    let mut walk = Walk {
+        folder,
+        newest,
+        earlier,
+        tree: Frontier::default(),
+        sealed: BTreeMap::new(),
+        dropped_through: None,
+    };
+    if dropped > 0 {
+        walk.skip(dropped)?;
+    }
     for (index, segment) in segments.iter().enumerate() {
         walk.segment(segment, index == last, &mut progress).map_err(|error| walk.sooner(error))?;
     }
@@ -141,7 +193,10 @@ pub fn verify(
             return Err(VerifyError::CutOff { which, covered: checkpoint.size, found });
         }
     }
+    walk.check_dropped(dropped)?;
+    walk.check_sealed(&segments)?;
     Ok(Verified {
+        dropped: (dropped > 0).then_some(dropped),
         origin: key.origin().to_owned(),
         covered: newest.size,
         uncovered: found - newest.size,
@@ -155,9 +210,68 @@ struct Walk<'a> {
     newest: Checkpoint,
     earlier: Option<Checkpoint>,
     tree: Frontier,
+    /// What records say of closed segments, by their first record: the newest word of each.
+    sealed: BTreeMap<Sequence, (String, String)>,
+    /// Up to where records say that text was dropped.
+    dropped_through: Option<Sequence>,
 }
 
 impl Walk<'_> {
+    /// Takes the hashes of the first records, whose text is not there, from where they are kept.
+    fn skip(&mut self, dropped: u64) -> Result<(), VerifyError> {
+        let missing = || VerifyError::HashesMissing { dropped };
+        let stored = StoredHashes::open(self.folder).map_err(|_| missing())?;
+        for number in 0..dropped {
+            let leaf = stored.leaf(number).ok_or_else(missing)?;
+            self.tree.push(leaf).map_err(|_| missing())?;
+            self.hold_against_checkpoints()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the host says that it dropped the text that is not there.
+    fn check_dropped(&self, dropped: u64) -> Result<(), VerifyError> {
+        match self.dropped_through {
+            _ if dropped == 0 => Ok(()),
+            Some(Sequence(through)) if through + 1 >= dropped => Ok(()),
+            _ => Err(VerifyError::TextMissing { dropped }),
+        }
+    }
+
+    /// Whether each compressed file is the one that its record speaks of.
+    fn check_sealed(&self, segments: &[Segment]) -> Result<(), VerifyError> {
+        for segment in segments.iter().filter(|segment| segment.is_compressed) {
+            let path = segment.path.clone();
+            let of = |reason: &str| VerifyError::OtherFile { path: path.clone(), reason: reason.to_owned() };
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let Some((file, sha256)) = self.sealed.get(&segment.first) else {
+                return Err(of("no record says that it was closed"));
+            };
+            if file != name {
+                return Err(of(&format!("its record is about {file}")));
+            }
+            let sum = Sum::of(&path)
+                .map_err(|error| VerifyError::Io { path: path.clone(), source: Arc::new(error) })?;
+            if hex(&sum.sum) != *sha256 {
+                return Err(of("its SHA-256 is not the one that was recorded when it was closed"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what a record says of the log's own files.
+    fn note(&mut self, line: &[u8]) {
+        let is_of_files = [SEALED, DROPPED].iter().any(|event| find(line, event));
+        let Some(record) = is_of_files.then(|| serde_json::from_slice::<Record>(line).ok()).flatten() else {
+            return;
+        };
+        if let Event::SegmentSealed { first, file, sha256, .. } = record.event {
+            self.sealed.insert(first, (file, sha256));
+        } else if let Event::TextDropped { through, .. } = record.event {
+            self.dropped_through = self.dropped_through.max(Some(through));
+        }
+    }
+
     fn checkpoints(&self) -> impl Iterator<Item = (&'static str, Checkpoint)> + use<> {
         let earlier = self.earlier.map(|earlier| (EARLIER, earlier));
         earlier.into_iter().chain([(NEWEST, self.newest)])
@@ -170,11 +284,20 @@ impl Walk<'_> {
         progress: &mut impl FnMut(u64),
     ) -> Result<(), VerifyError> {
         let io = |error| VerifyError::Io { path: segment.path.clone(), source: Arc::new(error) };
-        let mut lines = Lines::open(&segment.path, 0).map_err(io)?;
+        let mut lines = Lines::open(segment, 0).map_err(io)?;
         let mut line = 0;
         loop {
             line += 1;
-            let found = lines.next().map_err(io)?;
+            let found = match lines.next() {
+                // What can't be uncompressed is no fault of the disk.
+                Err(error) if segment.is_compressed && error.raw_os_error().is_none() => {
+                    let (path, offset) = (segment.path.clone(), lines.offset());
+                    let place = Place { path, line, offset, record: Sequence(self.tree.size()) };
+                    let reason = format!("it can't be uncompressed from here: {error}");
+                    return Err(VerifyError::Changed { place, reason });
+                }
+                found => found.map_err(io)?,
+            };
             let place = Place {
                 path: segment.path.clone(),
                 line,
@@ -203,6 +326,7 @@ impl Walk<'_> {
             }
             self.tree.push(leaf).map_err(|error: Error| changed(&error.to_string()))?;
             progress(text.len() as u64);
+            self.note(lines.line());
             self.hold_against_checkpoints()?;
         }
     }
@@ -245,9 +369,10 @@ impl Walk<'_> {
 
 /// The first line whose hash is not the one that was kept.
 fn first_other(folder: &Path, stored: &StoredHashes) -> Option<VerifyError> {
-    let mut number = 0;
-    for segment in segment::list(folder).ok()? {
-        let mut lines = Lines::open(&segment.path, 0).ok()?;
+    let segments = segment::list(folder).ok()?;
+    let mut number = segments.first().map_or(0, |first| first.first.0);
+    for segment in segments {
+        let mut lines = Lines::open(&segment, 0).ok()?;
         let mut line = 0;
         while lines.next().ok()? == Found::Line {
             line += 1;

@@ -4,10 +4,12 @@
 //! `fdatasync` serves all who wait at that moment. The first error of either ends both, and everyone
 //! who waits is told.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -15,12 +17,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::bell::Bell;
 use super::checkpoint::{self, CheckpointKey};
+use super::disk::{self, Disk, DiskFile};
 use super::event::Event;
 use super::line::{self, CallEntry, CallText, LINE_BYTES_MAX};
 use super::log::{LogError, State};
-use super::segment::{self, SegmentFile};
+use super::segment;
 use super::tree::{Tree, TreeHead, leaf_of};
-use crate::ids::Sequence;
+use crate::ids::{CallId, Revision, Sequence};
 
 /// How many messages are written together at most.
 const BATCH_MESSAGES_MAX: usize = 1024;
@@ -79,7 +82,7 @@ impl Ack {
 pub(super) struct Writer {
     receiver: mpsc::UnboundedReceiver<Message>,
     bell: Arc<Bell>,
-    file: Arc<dyn SegmentFile>,
+    segment: OpenSegment,
     state: Arc<State>,
     syncer: Arc<SyncQueue>,
     next: u64,
@@ -91,23 +94,59 @@ pub(super) struct Writer {
     units: u32,
     /// The tree over the lines; none if nobody signs checkpoints.
     tree: Option<Tree>,
+    /// The highest revision that a record speaks of.
+    revision: Revision,
+    /// The calls that were admitted and have not ended.
+    open: HashMap<CallId, Arc<CallText>>,
+    /// The last message was taken.
+    closing: bool,
+}
+
+/// What is known of a log that was opened.
+pub(super) struct Known {
+    /// The next record's place.
+    pub(super) next: Sequence,
+    /// The tree over the lines so far; none if nobody signs checkpoints.
+    pub(super) tree: Option<Tree>,
+    /// The highest revision that a record speaks of.
+    pub(super) revision: Revision,
+}
+
+/// The segment that is written to, and what becomes of it.
+pub(super) struct OpenSegment {
+    pub(super) folder: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) first: Sequence,
+    pub(super) bytes: u64,
+    pub(super) begun: Instant,
+    pub(super) bytes_max: u64,
+    pub(super) age_max: Duration,
+    /// Told when a segment was closed.
+    pub(super) closed: SyncSender<()>,
+}
+
+impl OpenSegment {
+    fn is_due(&self, next: u64) -> bool {
+        let is_full = self.bytes >= self.bytes_max || self.begun.elapsed() >= self.age_max;
+        is_full && next > self.first.0
+    }
 }
 
 impl Writer {
     pub(super) fn new(
         receiver: mpsc::UnboundedReceiver<Message>,
         bell: Arc<Bell>,
-        file: Arc<dyn SegmentFile>,
+        segment: OpenSegment,
         state: Arc<State>,
         syncer: Arc<SyncQueue>,
-        next: Sequence,
-        tree: Option<Tree>,
+        Known { next, tree, revision }: Known,
     ) -> Self {
         let latest = state.latest();
         Self {
             receiver,
             bell,
-            file,
+            segment,
             state,
             syncer,
             next: next.0,
@@ -116,6 +155,9 @@ impl Writer {
             acks: Vec::new(),
             units: 0,
             tree,
+            revision,
+            open: HashMap::new(),
+            closing: false,
         }
     }
 
@@ -161,15 +203,14 @@ impl Writer {
 
     /// Returns whether that was the last batch.
     fn write_batch(&mut self, batch: &mut Vec<Message>) -> Result<bool, String> {
-        let mut closed = false;
         for message in batch.drain(..) {
             match message.body {
                 Body::Event { time, event } => self.push_event(time, &event, message.ack)?,
                 Body::Call { call, mut entries } => self.push_call(&call, &mut entries, message.ack)?,
                 Body::Close { time, stopped } => {
-                    closed = true;
+                    self.closing = true;
                     if stopped {
-                        let event = Event::HostStopped { latest: self.latest };
+                        let event = Event::HostStopped { latest: self.latest, revision: self.revision };
                         self.push_event(time, &event, message.ack)?;
                     } else if let Some(ack) = message.ack {
                         // Answered after what came before, so the number of that.
@@ -181,12 +222,39 @@ impl Writer {
             if self.buffer.len() >= WRITE_BYTES {
                 self.flush()?;
             }
-            if closed {
+            if self.closing {
                 break;
             }
         }
         self.flush()?;
-        Ok(closed)
+        if !self.closing && self.segment.is_due(self.next) {
+            self.begin_segment()?;
+        }
+        Ok(self.closing)
+    }
+
+    /// Closes the segment and begins the next. What is closed is on disk before.
+    fn begin_segment(&mut self) -> Result<(), String> {
+        if let Some(tree) = &self.tree {
+            tree.sync().map_err(|error| describe("sync of the tree", &error))?;
+        }
+        self.segment.file.sync().map_err(|error| describe("sync", &error))?;
+        if self.state.failed() {
+            return Err("the log has failed already".to_owned());
+        }
+        let (first, segment) = (Sequence(self.next), &mut self.segment);
+        let created = segment::create(&*segment.disk, &segment.folder, first);
+        segment.file = created.map_err(|error| describe("creation of a segment", &error))?;
+        (segment.first, segment.bytes, segment.begun) = (first, 0, Instant::now());
+        self.syncer.replace(Arc::clone(&segment.file));
+        let open = self.open.values().map(|call| call.as_open()).collect();
+        let event = Event::SegmentStarted { latest: self.latest, revision: self.revision, open };
+        // One that is too long is left out: then a recovery reads further back.
+        self.push_event(self.state.now(), &event, None)?;
+        self.flush()?;
+        // Full: the archivist has not come to the one before yet, and looks at all.
+        let _ = self.segment.closed.try_send(());
+        Ok(())
     }
 
     fn push_event(&mut self, time: Timestamp, event: &Event, ack: Option<Ack>) -> Result<(), String> {
@@ -200,6 +268,7 @@ impl Writer {
             }
             return Ok(());
         }
+        self.revision = self.revision.max(event.revision().unwrap_or_default());
         self.advance(time, start, None)?;
         self.note(ack);
         Ok(())
@@ -207,13 +276,25 @@ impl Writer {
 
     fn push_call(
         &mut self,
-        call: &CallText,
+        call: &Arc<CallText>,
         entries: &mut [(Timestamp, CallEntry)],
         ack: Option<Ack>,
     ) -> Result<(), String> {
         for (time, entry) in entries {
-            if let CallEntry::Finished(end) = entry {
-                end.records_root = Some(call.root());
+            match entry {
+                CallEntry::Finished(end) => {
+                    end.records_root = Some(call.root());
+                    self.open.remove(&call.context().call);
+                }
+                CallEntry::Admitted { .. } => {
+                    self.revision = self.revision.max(call.context().revision);
+                    self.open.insert(call.context().call, Arc::clone(call));
+                }
+                CallEntry::HostCall(_)
+                | CallEntry::EffectAttempted(_)
+                | CallEntry::EffectFinished { .. }
+                | CallEntry::SecretInjected(_)
+                | CallEntry::SecretLeak(_) => {}
             }
             let start = self.buffer.len();
             line::push_entry(&mut self.buffer, Sequence(self.next), *time, call, entry)
@@ -259,11 +340,16 @@ impl Writer {
     /// Hands the buffer to the kernel, then answers those who waited for that and passes the others
     /// on to the syncer.
     fn flush(&mut self) -> Result<(), String> {
-        segment::write_all(&*self.file, &self.buffer).map_err(|error| describe("write", &error))?;
+        disk::write_all(&*self.segment.file, &self.buffer).map_err(|error| describe("write", &error))?;
+        self.segment.bytes += self.buffer.len() as u64;
         let head = match &mut self.tree {
             Some(tree) => {
                 tree.flush().map_err(|error| describe("write of the tree", &error))?;
-                Some(tree.head().map_err(|error| error.to_string())?)
+                // A log that ends well is believed at the next start, and its tree with it.
+                if self.closing {
+                    tree.sync().map_err(|error| describe("sync of the tree", &error))?;
+                }
+                Some(tree.head())
             }
             None => None,
         };
@@ -279,7 +365,7 @@ impl Writer {
                 Ack::Durable(sender) => waiters.push((sender, seq)),
             }
         }
-        self.syncer.push(last, head, waiters);
+        self.syncer.push(last, head, waiters, self.closing);
         Ok(())
     }
 }
@@ -300,19 +386,21 @@ fn describe(what: &str, error: &io::Error) -> String {
 type Waiter = (oneshot::Sender<Result<Sequence, LogError>>, Sequence);
 
 /// What the writer leaves for the syncer.
-#[derive(Debug)]
 pub(super) struct SyncQueue {
     pending: Mutex<Pending>,
     changed: Condvar,
 }
 
-#[derive(Debug)]
 struct Pending {
+    /// The segment that is written to: those before it are on disk.
+    file: Arc<dyn DiskFile>,
     /// Bounded by the callers: each waits for one answer at a time.
     waiters: Vec<Waiter>,
     written: Sequence,
     /// The tree over what is written.
     head: Option<TreeHead>,
+    /// What is written is all that ever will be.
+    is_last: bool,
     /// The writer has ended: nothing more comes.
     ended: bool,
     /// The syncer has ended: nothing more is synced.
@@ -320,8 +408,16 @@ struct Pending {
 }
 
 impl SyncQueue {
-    pub(super) fn new(written: Sequence) -> Self {
-        let pending = Pending { waiters: Vec::new(), written, head: None, ended: false, closed: false };
+    pub(super) fn new(written: Sequence, file: Arc<dyn DiskFile>) -> Self {
+        let pending = Pending {
+            file,
+            waiters: Vec::new(),
+            written,
+            head: None,
+            is_last: false,
+            ended: false,
+            closed: false,
+        };
         Self { pending: Mutex::new(pending), changed: Condvar::new() }
     }
 
@@ -330,8 +426,9 @@ impl SyncQueue {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, written: Sequence, head: Option<TreeHead>, waiters: Vec<Waiter>) {
+    fn push(&self, written: Sequence, head: Option<TreeHead>, waiters: Vec<Waiter>, is_last: bool) {
         let mut pending = self.lock();
+        pending.is_last = is_last;
         pending.written = written;
         pending.head = head;
         if pending.closed {
@@ -341,6 +438,11 @@ impl SyncQueue {
             pending.waiters.extend(waiters);
             self.changed.notify_one();
         }
+    }
+
+    /// What is written from now on goes into another file. All before it is on disk.
+    fn replace(&self, file: Arc<dyn DiskFile>) {
+        self.lock().file = file;
     }
 
     fn end(&self) {
@@ -367,9 +469,11 @@ impl SyncQueue {
             }
         }
         Work {
+            file: Arc::clone(&pending.file),
             waiters: std::mem::take(&mut pending.waiters),
             written: pending.written,
             head: pending.head,
+            is_last: pending.is_last,
             ended: pending.ended,
         }
     }
@@ -377,31 +481,36 @@ impl SyncQueue {
 
 /// What the syncer is to do.
 struct Work {
+    file: Arc<dyn DiskFile>,
     waiters: Vec<Waiter>,
     written: Sequence,
     head: Option<TreeHead>,
+    is_last: bool,
     ended: bool,
 }
 
 /// Signs checkpoints.
-#[derive(Debug)]
 pub(super) struct Signing {
     pub(super) folder: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
     pub(super) key: CheckpointKey,
 }
 
 impl Signing {
-    /// Says that a tree is on disk.
-    pub(super) fn sign(&self, head: Result<TreeHead, tlog_tiles::Error>) -> Result<(), String> {
-        let TreeHead { size, root } = head.map_err(|error| error.to_string())?;
+    /// Says that a tree is on disk. What is said is on disk too if it `is_last`: a host that ended well is
+    /// held to it.
+    pub(super) fn sign(&self, TreeHead { size, root }: TreeHead, is_last: bool) -> Result<(), String> {
         let note = self.key.sign(size, root).map_err(|error| error.to_string())?;
-        checkpoint::write(&self.folder, &note).map_err(|error| describe("write of the checkpoint", &error))
+        let written = match is_last {
+            true => disk::replace(&*self.disk, &checkpoint::path_of(&self.folder), &note),
+            false => checkpoint::write(&*self.disk, &self.folder, &note),
+        };
+        written.map_err(|error| describe("write of the checkpoint", &error))
     }
 }
 
 /// The thread that waits for the disk.
 pub(super) struct Syncer {
-    file: Arc<dyn SegmentFile>,
     state: Arc<State>,
     queue: Arc<SyncQueue>,
     synced: Sequence,
@@ -411,29 +520,28 @@ pub(super) struct Syncer {
 impl Syncer {
     /// Records up to `synced` are on disk already.
     pub(super) fn new(
-        file: Arc<dyn SegmentFile>,
         state: Arc<State>,
         queue: Arc<SyncQueue>,
         synced: Sequence,
         signing: Option<Signing>,
     ) -> Self {
-        Self { file, state, queue, synced, signing }
+        Self { state, queue, synced, signing }
     }
 
     /// Works until the writer has ended, or a sync fails: it is not tried again.
     pub(super) fn run(mut self) {
         loop {
-            let Work { waiters, written, head, ended } = self.queue.take(self.synced);
+            let Work { file, waiters, written, head, is_last, ended } = self.queue.take(self.synced);
             if written > self.synced || !waiters.is_empty() {
                 if self.state.failed() {
                     return;
                 }
-                if let Err(error) = self.file.sync() {
+                if let Err(error) = file.sync() {
                     self.state.poison(&describe("sync", &error));
                     return;
                 }
                 if let (Some(signing), Some(head)) = (&self.signing, head)
-                    && let Err(reason) = signing.sign(Ok(head))
+                    && let Err(reason) = signing.sign(head, is_last)
                 {
                     self.state.poison(&reason);
                     return;

@@ -29,6 +29,8 @@ const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
 const DATABASE: &str = "portcullis.db";
 const LIMITS: &str = "limits.toml";
+const AUDIT_SETTINGS: &str = "audit.toml";
+const HASHES: &str = "audit/tree";
 const PACKAGES: &str = "packages";
 const AUDIT: &str = "audit";
 const QUARANTINE: &str = "audit/quarantine";
@@ -151,8 +153,11 @@ pub struct Member {
 enum MemberName {
     Database,
     Limits,
+    AuditSettings,
     Package(PackageDigest),
     Segment(Sequence),
+    ClosedSegment(Sequence),
+    Hashes,
     Quarantine(String),
     Manifest,
 }
@@ -162,6 +167,8 @@ impl MemberName {
         match name {
             DATABASE => return Some(Self::Database),
             LIMITS => return Some(Self::Limits),
+            AUDIT_SETTINGS => return Some(Self::AuditSettings),
+            HASHES => return Some(Self::Hashes),
             MANIFEST => return Some(Self::Manifest),
             _ => {}
         }
@@ -175,8 +182,11 @@ impl MemberName {
             return (is_plain && file.len() <= QUARANTINE_NAME_BYTES_MAX)
                 .then(|| Self::Quarantine(file.to_owned()));
         }
-        let digits = name.strip_prefix("audit/")?.strip_suffix(".jsonl")?;
-        let segment = Self::Segment(Sequence(digits.parse().ok()?));
+        let file = name.strip_prefix("audit/")?;
+        let segment = match file.strip_suffix(".jsonl") {
+            Some(digits) => Self::Segment(Sequence(digits.parse().ok()?)),
+            None => Self::ClosedSegment(Sequence(file.strip_suffix(".jsonl.zst")?.parse().ok()?)),
+        };
         (segment.text() == name).then_some(segment)
     }
 
@@ -184,6 +194,9 @@ impl MemberName {
         match self {
             Self::Database => DATABASE.to_owned(),
             Self::Limits => LIMITS.to_owned(),
+            Self::AuditSettings => AUDIT_SETTINGS.to_owned(),
+            Self::Hashes => HASHES.to_owned(),
+            Self::ClosedSegment(first) => format!("{AUDIT}/{:020}.jsonl.zst", first.0),
             Self::Package(digest) => format!("{PACKAGES}/{}.wasm", digest.hex()),
             Self::Segment(first) => format!("{AUDIT}/{:020}.jsonl", first.0),
             Self::Quarantine(file) => format!("{QUARANTINE}/{file}"),
@@ -194,9 +207,9 @@ impl MemberName {
     fn bytes_max(&self) -> u64 {
         match self {
             Self::Database => DATABASE_BYTES_MAX,
-            Self::Limits => LIMITS_BYTES_MAX,
+            Self::Limits | Self::AuditSettings => LIMITS_BYTES_MAX,
             Self::Package(_) => crate::limits::Limit::ComponentBytes.row().ceiling,
-            Self::Segment(_) | Self::Quarantine(_) => LOG_BYTES_MAX,
+            Self::Segment(_) | Self::ClosedSegment(_) | Self::Hashes | Self::Quarantine(_) => LOG_BYTES_MAX,
             Self::Manifest => MANIFEST_BYTES_MAX,
         }
     }

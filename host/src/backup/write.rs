@@ -28,10 +28,16 @@ pub struct Source {
     pub database: tempfile::TempPath,
     /// The admin's limits of the host, if there are any: without them a restored host would allow more.
     pub limits: Option<Part>,
+    /// How the log is kept, if the admin says.
+    pub audit_settings: Option<Part>,
     /// The components.
     pub packages: Vec<(PackageDigest, PathBuf)>,
     /// The log's segments, by their first record.
     pub segments: Vec<(Sequence, Part)>,
+    /// Those that are closed and compressed.
+    pub closed_segments: Vec<(Sequence, Part)>,
+    /// The hashes of records whose text was dropped, if any was.
+    pub hashes: Option<Part>,
     /// What crashes tore off the log.
     pub quarantine: Vec<(String, Part)>,
     /// About how many bytes it has in all.
@@ -49,11 +55,21 @@ pub fn write(source: &Source, out: impl Write) -> Result<Manifest, BackupError> 
         Ok(Part { path: path.to_owned(), bytes })
     };
     archive.file(&MemberName::Database, &whole(&source.database)?)?;
-    if let Some(limits) = &source.limits {
-        archive.file(&MemberName::Limits, limits)?;
+    let settings = [
+        (MemberName::Limits, &source.limits),
+        (MemberName::AuditSettings, &source.audit_settings),
+        (MemberName::Hashes, &source.hashes),
+    ];
+    for (name, part) in settings {
+        if let Some(part) = part {
+            archive.file(&name, part)?;
+        }
     }
     for (digest, path) in &source.packages {
         archive.file(&MemberName::Package(*digest), &whole(path)?)?;
+    }
+    for (first, part) in &source.closed_segments {
+        archive.file(&MemberName::ClosedSegment(*first), part)?;
     }
     for (first, part) in &source.segments {
         archive.file(&MemberName::Segment(*first), part)?;

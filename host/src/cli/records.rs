@@ -1,8 +1,8 @@
 //! One record of the log as one line for people. `--json` shows what the log really says.
 
 use crate::audit::event::{
-    Attempt, CallContext, CallEnd, CallOutcome, Decision, Event, HostCall, HostCallOutcome, HostCallResult,
-    LeakAction, Record, SecretInjected, SecretLeak,
+    Attempt, CallContext, CallEnd, CallOutcome, Decision, DropReason, Event, HostCall, HostCallOutcome,
+    HostCallResult, LeakAction, Record, SecretInjected, SecretLeak,
 };
 use crate::text::clean_line;
 
@@ -35,6 +35,20 @@ fn event(event: &Event) -> (&'static str, String) {
             let kept =
                 quarantine.as_ref().map(|file| format!(", kept in {}", text(file))).unwrap_or_default();
             ("recovered", format!("{torn_bytes} torn bytes{kept}, {calls} calls had been interrupted"))
+        }
+        Event::SegmentStarted { open, .. } => {
+            ("segment_started", format!("{} calls are running", open.len()))
+        }
+        Event::SegmentSealed { first, last, file, bytes, text_bytes, .. } => {
+            let file = text(file);
+            ("segment_sealed", format!("records {first} to {last}: {file}, {bytes} bytes of {text_bytes}"))
+        }
+        Event::TextDropped { through, because } => {
+            let because = match because {
+                DropReason::Age => "it is old",
+                DropReason::Size => "it takes too much room",
+            };
+            ("text_dropped", format!("up to record {through}: {because}"))
         }
         Event::PackageAdded { package, version, digest, bytes, by } => {
             ("package_added", format!("{package} {} {digest}, {bytes} bytes, by {by}", text(version)))

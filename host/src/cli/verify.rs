@@ -28,12 +28,16 @@ pub(super) fn run(place: &Place, arguments: &VerifyArguments, output: &Output) -
 }
 
 fn told(verified: &Verified) -> String {
-    let Verified { origin, covered, uncovered, root, earlier } = verified;
+    let Verified { origin, covered, dropped, uncovered, root, earlier } = verified;
+    let dropped = dropped.map(|count| {
+        format!("\nthe text of the first {count} was dropped by the host; their hashes are still there")
+    });
+    let dropped = dropped.unwrap_or_default();
     let after = match uncovered {
         0 => String::new(),
         count => format!("\n{count} records after it are not signed yet"),
     };
     let earlier = earlier.map(|size| format!("\nit still has the {size} records of the earlier checkpoint"));
     let earlier = earlier.unwrap_or_default();
-    format!("verified: {covered} records of {origin}, root {root}{earlier}{after}")
+    format!("verified: {covered} records of {origin}, root {root}{dropped}{earlier}{after}")
 }

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedMutexGuard, RwLockReadGuard};
+use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, RwLockReadGuard};
 use tokio::time::timeout;
 
 use super::{Host, HostError, HostOptions, blocking};
 use crate::audit::event::Event;
-use crate::audit::query;
+use crate::audit::query::{self, LogPart};
 use crate::backup::{self, BackupError, Manifest, Moment, Part, Source};
 use crate::config::{DataFolder, Ownership};
 use crate::database::known_schema;
@@ -88,6 +88,8 @@ pub struct Backup {
     /// What to write.
     pub source: Source,
     _keeping: OwnedMutexGuard<()>,
+    /// Nor are files of the log.
+    _files: OwnedRwLockReadGuard<()>,
 }
 
 impl Host {
@@ -110,6 +112,7 @@ impl Host {
         self.database.copy_into(&copy).await?;
         let packages = self.registry.list().await?;
         let audit = self.audit_folder();
+        let files = self.log.hold_files().await;
         let log = blocking(move || query::parts(&audit)).await?;
         let made_at = self.now();
         let revision = self.policy().revision;
@@ -119,17 +122,17 @@ impl Host {
             self.registry.bytes(*digest).await?;
         }
         let part = |(path, bytes)| Part { path, bytes };
-        let segments: Vec<_> = log.segments.into_iter().map(|(first, at)| (first, part(at))).collect();
+        let (closed, open): (Vec<_>, Vec<_>) = log.segments.into_iter().partition(|part| part.is_compressed);
+        let numbered = |segment: LogPart| (segment.first, part((segment.path, segment.bytes)));
+        let closed_segments: Vec<_> = closed.into_iter().map(numbered).collect();
+        let segments: Vec<_> = open.into_iter().map(numbered).collect();
+        let hashes = log.hashes.map(part);
         let quarantine: Vec<_> = log.quarantine.into_iter().map(|(name, at)| (name, part(at))).collect();
-        let path = self.paths().limits();
-        let limits = match std::fs::metadata(&path) {
-            Ok(metadata) => Some(Part { path, bytes: metadata.len() }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(BackupError::io("look at", &path)(error).into()),
-        };
+        let limits = part_if_there(self.paths().limits())?;
+        let audit_settings = part_if_there(self.paths().audit_settings())?;
         let of_packages: u64 = packages.iter().map(|package| package.bytes).sum();
-        let of_log =
-            segments.iter().map(|(_, part)| part.bytes).chain(quarantine.iter().map(|(_, part)| part.bytes));
+        let kept = quarantine.iter().map(|(_, part)| part).chain(&hashes).map(|part| part.bytes);
+        let of_log = segments.iter().chain(&closed_segments).map(|(_, part)| part.bytes).chain(kept);
         let of_database = std::fs::metadata(&copy).map_or(0, |metadata| metadata.len());
         let bytes = of_packages + of_log.sum::<u64>() + of_database;
         let folder = self.paths().packages();
@@ -143,15 +146,18 @@ impl Host {
             },
             database: copy,
             limits,
+            audit_settings,
             packages: digests
                 .into_iter()
                 .map(|digest| (digest, folder.join(format!("{}.wasm", digest.hex()))))
                 .collect(),
             segments,
+            closed_segments,
+            hashes,
             quarantine,
             bytes,
         };
-        Ok(Backup { source, _keeping: keeping })
+        Ok(Backup { source, _keeping: keeping, _files: files })
     }
 
     /// Records that this data folder was put back from a backup.
@@ -175,6 +181,15 @@ impl Host {
     pub(super) async fn begin_removal(&self) -> Result<OwnedMutexGuard<()>, HostError> {
         let turn = timeout(TURN_TIME_MAX, Arc::clone(&self.keeping).lock_owned()).await;
         turn.map_err(|_| HostError::Occupied("a backup is being made, which has the package's components"))
+    }
+}
+
+/// A file that need not be there.
+fn part_if_there(path: PathBuf) -> Result<Option<Part>, BackupError> {
+    match std::fs::metadata(&path) {
+        Ok(metadata) => Ok(Some(Part { path, bytes: metadata.len() })),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(BackupError::io("look at", &path)(error)),
     }
 }
 

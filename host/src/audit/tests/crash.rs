@@ -23,7 +23,7 @@ fn line_ends(bytes: &[u8]) -> Vec<usize> {
 }
 
 /// A folder in memory where there is one: thousands of recoveries wait for a disk some ten thousand times.
-fn fast_folder() -> tempfile::TempDir {
+pub(super) fn fast_folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder")
 }
 
@@ -36,7 +36,9 @@ async fn a_log_cut_at_any_byte_keeps_every_whole_line() {
         let folder = fast_folder();
         let path = first_segment(folder.path());
         fs::write(&path, &bytes[..cut]).expect("a segment");
-        let recovered = recovery::recover(folder.path(), Timestamp::UNIX_EPOCH).expect("a recovery");
+        let recovered =
+            recovery::recover(&crate::audit::disk::RealDisk, folder.path(), Timestamp::UNIX_EPOCH)
+                .expect("a recovery");
         let whole = ends.iter().filter(|end| **end <= cut).count();
         let valid = if whole == 0 { 0 } else { ends[whole - 1] };
         assert_eq!(recovered.next, Sequence(whole as u64), "cut at {cut}");

@@ -1,20 +1,54 @@
 //! Disks that are full, broken or slow: everything after is refused, and the next start mends.
 
-use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::super::segment::SegmentFile;
+use super::super::disk::{Disk, DiskFile, RealDisk};
 use super::*;
 
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
 
 /// A file on a disk that fails when told to.
-struct FailingDisk {
-    file: File,
+struct FailingFile {
+    file: Arc<dyn DiskFile>,
     plan: Arc<Plan>,
+}
+
+/// Its disk.
+pub(super) struct FailingDisk(Arc<Plan>);
+
+impl FailingDisk {
+    fn file(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(FailingFile { file, plan: Arc::clone(&self.0) })
+    }
+}
+
+impl Disk for FailingDisk {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        RealDisk.create(path).map(|file| self.file(file))
+    }
+
+    fn append(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        RealDisk.append(path).map(|file| self.file(file))
+    }
+
+    fn truncate(&self, path: &Path, length: u64) -> io::Result<()> {
+        RealDisk.truncate(path, length)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        RealDisk.sync_folder(folder)
+    }
 }
 
 pub(super) struct Plan {
@@ -58,7 +92,7 @@ impl Plan {
     }
 }
 
-impl SegmentFile for FailingDisk {
+impl DiskFile for FailingFile {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         wait_while(&self.plan.writes_held);
         let room = usize::try_from(self.plan.room.load(Ordering::SeqCst)).unwrap_or(usize::MAX);
@@ -66,7 +100,7 @@ impl SegmentFile for FailingDisk {
         if count == 0 {
             return Err(io::Error::from_raw_os_error(self.plan.write_error));
         }
-        let written = SegmentFile::write(&self.file, &bytes[..count])?;
+        let written = self.file.write(&bytes[..count])?;
         self.plan.room.fetch_sub(written as u64, Ordering::SeqCst);
         Ok(written)
     }
@@ -88,10 +122,12 @@ fn wait_while(held: &AtomicBool) {
     }
 }
 
+fn disk(plan: &Arc<Plan>) -> Arc<dyn Disk> {
+    Arc::new(FailingDisk(Arc::clone(plan)))
+}
+
 pub(super) fn open_on(folder: &Path, plan: &Arc<Plan>) -> Log {
-    let plan = Arc::clone(plan);
-    Log::open_with(folder, LogOptions::default(), |file| Arc::new(FailingDisk { file, plan }))
-        .expect("a log that opens")
+    Log::open_with(folder, LogOptions::default(), disk(plan)).expect("a log that opens")
 }
 
 /// Everything that can be asked of a log is refused, with the reason.
@@ -188,9 +224,8 @@ async fn a_disk_that_writes_a_few_bytes_at_a_time_is_only_slow() {
 async fn a_disk_that_hangs_is_not_waited_for() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let plan = Plan::new(EIO, usize::MAX);
-    let disk = Arc::clone(&plan);
     let options = LogOptions { wait_max: Duration::from_millis(100), ..LogOptions::default() };
-    let opened = Log::open_with(folder.path(), options, |file| Arc::new(FailingDisk { file, plan: disk }));
+    let opened = Log::open_with(folder.path(), options, disk(&plan));
     let log = opened.expect("a log that opens");
     plan.sync_takes_ms.store(5000, Ordering::SeqCst);
     let started = std::time::Instant::now();
@@ -243,9 +278,7 @@ async fn a_full_disk_at_the_start_is_an_error_and_changes_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let plan = Plan::new(ENOSPC, usize::MAX);
     plan.room.store(50, Ordering::SeqCst);
-    let opened = Log::open_with(folder.path(), LogOptions::default(), |file| {
-        Arc::new(FailingDisk { file, plan: Arc::clone(&plan) })
-    });
+    let opened = Log::open_with(folder.path(), LogOptions::default(), disk(&plan));
     let error = opened.expect_err("no room");
     assert!(
         matches!(&error, LogError::Io { source, .. } if source.raw_os_error() == Some(ENOSPC)),

@@ -92,7 +92,7 @@ fn other_events() -> Vec<Event> {
             pid: 77,
             engine: Some("wasmtime 48.0.8".to_owned()),
         },
-        Event::HostStopped { latest: Timestamp::UNIX_EPOCH },
+        Event::HostStopped { latest: Timestamp::UNIX_EPOCH, revision: Revision(8) },
         Event::Recovered {
             torn_bytes: 5,
             quarantine: Some("quarantine/9-1.torn".to_owned()),
@@ -209,7 +209,7 @@ fn every_event_survives_its_line_and_entries_are_what_serde_writes() {
     let text = text.replace(&digest, "DIGEST").replace("1970-01-01T00:00:00Z", "TIME");
     insta::assert_snapshot!(text, @r#"
     {"seq":0,"time":"TIME","event":"host_started","version":"1.2.3","pid":77,"engine":"wasmtime 48.0.8"}
-    {"seq":1,"time":"TIME","event":"host_stopped","latest":"TIME"}
+    {"seq":1,"time":"TIME","event":"host_stopped","latest":"TIME","revision":8}
     {"seq":2,"time":"TIME","event":"recovered","torn_bytes":5,"quarantine":"quarantine/9-1.torn","interrupted":["01900000-0000-7000-8000-000000000001"]}
     {"seq":3,"time":"TIME","event":"package_added","package":"notes","version":"1.0.0","digest":"DIGEST","bytes":9,"by":"root"}
     {"seq":4,"time":"TIME","event":"package_refused","digest":"DIGEST","reason":"an unknown import","by":"root"}

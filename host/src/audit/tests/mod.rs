@@ -6,9 +6,11 @@ mod crash;
 mod faults;
 mod lines;
 mod order;
+mod power;
 mod proofs;
 mod reading;
 mod recording;
+mod segments;
 mod signed;
 mod vectors;
 
