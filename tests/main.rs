@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a test that can't be done on a machine says so")]
 
 mod admin;
+mod asking;
 mod bad_input;
 mod bounded;
 mod clocks;

@@ -100,6 +100,8 @@ pub mod sandbox;
 pub mod secrets;
 #[doc(hidden)]
 pub mod text;
+#[doc(hidden)]
+pub mod wildcard;
 
 pub use authn::local_admin;
 pub use backup::{BackupError, Manifest, Member, Moment, Part, Source};

@@ -19,6 +19,8 @@ mod disk;
 pub mod event;
 mod fold;
 mod hash;
+#[doc(hidden)]
+pub mod index;
 mod line;
 mod log;
 pub mod prove;
@@ -26,8 +28,12 @@ pub mod query;
 pub mod receipt;
 mod recorder;
 mod recovery;
+#[doc(hidden)]
+pub mod search;
 mod segment;
 mod settings;
+#[doc(hidden)]
+pub mod story;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -53,7 +53,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    fn io(path: &Path, source: io::Error) -> Self {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.to_owned(), source: Arc::new(source) }
     }
 }
@@ -147,10 +147,10 @@ pub fn parts(folder: &Path) -> Result<LogParts, ReadError> {
     Ok(parts)
 }
 
-fn segments(folder: &Path) -> Result<Vec<Segment>, ReadError> {
+/// All segments; none before the host's first start.
+pub(super) fn segments(folder: &Path) -> Result<Vec<Segment>, ReadError> {
     match segment::list(folder) {
         Ok(segments) => Ok(segments),
-        // Before its first start a host has no log.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(ReadError::io(folder, error)),
     }
@@ -176,6 +176,18 @@ fn whole_lines(path: &Path) -> io::Result<u64> {
         end = start;
     }
     Ok(0)
+}
+
+/// Where a line stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LineAt {
+    pub(super) seq: Sequence,
+    /// The first record of its segment.
+    pub(super) segment: Sequence,
+    /// Where in the segment's text it begins.
+    pub(super) offset: u64,
+    /// Where it ends, its newline included.
+    pub(super) end: u64,
 }
 
 /// An iterator over records. After `None` it can be asked again: it goes on when the log has grown.
@@ -229,6 +241,27 @@ impl Reader {
         Self { folder: folder.to_owned(), filter, call_text, place: Place::Start }
     }
 
+    /// Goes on after a line, whose place is known: at `offset` of a segment stands record `next`, or will.
+    pub(super) fn at(
+        folder: &Path,
+        segment: Sequence,
+        offset: u64,
+        next: Sequence,
+    ) -> Result<Self, ReadError> {
+        let mut reader = Self::new(folder, Filter::default());
+        let segments = reader.segments()?;
+        match segments.iter().find(|found| found.first == segment) {
+            Some(found) => {
+                reader.place = Place::open(found, offset)?;
+                if let Place::In { expected, .. } = &mut reader.place {
+                    *expected = Some(next);
+                }
+            }
+            None => reader.filter.from = Some(next),
+        }
+        Ok(reader)
+    }
+
     /// The next record that the filter lets through, or none for now.
     fn advance(&mut self) -> Result<Option<Record>, ReadError> {
         while let Some(seq) = self.next_line()? {
@@ -267,6 +300,16 @@ impl Reader {
             }
             *expected = Some(Sequence(seq.0.saturating_add(1)));
             return Ok(Some(seq));
+        }
+    }
+
+    /// Where the line stands that [`next_line`](Self::next_line) went to.
+    pub(super) fn line_at(&self, seq: Sequence) -> LineAt {
+        match &self.place {
+            Place::In { first, lines, .. } => {
+                LineAt { seq, segment: *first, offset: lines.offset(), end: lines.end_offset() }
+            }
+            Place::Start | Place::Failed => LineAt { seq, segment: Sequence(0), offset: 0, end: 0 },
         }
     }
 
@@ -348,7 +391,7 @@ impl Reader {
         segments(&self.folder)
     }
 
-    fn damaged(&self, reason: &str) -> ReadError {
+    pub(super) fn damaged(&self, reason: &str) -> ReadError {
         let (path, offset) = match &self.place {
             Place::In { path, lines, .. } => (path.clone(), lines.offset()),
             Place::Start | Place::Failed => (self.folder.clone(), 0),

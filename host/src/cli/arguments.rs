@@ -1,5 +1,7 @@
 //! What can be written on the command line. Names and numbers are checked here, by being parsed.
 
+pub(super) mod asking;
+
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -396,6 +398,19 @@ Examples:
         after_help = "Example:\n  portcullis audit verify-consistency proof.json --key audit.pub --from monday.checkpoint"
     )]
     VerifyConsistency(VerifyConsistencyArguments),
+    /// Find records by time, call, principal, package, interface, decision, outcome, subject
+    ///
+    /// All parts that are given must fit. Needs no host, and works beside one. An index beside the log, which is
+    /// brought up to date first, says where the records are; what is shown are the log's own lines. Where the
+    /// index can't be written the log is read whole.
+    #[command(after_help = asking::QUERY_EXAMPLES)]
+    Query(Box<asking::QueryArguments>),
+    /// Show the whole story of a call: its records and those of the calls that its tool made, as a tree with times
+    #[command(after_help = asking::SHOW_EXAMPLES)]
+    Show(asking::ShowArguments),
+    /// Make the index of the log anew from the log
+    #[command(after_help = "Example:\n  portcullis audit reindex")]
+    Reindex(asking::ReindexArguments),
 }
 
 /// Which log, and whose key.

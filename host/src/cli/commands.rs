@@ -52,7 +52,10 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
             | AuditCommand::Prove(_)
             | AuditCommand::VerifyReceipt(_)
             | AuditCommand::Consistency(_)
-            | AuditCommand::VerifyConsistency(_),
+            | AuditCommand::VerifyConsistency(_)
+            | AuditCommand::Query(_)
+            | AuditCommand::Show(_)
+            | AuditCommand::Reindex(_),
         ) => Ok(()),
         Command::Backup(arguments) => archive::backup(client, arguments, output).await,
     }

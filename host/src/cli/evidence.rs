@@ -10,7 +10,7 @@ use super::arguments::{AuditCommand, LogArguments};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
-use super::{environment, proofs, verify};
+use super::{environment, proofs, query, verify};
 use crate::audit::{VerifierKey, read_note};
 use crate::config::DataPaths;
 
@@ -21,7 +21,10 @@ pub(super) fn needs_no_host(command: &AuditCommand) -> bool {
         | AuditCommand::Prove(_)
         | AuditCommand::VerifyReceipt(_)
         | AuditCommand::Consistency(_)
-        | AuditCommand::VerifyConsistency(_) => true,
+        | AuditCommand::VerifyConsistency(_)
+        | AuditCommand::Query(_)
+        | AuditCommand::Show(_)
+        | AuditCommand::Reindex(_) => true,
         AuditCommand::Tail(_) => false,
     }
 }
@@ -32,6 +35,17 @@ pub(super) async fn run(
     command: AuditCommand,
     output: Output,
 ) -> Result<Exit, Failure> {
+    let command = match command {
+        AuditCommand::Query(asked) => return query::query(data_folder, *asked, output).await,
+        AuditCommand::Show(asked) => return query::show(data_folder, asked, output).await,
+        AuditCommand::Reindex(asked) => return query::reindex(data_folder, asked, output).await,
+        command @ (AuditCommand::Verify(_)
+        | AuditCommand::Prove(_)
+        | AuditCommand::VerifyReceipt(_)
+        | AuditCommand::Consistency(_)
+        | AuditCommand::VerifyConsistency(_)
+        | AuditCommand::Tail(_)) => command,
+    };
     let worked = tokio::task::spawn_blocking(move || {
         let place = Place { data_folder };
         match command {
@@ -42,7 +56,10 @@ pub(super) async fn run(
             AuditCommand::VerifyConsistency(arguments) => {
                 proofs::verify_consistency(&place, &arguments, &output)
             }
-            AuditCommand::Tail(_) => Ok(Exit::Ok),
+            AuditCommand::Tail(_)
+            | AuditCommand::Query(_)
+            | AuditCommand::Show(_)
+            | AuditCommand::Reindex(_) => Ok(Exit::Ok),
         }
     });
     worked.await.unwrap_or_else(|error| Err(Failure::host(format!("it was not done to its end: {error}"))))

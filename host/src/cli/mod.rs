@@ -20,12 +20,14 @@ mod output;
 mod pages;
 mod progress;
 mod proofs;
+mod query;
 mod records;
 mod secret;
 mod serve;
 mod session;
 mod show;
 mod signals;
+mod story;
 mod verify;
 
 use std::ffi::OsString;

@@ -23,7 +23,7 @@ fn short(call: &str) -> String {
     call.chars().skip(call.len().saturating_sub(8)).collect()
 }
 
-fn event(event: &Event) -> (&'static str, String) {
+pub(super) fn event(event: &Event) -> (&'static str, String) {
     match event {
         Event::HostStarted { version, pid, engine } => {
             let engine = engine.as_ref().map(|engine| format!(", {}", text(engine))).unwrap_or_default();
@@ -151,14 +151,14 @@ fn attempted(attempt: &Attempt) -> String {
     format!("{} {}{subject}: {}{bytes}", text(interface), text(function), decided(decision))
 }
 
-fn decided(decision: &Decision) -> String {
+pub(super) fn decided(decision: &Decision) -> String {
     match decision {
         Decision::Allowed(rule) => format!("allowed by {}", text(rule)),
         Decision::Denied(rule) => format!("denied by {}", text(rule)),
     }
 }
 
-fn came(result: &HostCallResult) -> String {
+pub(super) fn came(result: &HostCallResult) -> String {
     let mut came = match &result.outcome {
         HostCallOutcome::Ok => "ok".to_owned(),
         HostCallOutcome::Error(error) => format!("error {}", text(error)),
@@ -173,7 +173,7 @@ fn came(result: &HostCallResult) -> String {
     came
 }
 
-fn ended(end: &CallEnd) -> String {
+pub(super) fn ended(end: &CallEnd) -> String {
     let outcome = match &end.outcome {
         CallOutcome::Ok => "ok".to_owned(),
         CallOutcome::ToolError { message } => format!("tool error: {}", text(message)),
@@ -189,11 +189,11 @@ fn ended(end: &CallEnd) -> String {
     format!("{outcome} · {usage} · {} records before", end.records)
 }
 
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     clean_line(text, TEXT_BYTES_MAX)
 }
 
-fn list(ids: &[crate::ids::GrantId]) -> String {
+pub(super) fn list(ids: &[crate::ids::GrantId]) -> String {
     if ids.is_empty() {
         return "none".to_owned();
     }

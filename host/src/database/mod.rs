@@ -4,6 +4,7 @@
 //! It judges nothing that needs the file system, the clock or a component: what it keeps was checked
 //! before. Statements are portable SQL; what is SQLite's own is in [`Database::open`] and `error.rs`.
 
+pub mod audit_index;
 mod change;
 mod error;
 mod grants;

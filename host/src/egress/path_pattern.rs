@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::url::{CanonicalUrl, Scheme};
+use crate::wildcard::is_match;
 
 /// The most bytes of a pattern.
 const PATTERN_BYTES_MAX: usize = 1_024;
@@ -63,37 +64,6 @@ impl<'p> Part<'p> {
             Part::Glob(glob) => is_match(glob.as_bytes(), segment.as_bytes(), |p| *p == b'*', |p, s| p == s),
         }
     }
-}
-
-/// Whether a pattern matches a text, of which every element is matched by one of the pattern, but for a
-/// star, which matches any number. It goes back to the last star only: an earlier one can't help, since
-/// the last may take whatever that would have taken.
-fn is_match<P, T>(
-    pattern: &[P],
-    text: &[T],
-    is_star: impl Fn(&P) -> bool,
-    matches: impl Fn(&P, &T) -> bool,
-) -> bool {
-    let (mut at, mut of) = (0, 0);
-    let mut last_star: Option<(usize, usize)> = None;
-    while let Some(element) = text.get(at) {
-        match pattern.get(of) {
-            Some(star) if is_star(star) => {
-                last_star = Some((of, at));
-                of += 1;
-            }
-            Some(one) if matches(one, element) => {
-                at += 1;
-                of += 1;
-            }
-            Some(_) | None => {
-                let Some((star, taken)) = last_star else { return false };
-                last_star = Some((star, taken + 1));
-                (of, at) = (star + 1, taken + 1);
-            }
-        }
-    }
-    pattern[of.min(pattern.len())..].iter().all(is_star)
 }
 
 /// Why a text is no pattern of paths. The message says what to write.

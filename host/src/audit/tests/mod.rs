@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests prepare damaged logs, and look at small files")]
 
+mod asking;
 mod crash;
 mod faults;
 mod lines;

@@ -1,0 +1,108 @@
+//! What the log can be asked by the built program: beside a host, without one, and of a copy that can't be written.
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value, json};
+
+use crate::harness::AGENT;
+use crate::harness::process::Cli;
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+}
+
+#[test]
+fn the_log_is_asked_beside_a_host_and_without_one() {
+    let (cli, _) = Cli::with_notes();
+    let owner = cli.serve();
+    let note = json!({"name": "milk", "text": "Buy milk"}).to_string();
+    let call = cli.call("notes", "add", &note).expect(0).answer()["call"].as_str().expect("an id").to_owned();
+    cli.run(["call", "notes", "list", "--as", "stranger"]).expect(3);
+    for beside in [true, false] {
+        let denied = cli.run(["audit", "query", "--decision", "denied", "--json"]).expect(0);
+        let denied = lines(&denied.stdout);
+        assert_eq!(denied.len(), 1, "{denied:?}");
+        assert_eq!(
+            (&denied[0]["event"], &denied[0]["principal"]),
+            (&json!("call_denied"), &json!("stranger"))
+        );
+        let written =
+            ["audit", "query", "--subject", "/notes/milk*", "--since", "1h", "--principal", AGENT, "--json"];
+        let written = cli.run(written).expect(0).stdout;
+        assert!(lines(&written).iter().any(|record| record["event"] == "effect_finished"), "{written}");
+        let segment =
+            std::fs::read_to_string(cli.data.join("audit/00000000000000000000.jsonl")).expect("text");
+        assert!(written.lines().all(|line| segment.contains(&format!("{line}\n"))), "the log's own lines");
+        let unindexed = cli.run(["audit", "query", "--call", &call, "--no-index", "--json"]).expect(0).stdout;
+        assert_eq!(cli.run(["audit", "query", "--call", &call, "--json"]).expect(0).stdout, unindexed);
+        assert_eq!(cli.run(["audit", "query", "--until", "1h"]).expect(0).stdout, "", "nothing is that old");
+        let newest =
+            cli.run(["audit", "query", "--order", "newest", "--limit", "2", "--json"]).expect(0).stdout;
+        let seqs: Vec<u64> =
+            lines(&newest).iter().map(|record| record["seq"].as_u64().expect("a number")).collect();
+        assert_eq!(seqs.len(), 2);
+        assert_eq!(seqs[0], seqs[1] + 1);
+        let csv = cli.run(["audit", "query", "--call", &call, "--csv"]).expect(0).stdout;
+        assert!(csv.starts_with("seq,time,event,call,"), "{csv}");
+        assert_eq!(csv.lines().count(), lines(&unindexed).len() + 1);
+        let story = cli.run(["audit", "show", &call]).expect(0).stdout;
+        for what in [
+            "notes add as researcher",
+            "├─ +",
+            "admitted by grants 1",
+            "/notes/milk.txt",
+            "└─ +",
+            "finished: ok",
+        ] {
+            assert!(story.contains(what), "no {what} in {story}");
+        }
+        assert_eq!(cli.json(&["audit", "show", &call])["call"], json!(call));
+        if beside {
+            assert!(cli.data.join("owner.sock").exists());
+        } else {
+            break;
+        }
+        let reindexed = cli.json(&["audit", "reindex"]);
+        assert!(reindexed["records"].as_u64().expect("a number") > 5, "{reindexed}");
+    }
+    owner.interrupt().expect(0);
+    let unknown = cli.run(["audit", "show", "01890a5d-ac96-774b-bcce-b302099a8057"]).expect(2);
+    unknown.says("the log has no call");
+}
+
+#[test]
+fn questions_that_nothing_can_answer_are_refused() {
+    let (cli, _) = Cli::with_notes();
+    for (words, says) in [
+        (&["--event", "hostcall"][..], "`host_call`"),
+        (&["--outcome", "failed"], "`tool_error`"),
+        (&["--decision", "maybe"], "possible values: allowed, denied"),
+        (&["--since", "yesterday"], "how long ago"),
+        (&["--principal", "group:a"], "principal name"),
+        (&["--csv", "--json"], "cannot be used with"),
+        (&["--folder", "/nowhere"], "there is no log"),
+    ] {
+        cli.run(["audit", "query"].iter().chain(words)).expect(2).says(says);
+    }
+}
+
+/// Auditors have copies that they must not change.
+#[test]
+fn a_copy_that_can_not_be_written_is_read_and_stays_as_it_is() {
+    let (cli, _) = Cli::with_notes();
+    cli.run(["call", "notes", "list", "--as", "stranger"]).expect(3);
+    let copy = cli.path("copy");
+    std::fs::create_dir(&copy).expect("made");
+    let segment = "00000000000000000000.jsonl";
+    std::fs::copy(cli.data.join("audit").join(segment), copy.join(segment)).expect("copied");
+    // What is no database can't be an index, for root too, who may write to folders that can't be written.
+    std::fs::create_dir(copy.join("index.db")).expect("made");
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o500)).expect("a folder of ours");
+    let folder = copy.to_str().expect("UTF-8");
+    let ran = cli.run(["audit", "query", "--folder", folder, "--decision", "denied", "--json"]).expect(0);
+    assert_eq!(lines(&ran.stdout).len(), 1);
+    ran.says("The log itself is read");
+    cli.run(["audit", "reindex", "--folder", folder]).expect(1).says("can't be used");
+    assert_eq!(std::fs::read_dir(&copy).expect("listed").count(), 2);
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o700)).expect("a folder of ours");
+}
