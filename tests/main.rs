@@ -12,6 +12,7 @@ mod bad_input;
 mod bounded;
 mod clocks;
 mod command_line;
+mod commitments;
 mod completeness;
 mod evidence;
 mod example_tools;

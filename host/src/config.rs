@@ -165,6 +165,16 @@ impl DataPaths {
         Ok(Some(text))
     }
 
+    /// The key that keys of evidence are kept under.
+    pub fn evidence_key(&self) -> PathBuf {
+        self.root.join("evidence.key")
+    }
+
+    /// Arguments and results that grants have kept whole, encrypted.
+    pub fn payloads(&self) -> PathBuf {
+        self.root.join("payloads")
+    }
+
     /// The secret key that signs the log's checkpoints.
     pub fn audit_key(&self) -> PathBuf {
         self.root.join("audit.key")
@@ -284,6 +294,14 @@ impl DataFolder {
     /// As [`artifact_key`](Self::artifact_key).
     pub fn audit_key(&self) -> Result<[u8; KEY_BYTES], DataFolderError> {
         self.secret_key(self.paths.audit_key())
+    }
+
+    /// The key that keys of evidence are kept under; made at the first start.
+    ///
+    /// # Errors
+    /// As [`artifact_key`](Self::artifact_key).
+    pub fn evidence_key(&self) -> Result<[u8; KEY_BYTES], DataFolderError> {
+        self.secret_key(self.paths.evidence_key())
     }
 
     /// Puts the public half of the key beside it, for people.

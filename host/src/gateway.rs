@@ -7,6 +7,7 @@ mod backup;
 mod disk;
 mod embedding;
 mod errors;
+mod evidence;
 mod grants;
 mod nested;
 mod packages;
@@ -28,6 +29,7 @@ use serde_json::Value;
 
 use self::disk::DiskWatch;
 use crate::audit::event::{CallContext, CallOutcome, Event};
+use crate::audit::payload::Payloads;
 use crate::audit::{AuditSettings, CheckpointKey, Log, LogError, LogOptions, Recording};
 use crate::authn::local_admin;
 use crate::config::{DataFolder, DataPaths};
@@ -41,7 +43,7 @@ use crate::policy::{
 use crate::registry::{ApprovedPackage, Registry, RegistryError};
 use crate::sandbox::compiler::Compiler;
 use crate::sandbox::{ENGINE, InvokeError, Order, Origin, Sandbox, SandboxOptions, ToolAnswer};
-use crate::secrets::{Secrets, SecretsKey};
+use crate::secrets::{EvidenceKeys, Secrets, SecretsKey};
 use crate::text::clean;
 use nested::Parent;
 use running::{Running, Subject};
@@ -51,6 +53,7 @@ pub use backup::{Backup, RestoreProgress, RestoreStep, restore_backup};
 pub use disk::{DISK_RESERVE_BYTES_DEFAULT, DiskLow};
 pub use embedding::RequestError;
 pub use errors::{Blame, CallError, HostError};
+pub use evidence::{Erased, EvidenceError};
 pub use grants::{GrantsChanged, GrantsSource};
 pub use packages::{AddProgress, AddedPackage, PackageDetails};
 pub use registrations::Registration;
@@ -73,6 +76,8 @@ pub struct Host {
     secrets: Secrets,
     sandbox: Sandbox,
     log: Log,
+    evidence_keys: EvidenceKeys,
+    payloads: Payloads,
     /// What is in force, in memory: this process owns the folder, so nobody else changes it.
     in_force: RwLock<Arc<InForce>>,
     /// Held while that is read anew, so that what was read first is not kept last.
@@ -238,6 +243,7 @@ impl Host {
             secrets_key,
         } = options;
         let secrets = Secrets::open(database.clone(), &folder, secrets_key)?;
+        let evidence_keys = EvidenceKeys::new(database.clone(), folder.evidence_key()?);
         let limits = Arc::new(limits);
         let registrations = Arc::new(registrations::Registrations::new(&limits));
         let options = SandboxOptions {
@@ -256,6 +262,8 @@ impl Host {
         })
         .await?;
         let host = Self {
+            payloads: Payloads::new(paths.payloads()),
+            evidence_keys,
             disk: DiskWatch::new(folder.paths().audit(), disk_reserve_bytes),
             folder,
             registry,
@@ -373,7 +381,18 @@ impl Host {
         };
         let stopped = self.stopped(subject, in_force);
         let grants = authorized.grants().to_vec();
-        let recording = self.recording(Some(&authorized), parent.as_ref());
+        let asked = self.begin_evidence(
+            call,
+            &context.principal,
+            &request.arguments,
+            authorized.evidence(),
+            &secrets,
+        );
+        let evidence = asked.await?;
+        let recording = Recording {
+            arguments: Some(evidence.committed()),
+            ..self.recording(Some(&authorized), parent.as_ref())
+        };
         let durability = recording.durability;
         let begun =
             self.log.begin_call(Arc::clone(&context), grants, request.argument_bytes, recording).await;
@@ -383,13 +402,21 @@ impl Host {
         let (arguments, depth_max) = (&request.arguments, nesting.depth_max);
         let order = Order { arguments, recorder, place, control, nesting, secrets };
         let running = self.sandbox.invoke(&ready, &authorized, order, stopped);
-        let invoked = match orders {
+        let mut invoked = match orders {
             None => running.await,
             Some(orders) => {
                 let caller = nested::Caller { context: &context, ancestors, depth_max, durability };
                 self.serve_nested(running, orders, &caller).await
             }
         };
+        match self.end_evidence(&evidence, &invoked.result).await {
+            Ok(commitment) => invoked.recorder.commit_result(commitment),
+            Err(error) => {
+                let message = clean(&error.to_string(), MESSAGE_BYTES_MAX);
+                invoked.recorder.finish(CallOutcome::HostFault { message }, invoked.usage).await?;
+                return Err(error.into());
+            }
+        }
         let outcome = outcome(&invoked.result);
         // What a nested call did comes before its caller's end in the log, and so is on disk when that is.
         let record = if parent.is_some_and(|parent| parent.durability > Durability::Relaxed) {
@@ -410,11 +437,11 @@ impl Host {
     /// How a call is recorded. It waits for what the host says, what its grants ask, or what the call waits for
     /// whose tool made it: the strictest.
     fn recording(&self, authorized: Option<&AuthorizedCall>, parent: Option<&Parent<'_>>) -> Recording {
-        let Evidence { durability, fold_reads } =
+        let Evidence { durability, fold_reads, payloads: _ } =
             authorized.map(AuthorizedCall::evidence).unwrap_or_default();
         let asked = [durability, parent.map(|parent| parent.durability)];
         let durability = asked.into_iter().flatten().fold(self.audit.durability, Durability::max);
-        Recording { durability, fold_reads }
+        Recording { durability, fold_reads, arguments: None }
     }
 
     /// How often running guests were made to yield since the start: it rises while the host can

@@ -52,6 +52,15 @@ pub enum AddStage {
     Storing,
 }
 
+/// Query of `GET /v1/calls/{id}/opening`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpeningQuery {
+    /// Whether what was kept whole of the call is asked for as well. Default: no.
+    #[serde(default)]
+    pub payloads: bool,
+}
+
 /// Body of `POST /v1/packages/{name}/approve`; may be left out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

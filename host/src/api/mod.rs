@@ -6,7 +6,8 @@
 mod admin;
 mod backup;
 mod calls;
-pub mod http;
+pub mod evidence;
+mod http;
 pub mod messages;
 mod packages;
 pub mod problem;

@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use crate::backup::BackupError;
 use crate::database::{ChangeError, DatabaseError};
-use crate::gateway::{Blame, CallError, CallReport, HostError};
+use crate::gateway::{Blame, CallError, CallReport, EvidenceError, HostError};
 use crate::ids::CallId;
 use crate::limits::LimitReached;
 use crate::policy::{Denial, Diagnostic, Stop};
 use crate::registry::RegistryError;
 use crate::sandbox::{InvokeError, PackageError};
-use crate::secrets::SecretsError;
+use crate::secrets::{EvidenceKeyError, SecretsError};
 
 /// What kinds of errors there are. Closed and stable: clients match on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -307,6 +307,7 @@ impl From<HostError> for Problem {
             | HostError::Backup(_)
             | HostError::Secrets(_)
             | HostError::Occupied(_)
+            | HostError::Evidence(_)
             | HostError::Change(_) => problem,
         }
     }
@@ -328,6 +329,20 @@ fn kind_of(error: &HostError) -> ErrorKind {
         HostError::DiskLow(_) => ErrorKind::DiskLow,
         HostError::Occupied(_) => ErrorKind::Busy,
         HostError::Secrets(error) => kind_of_secrets(error),
+        HostError::Evidence(EvidenceError::Key(error)) => match error {
+            EvidenceKeyError::Erased { .. } | EvidenceKeyError::Unknown { .. } => ErrorKind::NotFound,
+            EvidenceKeyError::Database(error) => kind_of_database(error),
+            EvidenceKeyError::OtherKey { .. } | EvidenceKeyError::Altered | EvidenceKeyError::Random(_) => {
+                ErrorKind::HostFault
+            }
+        },
+        HostError::Evidence(EvidenceError::Payload(_)) => ErrorKind::HostFault,
+        HostError::Evidence(
+            EvidenceError::NoSuchCall { .. }
+            | EvidenceError::NoCommitments { .. }
+            | EvidenceError::NotKept { .. }
+            | EvidenceError::NothingToErase { .. },
+        ) => ErrorKind::NotFound,
         HostError::Backup(BackupError::NotWhole(_) | BackupError::Newer { .. }) => ErrorKind::BadInput,
         HostError::Backup(BackupError::NotEmpty { .. }) => ErrorKind::Conflict,
         HostError::Backup(BackupError::Io { .. } | BackupError::Stream(_) | BackupError::NoRoom { .. }) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::commitment::Commitment;
 use super::hash::TreeHash;
 use crate::ids::{
     CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, SecretName, Sequence,
@@ -231,6 +232,24 @@ pub enum Event {
         /// Who did it.
         by: PrincipalId,
     },
+    /// An admin was given what opens the commitments of a call.
+    EvidenceOpened {
+        /// The call.
+        call: CallId,
+        /// Whether what was kept whole of it was given as well.
+        payloads: bool,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// An admin erased what opens the commitments of a principal's calls, and what was kept whole of them.
+    EvidenceErased {
+        /// The principal. Not called `principal`, which in records of calls is whoever calls.
+        name: PrincipalId,
+        /// The keys: the calls that name one in `salt_key` can't be opened any more.
+        keys: Vec<u64>,
+        /// Who did it.
+        by: PrincipalId,
+    },
     /// A backup was taken, of which this is the last record that is sure to be in it.
     BackupTaken {
         /// Who did it.
@@ -281,6 +300,12 @@ pub enum Event {
         grants: Vec<GrantId>,
         /// Bytes of the arguments.
         argument_bytes: u64,
+        /// What the arguments are held against, by whoever is shown them and the call's salt.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        arguments_commitment: Option<Commitment>,
+        /// The number of the key that the salt is made of: once that is erased, nobody can tell what was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        salt_key: Option<u64>,
     },
     /// The guest called the host, without an effect on the world outside. One record, after it.
     HostCall {
@@ -336,14 +361,17 @@ pub enum Event {
         context: Arc<CallContext>,
         /// How it ended.
         #[serde(flatten)]
-        end: CallEnd,
+        end: Box<CallEnd>,
     },
 }
 
 impl Event {
     /// The call that the record belongs to, if it belongs to one.
     pub fn call(&self) -> Option<CallId> {
-        if let Event::CallDenied { call, .. } | Event::CallCancelled { call, .. } = self {
+        if let Event::CallDenied { call, .. }
+        | Event::CallCancelled { call, .. }
+        | Event::EvidenceOpened { call, .. } = self
+        {
             return Some(*call);
         }
         self.context().map(|context| context.call)
@@ -361,6 +389,8 @@ impl Event {
             | Event::CallFinished { context, .. } => Some(context),
             Event::CallDenied { .. }
             | Event::CallCancelled { .. }
+            | Event::EvidenceOpened { .. }
+            | Event::EvidenceErased { .. }
             | Event::HostStarted { .. }
             | Event::HostStopped { .. }
             | Event::Recovered { .. }
@@ -398,6 +428,9 @@ pub struct OpenCall {
     /// The roots of the complete subtrees of the tree over them, the largest first: one for each bit of
     /// their number.
     pub roots: Vec<TreeHash>,
+    /// What its `call_admitted` commits to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments_commitment: Option<Commitment>,
 }
 
 /// Why text was dropped.
@@ -649,6 +682,12 @@ pub struct CallEnd {
     /// The root of the RFC 6962 tree over their lines, in the log's order. Absent in older logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records_root: Option<TreeHash>,
+    /// The commitment to the arguments, as in `call_admitted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments_commitment: Option<Commitment>,
+    /// What the answer, or what the tool said of its failure, is held against; absent if it gave neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_commitment: Option<Commitment>,
     /// What it used.
     pub usage: Usage,
 }
@@ -739,6 +778,8 @@ impl Event {
             | Event::CallFinished { context, .. } => Some(context.revision),
             Event::HostStarted { .. }
             | Event::CallCancelled { .. }
+            | Event::EvidenceOpened { .. }
+            | Event::EvidenceErased { .. }
             | Event::Recovered { .. }
             | Event::SegmentSealed { .. }
             | Event::TextDropped { .. }

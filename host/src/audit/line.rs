@@ -11,6 +11,7 @@ use jiff::fmt::temporal::DateTimePrinter;
 use serde::Serialize;
 use tlog_tiles::Hash;
 
+use super::commitment::{Commitment, Committed};
 use super::event::{
     Attempt, CallContext, CallEnd, CallOutcome, Decision, Event, HostCall, HostCallOutcome, HostCallResult,
     OpenCall, Repeats, SecretInjected, SecretLeak, is_zero,
@@ -35,13 +36,13 @@ const CUT: &str = "…[cut]";
 /// A record of a call, without its context.
 #[derive(Debug)]
 pub(super) enum CallEntry {
-    Admitted { grants: Vec<GrantId>, argument_bytes: u64 },
+    Admitted { grants: Vec<GrantId>, argument_bytes: u64, committed: Option<Committed> },
     HostCall(HostCall),
     EffectAttempted(Attempt),
     EffectFinished { attempt: Sequence, result: HostCallResult },
     SecretInjected(SecretInjected),
     SecretLeak(SecretLeak),
-    Finished(CallEnd),
+    Finished(Box<CallEnd>),
 }
 
 /// A call's context, its JSON once the writer has made it, and the tree over the lines that it has so far.
@@ -69,10 +70,10 @@ impl CallText {
     }
 
     /// The call as one that has not ended.
-    pub(super) fn as_open(&self) -> OpenCall {
+    pub(super) fn as_open(&self, arguments_commitment: Option<Commitment>) -> OpenCall {
         let tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
         let roots = tree.roots().iter().map(|root| TreeHash::from(*root)).collect();
-        OpenCall { context: Arc::clone(&self.context), records: tree.size(), roots }
+        OpenCall { context: Arc::clone(&self.context), records: tree.size(), roots, arguments_commitment }
     }
 
     pub(super) fn context(&self) -> &Arc<CallContext> {
@@ -114,8 +115,12 @@ pub(super) fn push_entry(
     }
     let brace = buffer.len();
     match entry {
-        CallEntry::Admitted { grants, argument_bytes } => {
-            serde_json::to_writer(&mut *buffer, &Admitted { grants, argument_bytes: *argument_bytes })?;
+        CallEntry::Admitted { grants, argument_bytes, committed } => {
+            let (arguments_commitment, salt_key) =
+                committed.map(|committed| (committed.commitment, committed.key)).unzip();
+            let admitted =
+                Admitted { grants, argument_bytes: *argument_bytes, arguments_commitment, salt_key };
+            serde_json::to_writer(&mut *buffer, &admitted)?;
         }
         CallEntry::HostCall(host_call) => serde_json::to_writer(&mut *buffer, &FlatHostCall::of(host_call))?,
         CallEntry::EffectAttempted(attempt) => serde_json::to_writer(&mut *buffer, attempt)?,
@@ -138,6 +143,10 @@ const TIMES: DateTimePrinter = DateTimePrinter::new();
 struct Admitted<'a> {
     grants: &'a [GrantId],
     argument_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments_commitment: Option<Commitment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    salt_key: Option<u64>,
 }
 
 #[derive(Serialize)]

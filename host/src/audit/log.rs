@@ -292,7 +292,7 @@ impl Log {
         // Counted before the second look, so that a call is either refused or waited for by `close`.
         let running = Running::new(Arc::clone(&handle.calls));
         handle.check()?;
-        let entry = CallEntry::Admitted { grants, argument_bytes };
+        let entry = CallEntry::Admitted { grants, argument_bytes, committed: recording.arguments };
         let units = line::units(&entry);
         let mut room = handle.room(units + 1).await?;
         let last_room = room.split(1).expect("one unit more was acquired than the record takes");
@@ -442,9 +442,12 @@ fn opening_lines(
                     outcome: CallOutcome::Interrupted,
                     records: open.tree.size(),
                     records_root: Some(open.tree.root().into()),
+                    arguments_commitment: open.arguments_commitment,
+                    result_commitment: None,
                     usage: Usage::default(),
                 };
-                lines.push(&Event::CallFinished { context: Arc::clone(&open.context), end })?;
+                let (context, end) = (Arc::clone(&open.context), Box::new(end));
+                lines.push(&Event::CallFinished { context, end })?;
             }
         }
     }

@@ -14,6 +14,7 @@
 mod archive;
 mod bell;
 mod checkpoint;
+pub mod commitment;
 pub mod consistency;
 mod disk;
 pub mod event;
@@ -23,6 +24,7 @@ mod hash;
 pub mod index;
 mod line;
 mod log;
+pub mod payload;
 pub mod prove;
 pub mod query;
 pub mod receipt;

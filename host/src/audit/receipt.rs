@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tlog_tiles::check_record;
 
 use super::checkpoint::{Checkpoint, CheckpointError, VerifierKey};
+use super::commitment::Commitment;
 use super::consistency::{ConsistencyError, verify_consistency};
 use super::event::{CallContext, Event, Record};
 use super::hash::TreeHash;
@@ -87,6 +88,12 @@ pub struct Facts {
     /// The root of the tree over their lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records_root: Option<TreeHash>,
+    /// The commitment to what was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments_commitment: Option<Commitment>,
+    /// The commitment to what was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_commitment: Option<Commitment>,
     /// The host's version.
     pub version: String,
     /// The engine that ran it, and its version.
@@ -112,6 +119,8 @@ impl Facts {
                 outcome: end.outcome.name().to_owned(),
                 records: Some(end.records),
                 records_root: end.records_root,
+                arguments_commitment: end.arguments_commitment,
+                result_commitment: end.result_commitment,
                 version,
                 engine,
             };
@@ -131,6 +140,8 @@ impl Facts {
             outcome: "denied".to_owned(),
             records: None,
             records_root: None,
+            arguments_commitment: None,
+            result_commitment: None,
             version,
             engine,
         };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::commitment::{Commitment, Committed};
 use super::event::{
     Attempt, CallContext, CallEnd, CallOutcome, HostCall, HostCallResult, SecretInjected, SecretLeak,
 };
@@ -37,6 +38,8 @@ pub struct Recording {
     pub durability: Durability,
     /// Whether repeated reads of the same thing are one record.
     pub fold_reads: bool,
+    /// What the call commits to of its arguments.
+    pub arguments: Option<Committed>,
 }
 
 /// Takes the records of one call. Dropped unfinished, it records the call as cancelled.
@@ -51,6 +54,8 @@ pub struct Recorder {
     durability: Durability,
     /// Reads that may be repeated yet, if those are folded.
     folds: Option<Folds>,
+    /// What the call commits to: of its arguments, and of its result once there is one.
+    commitments: (Option<Commitment>, Option<Commitment>),
     /// Records so far, those in `entries` included.
     records: u64,
     /// The room of the last record; none once that is queued.
@@ -74,6 +79,7 @@ impl Recorder {
             units: 0,
             durability: recording.durability,
             folds: recording.fold_reads.then(Folds::default),
+            commitments: (recording.arguments.map(|committed| committed.commitment), None),
             records: 1,
             last_room: Some(last_room),
             _running: running,
@@ -183,6 +189,11 @@ impl Recorder {
         self.push(CallEntry::EffectFinished { attempt, result });
     }
 
+    /// Notes the commitment to the call's result, which its last record has.
+    pub fn commit_result(&mut self, commitment: Option<Commitment>) {
+        self.commitments.1 = commitment;
+    }
+
     /// Records the call's end. At [`Durability::Relaxed`] it returns at once, else with the place of that
     /// record once the call's records are on disk. Dropped while it waits, the record is queued all the same.
     ///
@@ -217,8 +228,11 @@ impl Recorder {
         let Some(room) = self.last_room.take() else { return };
         self.close_folds();
         // The root is the writer's to say, since the lines are made there.
-        let end = CallEnd { outcome, records: self.records, records_root: None, usage };
-        self.push(CallEntry::Finished(end));
+        let (arguments_commitment, result_commitment) = self.commitments;
+        let records = self.records;
+        let end =
+            CallEnd { outcome, records, records_root: None, arguments_commitment, result_commitment, usage };
+        self.push(CallEntry::Finished(Box::new(end)));
         let message = Message { units: 1, ..self.take_entries(ack) };
         self.handle.send(message, room);
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tlog_tiles::Hash;
 
+use super::commitment::Commitment;
 use super::disk::Disk;
 use super::event::{self, CallContext, Event, Record};
 use super::hash::TreeHash;
@@ -62,13 +63,15 @@ pub(super) struct OpenCall {
     pub(super) context: Arc<CallContext>,
     /// The tree over its records so far.
     pub(super) tree: Frontier,
+    pub(super) arguments_commitment: Option<Commitment>,
 }
 
 impl OpenCall {
     /// As the record at the beginning of a segment has it; none if it is not a tree's.
     fn from_record(open: event::OpenCall) -> Option<Self> {
         let roots = open.roots.into_iter().map(TreeHash::to_hash).collect();
-        Some(Self { context: open.context, tree: Frontier::of(open.records, roots)? })
+        let (context, arguments_commitment) = (open.context, open.arguments_commitment);
+        Some(Self { context, tree: Frontier::of(open.records, roots)?, arguments_commitment })
     }
 
     fn push(&mut self, leaf: Hash) {
@@ -234,8 +237,8 @@ impl Scan {
             // What was read before it says the same.
             let known = open.into_iter().filter_map(OpenCall::from_record);
             self.open_calls.extend(known.map(|open| (open.context.call, open)));
-        } else if let Event::CallAdmitted { context, .. } = record.event {
-            let mut open = OpenCall { context, tree: Frontier::default() };
+        } else if let Event::CallAdmitted { context, arguments_commitment, .. } = record.event {
+            let mut open = OpenCall { context, tree: Frontier::default(), arguments_commitment };
             open.push(leaf);
             self.open_calls.insert(open.context.call, open);
         } else if let Event::CallFinished { context, .. } = record.event {

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::bell::Bell;
 use super::checkpoint::{self, CheckpointKey};
+use super::commitment::Commitment;
 use super::disk::{self, Disk, DiskFile};
 use super::event::Event;
 use super::line::{self, CallEntry, CallText, LINE_BYTES_MAX};
@@ -97,7 +98,7 @@ pub(super) struct Writer {
     /// The highest revision that a record speaks of.
     revision: Revision,
     /// The calls that were admitted and have not ended.
-    open: HashMap<CallId, Arc<CallText>>,
+    open: HashMap<CallId, (Arc<CallText>, Option<Commitment>)>,
     /// The last message was taken.
     closing: bool,
 }
@@ -247,7 +248,7 @@ impl Writer {
         segment.file = created.map_err(|error| describe("creation of a segment", &error))?;
         (segment.first, segment.bytes, segment.begun) = (first, 0, Instant::now());
         self.syncer.replace(Arc::clone(&segment.file));
-        let open = self.open.values().map(|call| call.as_open()).collect();
+        let open = self.open.values().map(|(call, commitment)| call.as_open(*commitment)).collect();
         let event = Event::SegmentStarted { latest: self.latest, revision: self.revision, open };
         // One that is too long is left out: then a recovery reads further back.
         self.push_event(self.state.now(), &event, None)?;
@@ -286,9 +287,10 @@ impl Writer {
                     end.records_root = Some(call.root());
                     self.open.remove(&call.context().call);
                 }
-                CallEntry::Admitted { .. } => {
+                CallEntry::Admitted { committed, .. } => {
+                    let committed = committed.map(|committed| committed.commitment);
                     self.revision = self.revision.max(call.context().revision);
-                    self.open.insert(call.context().call, Arc::clone(call));
+                    self.open.insert(call.context().call, (Arc::clone(call), committed));
                 }
                 CallEntry::HostCall(_)
                 | CallEntry::EffectAttempted(_)

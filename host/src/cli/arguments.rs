@@ -377,6 +377,40 @@ Examples:
   portcullis audit prove 01890a5d-ac96-774b-bcce-b302099a8057 --out receipt.json
   portcullis audit prove 01890a5d-ac96-774b-bcce-b302099a8057 --with-records --out receipt.json")]
     Prove(ProveArguments),
+    /// Write the private part of a call's receipt: the salt that opens its commitments
+    ///
+    /// Whoever has it can be shown what the call asked or answered, and check that; without it nobody can guess
+    /// either. That it was given is in the log.
+    #[command(after_help = "\
+Example:
+  portcullis audit opening 01890a5d-ac96-774b-bcce-b302099a8057 --out opening.json
+  portcullis audit verify-receipt receipt.json --key audit.pub --opening opening.json --arguments asked.json")]
+    Opening {
+        /// The call
+        call: CallId,
+        /// The file to write. Default: stdout
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Show what a call asked and answered, if a grant of it says `record = "payloads"`
+    ///
+    /// That it was shown is in the log. Secrets of the call are not in there.
+    #[command(
+        after_help = "Example:\n  portcullis audit payload 01890a5d-ac96-774b-bcce-b302099a8057 --json | jq .arguments.value"
+    )]
+    Payload {
+        /// The call
+        call: CallId,
+    },
+    /// Erase what opens a principal's commitments, and what was kept whole of its calls
+    ///
+    /// The log stays as it is and verifiable; nobody can tell any more what the calls asked and answered.
+    /// Backups keep what they have.
+    #[command(after_help = "Example:\n  portcullis audit erase researcher")]
+    Erase {
+        /// Whose
+        principal: PrincipalId,
+    },
     /// Verify a receipt with the log's public key alone
     ///
     /// Ends with 8 if it does not hold, and says what. A checkpoint that you kept shows that the receipt is of
@@ -454,6 +488,15 @@ pub(super) struct VerifyReceiptArguments {
     /// The proof that it and the receipt's grew one from the other
     #[arg(long, value_name = "FILE", requires = "checkpoint")]
     pub(super) consistency: Option<PathBuf>,
+    /// The private part of the receipt, which `audit opening` wrote
+    #[arg(long, value_name = "FILE")]
+    pub(super) opening: Option<PathBuf>,
+    /// What the call is said to have asked: its arguments, a JSON object
+    #[arg(long, value_name = "FILE", requires = "opening")]
+    pub(super) arguments: Option<PathBuf>,
+    /// What the call is said to have answered: `content` and `structured` of its answer, a JSON object
+    #[arg(long, value_name = "FILE", requires = "opening")]
+    pub(super) result: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

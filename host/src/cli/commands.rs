@@ -15,14 +15,15 @@ use super::client::{ANSWER_TIME_MAX, Client, Lines};
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::{Progress, Steps};
-use super::{admin, archive, input, records, secret, show};
+use super::{admin, archive, evidence, input, records, secret, show};
 use crate::api::messages::{
     AddLine, ApproveRequest, Approved, CallLine, Cancelled, GrantList, Removed, TailError,
 };
 use crate::api::{Body, Problem};
+use crate::audit::commitment::Opening;
 use crate::audit::event::Record;
 use crate::database::Package;
-use crate::gateway::{CallAnswer, GrantsChanged, PackageDetails};
+use crate::gateway::{CallAnswer, Erased, GrantsChanged, PackageDetails};
 use crate::ids::CallId;
 
 /// The longest silence of a host that compiles: it says something each second, unless the machine is
@@ -46,6 +47,24 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
         Command::Thaw => admin::thaw(client, output).await,
         Command::Status => admin::status(client, output).await,
         Command::Audit(AuditCommand::Tail(arguments)) => tail(client, arguments, output).await,
+        Command::Audit(AuditCommand::Opening { call, out }) => {
+            let opening: Opening = client.document(get(&format!("/v1/calls/{call}/opening"))?).await?;
+            evidence::write(&opening, out.as_deref(), output, || {
+                format!(
+                    "the private part of the receipt of call {call} is written: it opens what the call asked and answered"
+                )
+            })
+        }
+        Command::Audit(AuditCommand::Payload { call }) => {
+            let target = format!("/v1/calls/{call}/opening?payloads=true");
+            let opening: Opening = client.document(get(&target)?).await?;
+            output.answer(&opening, show::payloads)
+        }
+        Command::Audit(AuditCommand::Erase { principal }) => {
+            let target = format!("/v1/principals/{principal}/evidence");
+            let erased: Erased = client.document(send(Method::DELETE, &target, Bytes::new())?).await?;
+            output.answer(&erased, show::erased)
+        }
         // They need no host, and were done without one.
         Command::Audit(
             AuditCommand::Verify(_)

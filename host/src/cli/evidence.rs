@@ -25,7 +25,10 @@ pub(super) fn needs_no_host(command: &AuditCommand) -> bool {
         | AuditCommand::Query(_)
         | AuditCommand::Show(_)
         | AuditCommand::Reindex(_) => true,
-        AuditCommand::Tail(_) => false,
+        AuditCommand::Tail(_)
+        | AuditCommand::Opening { .. }
+        | AuditCommand::Payload { .. }
+        | AuditCommand::Erase { .. } => false,
     }
 }
 
@@ -44,7 +47,10 @@ pub(super) async fn run(
         | AuditCommand::VerifyReceipt(_)
         | AuditCommand::Consistency(_)
         | AuditCommand::VerifyConsistency(_)
-        | AuditCommand::Tail(_)) => command,
+        | AuditCommand::Tail(_)
+        | AuditCommand::Opening { .. }
+        | AuditCommand::Payload { .. }
+        | AuditCommand::Erase { .. }) => command,
     };
     let worked = tokio::task::spawn_blocking(move || {
         let place = Place { data_folder };
@@ -59,7 +65,10 @@ pub(super) async fn run(
             AuditCommand::Tail(_)
             | AuditCommand::Query(_)
             | AuditCommand::Show(_)
-            | AuditCommand::Reindex(_) => Ok(Exit::Ok),
+            | AuditCommand::Reindex(_)
+            | AuditCommand::Opening { .. }
+            | AuditCommand::Payload { .. }
+            | AuditCommand::Erase { .. } => Ok(Exit::Ok),
         }
     });
     worked.await.unwrap_or_else(|error| Err(Failure::host(format!("it was not done to its end: {error}"))))

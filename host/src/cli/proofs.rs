@@ -4,6 +4,9 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use serde::Serialize;
+use serde_json::Value;
+
 use super::arguments::{
     ConsistencyArguments, ProveArguments, VerifyConsistencyArguments, VerifyReceiptArguments,
 };
@@ -13,6 +16,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::progress::Meter;
 use crate::api::{ErrorKind, Problem};
+use crate::audit::commitment::{OPENING_BYTES_MAX, Opened, verify_opening};
 use crate::audit::consistency::{self, CONSISTENCY_BYTES_MAX, ConsistencyError, VerifiedConsistency};
 use crate::audit::prove::{ProveError, prove_call};
 use crate::audit::receipt::{self, Kept, RECEIPT_BYTES_MAX, VerifiedReceipt};
@@ -85,7 +89,7 @@ pub(super) fn verify_receipt(
     arguments: &VerifyReceiptArguments,
     output: &Output,
 ) -> Result<Exit, Failure> {
-    let VerifyReceiptArguments { file, key, checkpoint, consistency } = arguments;
+    let VerifyReceiptArguments { file, key, checkpoint, consistency, opening, arguments, result } = arguments;
     let key = place.key(key.as_deref())?;
     let receipt = read(file, RECEIPT_BYTES_MAX)?;
     let checkpoint = checkpoint.as_deref().map(text).transpose()?;
@@ -93,13 +97,53 @@ pub(super) fn verify_receipt(
     let kept = checkpoint
         .as_deref()
         .map(|checkpoint| Kept { checkpoint: checkpoint.as_bytes(), consistency: consistency.as_deref() });
-    match receipt::verify_receipt(&receipt, &key, kept) {
-        Ok(verified) => {
-            output.answer(&verified, told_receipt)?;
-            Ok(Exit::Ok)
+    let verified = match receipt::verify_receipt(&receipt, &key, kept) {
+        Ok(verified) => verified,
+        Err(error) => return not_verified(&error, output),
+    };
+    let opened = match opening {
+        None => None,
+        Some(opening) => {
+            let opening = read(opening, OPENING_BYTES_MAX)?;
+            let (arguments, result) = (shown(arguments.as_deref())?, shown(result.as_deref())?);
+            match verify_opening(&verified, &opening, arguments.as_ref(), result.as_ref()) {
+                Ok(opened) => Some(opened),
+                Err(error) => return not_verified(&error, output),
+            }
         }
-        Err(error) => not_verified(&error, output),
-    }
+    };
+    let told = Told { verified, opened };
+    output.answer(&told, |told| {
+        let opened = told.opened.map(told_opened).unwrap_or_default();
+        format!("{}{opened}", told_receipt(&told.verified))
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// What was found, and what was opened.
+#[derive(Serialize)]
+struct Told {
+    #[serde(flatten)]
+    verified: VerifiedReceipt,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opened: Option<Opened>,
+}
+
+fn told_opened(opened: Opened) -> String {
+    let parts = [(opened.arguments, "asked"), (opened.result, "answered")];
+    parts
+        .iter()
+        .filter(|(is_open, _)| *is_open)
+        .map(|(_, what)| format!("\nwhat is shown is what it {what}"))
+        .collect()
+}
+
+/// What somebody was shown of a call.
+fn shown(file: Option<&Path>) -> Result<Option<Value>, Failure> {
+    let Some(file) = file else { return Ok(None) };
+    let text = read(file, OPENING_BYTES_MAX)?;
+    let value = serde_json::from_slice(&text);
+    value.map(Some).map_err(|error| Failure::input(format!("{}: {error}", file.display())))
 }
 
 /// Verifies a consistency proof.

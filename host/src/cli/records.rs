@@ -96,6 +96,14 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
         Event::SecretRemoved { revision, name, by } => {
             ("secret_removed", format!("{name}, revision {revision}, by {by}"))
         }
+        Event::EvidenceOpened { call, payloads, by } => {
+            let whole = if *payloads { "what was kept of " } else { "the salt of " };
+            ("evidence_opened", format!("{whole}{call}, by {by}"))
+        }
+        Event::EvidenceErased { name, keys, by } => {
+            let keys = keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            ("evidence_erased", format!("of {name}, keys {keys}, by {by}"))
+        }
         Event::BackupTaken { by } => ("backup_taken", format!("up to here, by {by}")),
         Event::Restored { made_at, revision, record, by } => (
             "restored",
@@ -105,7 +113,7 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
         Event::CallDenied { call, principal, package, tool, denial, .. } => {
             ("call_denied", format!("{call} {package} {tool} as {principal}: {}", text(&denial.to_string())))
         }
-        Event::CallAdmitted { context, grants, argument_bytes } => {
+        Event::CallAdmitted { context, grants, argument_bytes, .. } => {
             let CallContext { call, principal, package, tool, revision, parent, .. } = &**context;
             let grants = list(grants);
             let parent = parent.map(|parent| format!(", for {parent}")).unwrap_or_default();

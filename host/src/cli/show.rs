@@ -13,9 +13,10 @@ use serde::Serialize;
 use super::archive::Archived;
 use super::output::Output;
 use crate::api::messages::{Approved, GrantEffect, GrantList, GrantStatus};
+use crate::audit::commitment::Opening;
 use crate::database::{Added, Package, PackageState};
 use crate::doctor::{Check, Level, Report};
-use crate::gateway::{AddedPackage, CallReport, GrantsChanged, PackageDetails};
+use crate::gateway::{AddedPackage, CallReport, Erased, GrantsChanged, PackageDetails};
 use crate::ids::{GrantId, PackageDigest, PackageName};
 use crate::limits::{Limit, Usage};
 use crate::package::{Capability, CompileCost, ComponentSize, PackageDescription};
@@ -222,11 +223,36 @@ pub(super) fn grants_in_full(package: &PackageName, list: &GrantList) -> String 
     text
 }
 
+/// What was kept whole of a call.
+pub(super) fn payloads(opening: &Opening) -> String {
+    let mut text = String::new();
+    for (name, kept) in [("arguments", &opening.arguments), ("result", &opening.result)] {
+        let Some(kept) = kept else { continue };
+        let redacted = if kept.redacted { " (a secret of the call was in it)" } else { "" };
+        let value = serde_json::to_string_pretty(&kept.value).unwrap_or_default();
+        push(&mut text, format_args!("{name}{redacted}:"));
+        push(&mut text, format_args!("{}", clean(&value, usize::MAX)));
+    }
+    text
+}
+
+/// What came of erasing.
+pub(super) fn erased(erased: &Erased) -> String {
+    let Erased { principal, keys, payloads } = erased;
+    let keys = keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    format!(
+        "erased what opens the calls of {principal} (key {keys}), and {payloads} payloads; the log stays as it is"
+    )
+}
+
 /// What a grant asks of the log.
 fn asked(evidence: &Evidence) -> impl Iterator<Item = String> + use<> {
-    let Evidence { durability, fold_reads } = *evidence;
+    let Evidence { durability, fold_reads, payloads } = *evidence;
     let durability = durability.map(|level| format!("durability {level}"));
-    durability.into_iter().chain(fold_reads.then(|| "repeated reads folded".to_owned()))
+    durability
+        .into_iter()
+        .chain(fold_reads.then(|| "repeated reads folded".to_owned()))
+        .chain(payloads.then(|| "payloads kept".to_owned()))
 }
 
 fn folder(rule: &FilesystemRule) -> String {

@@ -7,6 +7,7 @@
 pub mod audit_index;
 mod change;
 mod error;
+mod evidence;
 mod grants;
 mod keyvalue;
 mod look;
@@ -31,6 +32,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use change::{ChangeError, GrantsChange, Preview, Settled};
 pub use error::DatabaseError;
+pub use evidence::SealedEvidenceKey;
 pub use grants::RevisionRow;
 pub use keyvalue::{KeyPage, KeyValue, KeyValueError, StoreBounds, StoreId, StoreSize};
 pub use look::{Content, Look, look};

@@ -54,7 +54,11 @@ pub(super) fn permissions(paths: &DataPaths) -> Vec<Check> {
             "delete the folder and run `portcullis restore` again",
         ));
     }
-    for (name, key) in [("key", paths.artifact_key()), ("audit key", paths.audit_key())] {
+    for (name, key) in [
+        ("key", paths.artifact_key()),
+        ("audit key", paths.audit_key()),
+        ("evidence key", paths.evidence_key()),
+    ] {
         if let Some(metadata) = found(&key, &mut checks) {
             checks.push(judge(name, &key, Ownership::from(&metadata), platform::user(), 0o600));
         }

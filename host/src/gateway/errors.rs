@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallReport, DiskLow};
+use super::{CallReport, DiskLow, EvidenceError};
 use crate::audit::LogError;
 use crate::audit::query::ReadError;
 use crate::backup::BackupError;
@@ -14,7 +14,7 @@ use crate::policy::Denial;
 use crate::policy::parse::Diagnostic;
 use crate::registry::RegistryError;
 use crate::sandbox::{InvokeError, PackageError, PrepareError, SandboxError};
-use crate::secrets::SecretsError;
+use crate::secrets::{EvidenceKeyError, SecretsError};
 
 /// Whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +155,9 @@ pub enum HostError {
     /// A secret that can't be stored, or its key.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
+    /// What opens a call's commitments, or was kept of it.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     /// Something else is being done that this must wait for.
     #[error("{0}; try again")]
     Occupied(&'static str),
@@ -187,6 +190,11 @@ impl HostError {
             ) => Blame::Admin,
             HostError::Secrets(SecretsError::Database(_) | SecretsError::Encrypt(_)) => Blame::Host,
             HostError::Secrets(_) => Blame::Admin,
+            HostError::Evidence(
+                EvidenceError::Payload(_)
+                | EvidenceError::Key(EvidenceKeyError::Database(_) | EvidenceKeyError::Random(_)),
+            ) => Blame::Host,
+            HostError::Evidence(_) => Blame::Admin,
             HostError::Change(ChangeError::Database(_)) => Blame::Host,
             HostError::Change(_) => Blame::Admin,
             HostError::Backup(

@@ -50,6 +50,9 @@ pub struct Evidence {
     /// Repeated reads of the same thing in a row are one record, with their count.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fold_reads: bool,
+    /// Arguments and results are kept whole, encrypted (`record = "payloads"`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub payloads: bool,
 }
 
 impl Evidence {
@@ -62,6 +65,7 @@ impl Evidence {
     pub(super) fn united(grants: &[&Grant]) -> Self {
         Self {
             durability: grants.iter().filter_map(|grant| grant.terms.evidence.durability).max(),
+            payloads: grants.iter().any(|grant| grant.terms.evidence.payloads),
             fold_reads: !grants.is_empty() && grants.iter().all(|grant| grant.terms.evidence.fold_reads),
         }
     }

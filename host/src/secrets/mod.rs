@@ -3,12 +3,14 @@
 //! Nothing here decides who may have a secret, and nothing writes a value anywhere but encrypted.
 
 mod call;
+mod evidence;
 mod key;
 mod leak;
 mod store;
 mod value;
 
 pub use call::CallSecrets;
+pub use evidence::{EvidenceKey, EvidenceKeyError, EvidenceKeys, PayloadKind, Salt};
 pub use key::{KeyOrigin, NoKey, SecretsKey};
 pub use leak::{Encoding, Ending, Leak, Patterns, Reaction, Scanner, TooManySecrets};
 pub use store::{Secrets, SecretsError, open_sealed, read_key};

@@ -4,6 +4,7 @@ use super::super::event::{CallEnd, LeakAction, LeakPlace, Repeats, SecretInjecte
 use super::super::line::{self, CallEntry, CallText};
 use super::super::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 use super::*;
+use crate::audit::commitment::Committed;
 use crate::limits::{Limit, LimitReached};
 use crate::policy::{Denial, Loss, Role, Stop};
 use crate::secrets::Encoding;
@@ -16,9 +17,22 @@ fn call_id() -> CallId {
     "01900000-0000-7000-8000-000000000001".parse().expect("a call id")
 }
 
-fn end(outcome: CallOutcome) -> CallEnd {
+fn committed() -> Committed {
+    let commitment = format!("hmac-sha256:{}", "0f".repeat(32)).parse().expect("a commitment");
+    Committed { commitment, key: 3 }
+}
+
+fn end(outcome: CallOutcome) -> Box<CallEnd> {
     let records_root = Some(tlog_tiles::record_hash(b"a line").into());
-    CallEnd { outcome, records: 4, records_root, usage: Usage { fuel: 9, host_calls: 2, ..Usage::default() } }
+    let commitment = Some(committed().commitment);
+    Box::new(CallEnd {
+        outcome,
+        records: 4,
+        records_root,
+        arguments_commitment: commitment,
+        result_commitment: commitment,
+        usage: Usage { fuel: 9, host_calls: 2, ..Usage::default() },
+    })
 }
 
 /// One entry of each kind, with the event that it stands for.
@@ -36,8 +50,18 @@ fn entries(context: &Arc<CallContext>) -> Vec<(CallEntry, Event)> {
         ..host_call(Some("/etc/passwd"))
     };
     let mut entries = vec![(
-        CallEntry::Admitted { grants: vec![GrantId(1), GrantId(7)], argument_bytes: 12 },
-        Event::CallAdmitted { context: context(), grants: vec![GrantId(1), GrantId(7)], argument_bytes: 12 },
+        CallEntry::Admitted {
+            grants: vec![GrantId(1), GrantId(7)],
+            argument_bytes: 12,
+            committed: Some(committed()),
+        },
+        Event::CallAdmitted {
+            context: context(),
+            grants: vec![GrantId(1), GrantId(7)],
+            argument_bytes: 12,
+            arguments_commitment: Some(committed().commitment),
+            salt_key: Some(committed().key),
+        },
     )];
     let repeats = Some(Repeats { count: 3, until: Timestamp::UNIX_EPOCH });
     for host_call in [host_call(None), denied, HostCall { repeats, ..host_call(None) }] {
@@ -109,6 +133,8 @@ fn other_events() -> Vec<Event> {
             revoked: vec![GrantId(7)],
             by: by(),
         },
+        Event::EvidenceOpened { call: call_id(), payloads: true, by: by() },
+        Event::EvidenceErased { name: by(), keys: vec![3, 7], by: by() },
         Event::CallCancelled { call: call_id(), by: "ann".parse().expect("a valid name") },
         Event::CallDenied {
             call: call_id(),
@@ -174,8 +200,8 @@ fn what_an_admin_sets_and_what_it_stops_survives_its_line() {
     {"seq":5,"time":"TIME","event":"principal_removed","revision":4,"name":"ann","by":"root"}
     {"seq":6,"time":"TIME","event":"secret_set","revision":4,"name":"github","by":"root"}
     {"seq":7,"time":"TIME","event":"secret_removed","revision":4,"name":"github","by":"root"}
-    {"seq":8,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"denied","revision":4,"denial":{"reason":"frozen","because":"it \"leaks\""}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","usage":USAGE}
-    {"seq":9,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"narrowed","revision":4,"lost":{"power":"quota","guest_path":"/notes","limit":"file_bytes","from":9,"to":8}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","usage":USAGE}
+    {"seq":8,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"denied","revision":4,"denial":{"reason":"frozen","because":"it \"leaks\""}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
+    {"seq":9,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"narrowed","revision":4,"lost":{"power":"quota","guest_path":"/notes","limit":"file_bytes","from":9,"to":8}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
     "#);
 }
 
@@ -217,9 +243,11 @@ fn every_event_survives_its_line_and_entries_are_what_serde_writes() {
     {"seq":6,"time":"TIME","event":"package_removed","package":"notes","digest":null,"by":"root"}
     {"seq":7,"time":"TIME","event":"artifact_refused","digest":"DIGEST","reason":"its MAC does not fit"}
     {"seq":8,"time":"TIME","event":"grants_changed","revision":4,"granted":[8],"revoked":[7],"by":"root"}
-    {"seq":9,"time":"TIME","event":"call_cancelled","call":"01900000-0000-7000-8000-000000000001","by":"ann"}
-    {"seq":10,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
-    {"seq":10,"time":"TIME","event":"call_admitted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"grants":[1,7],"argument_bytes":12}
+    {"seq":9,"time":"TIME","event":"evidence_opened","call":"01900000-0000-7000-8000-000000000001","payloads":true,"by":"root"}
+    {"seq":10,"time":"TIME","event":"evidence_erased","name":"root","keys":[3,7],"by":"root"}
+    {"seq":11,"time":"TIME","event":"call_cancelled","call":"01900000-0000-7000-8000-000000000001","by":"ann"}
+    {"seq":12,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
+    {"seq":10,"time":"TIME","event":"call_admitted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"grants":[1,7],"argument_bytes":12,"arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","salt_key":3}
     {"seq":11,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","decision":"allowed","rule":"harmless","outcome":"ok","duration_ns":120}
     {"seq":12,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","subject":"/etc/passwd","decision":"denied","rule":"no grant of wasi:filesystem","outcome":"error","error":"access","bytes_in":3,"bytes_out":4,"duration_ns":5}
     {"seq":13,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","decision":"allowed","rule":"harmless","outcome":"ok","duration_ns":120,"repeats":{"count":3,"until":"TIME"}}
@@ -228,13 +256,13 @@ fn every_event_survives_its_line_and_entries_are_what_serde_writes() {
     {"seq":16,"time":"TIME","event":"effect_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"attempt":4,"outcome":"trapped","error":"fuel","duration_ns":120}
     {"seq":17,"time":"TIME","event":"secret_injected","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"secret":"github","into":"header authorization","replaced":true}
     {"seq":18,"time":"TIME","event":"secret_leak","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"secret":"github","found_as":"base64","place":"stdout","action":"redacted"}
-    {"seq":19,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"withheld","secret":"github","records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"log":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0,"directory_entries_peak":0,"random_bytes_peak":0,"kv_bytes_peak":0,"kv_keys_peak":0,"http_requests":0,"http_bytes_in":0,"http_bytes_out":0,"connections_peak":0,"depth":0,"fan_out":0,"concurrency":0,"principal_concurrency":0,"host_concurrency":0}}
-    {"seq":20,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"ok","records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"log":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0,"directory_entries_peak":0,"random_bytes_peak":0,"kv_bytes_peak":0,"kv_keys_peak":0,"http_requests":0,"http_bytes_in":0,"http_bytes_out":0,"connections_peak":0,"depth":0,"fan_out":0,"concurrency":0,"principal_concurrency":0,"host_concurrency":0}}
-    {"seq":21,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"tool_error","message":"no such note","records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"log":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0,"directory_entries_peak":0,"random_bytes_peak":0,"kv_bytes_peak":0,"kv_keys_peak":0,"http_requests":0,"http_bytes_in":0,"http_bytes_out":0,"connections_peak":0,"depth":0,"fan_out":0,"concurrency":0,"principal_concurrency":0,"host_concurrency":0}}
-    {"seq":22,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"limit_reached","limit":"fuel","value":11,"max":10,"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"log":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0,"directory_entries_peak":0,"random_bytes_peak":0,"kv_bytes_peak":0,"kv_keys_peak":0,"http_requests":0,"http_bytes_in":0,"http_bytes_out":0,"connections_peak":0,"depth":0,"fan_out":0,"concurrency":0,"principal_concurrency":0,"host_concurrency":0}}
-    {"seq":23,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"cancelled","records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"log":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0,"directory_entries_peak":0,"random_bytes_peak":0,"kv_bytes_peak":0,"kv_keys_peak":0,"http_requests":0,"http_bytes_in":0,"http_bytes_out":0,"connections_peak":0,"depth":0,"fan_out":0,"concurrency":0,"principal_concurrency":0,"host_concurrency":0}}
-    {"seq":24,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"interrupted","records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"log":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0,"directory_entries_peak":0,"random_bytes_peak":0,"kv_bytes_peak":0,"kv_keys_peak":0,"http_requests":0,"http_bytes_in":0,"http_bytes_out":0,"connections_peak":0,"depth":0,"fan_out":0,"concurrency":0,"principal_concurrency":0,"host_concurrency":0}}
-    {"seq":25,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"host_fault","message":"disk","records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"log":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0,"directory_entries_peak":0,"random_bytes_peak":0,"kv_bytes_peak":0,"kv_keys_peak":0,"http_requests":0,"http_bytes_in":0,"http_bytes_out":0,"connections_peak":0,"depth":0,"fan_out":0,"concurrency":0,"principal_concurrency":0,"host_concurrency":0}}
+    {"seq":19,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"withheld","secret":"github","records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"log":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0,"directory_entries_peak":0,"random_bytes_peak":0,"kv_bytes_peak":0,"kv_keys_peak":0,"http_requests":0,"http_bytes_in":0,"http_bytes_out":0,"connections_peak":0,"depth":0,"fan_out":0,"concurrency":0,"principal_concurrency":0,"host_concurrency":0}}
+    {"seq":20,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"ok","records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"log":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0,"directory_entries_peak":0,"random_bytes_peak":0,"kv_bytes_peak":0,"kv_keys_peak":0,"http_requests":0,"http_bytes_in":0,"http_bytes_out":0,"connections_peak":0,"depth":0,"fan_out":0,"concurrency":0,"principal_concurrency":0,"host_concurrency":0}}
+    {"seq":21,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"tool_error","message":"no such note","records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"log":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0,"directory_entries_peak":0,"random_bytes_peak":0,"kv_bytes_peak":0,"kv_keys_peak":0,"http_requests":0,"http_bytes_in":0,"http_bytes_out":0,"connections_peak":0,"depth":0,"fan_out":0,"concurrency":0,"principal_concurrency":0,"host_concurrency":0}}
+    {"seq":22,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"limit_reached","limit":"fuel","value":11,"max":10,"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"log":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0,"directory_entries_peak":0,"random_bytes_peak":0,"kv_bytes_peak":0,"kv_keys_peak":0,"http_requests":0,"http_bytes_in":0,"http_bytes_out":0,"connections_peak":0,"depth":0,"fan_out":0,"concurrency":0,"principal_concurrency":0,"host_concurrency":0}}
+    {"seq":23,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"cancelled","records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"log":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0,"directory_entries_peak":0,"random_bytes_peak":0,"kv_bytes_peak":0,"kv_keys_peak":0,"http_requests":0,"http_bytes_in":0,"http_bytes_out":0,"connections_peak":0,"depth":0,"fan_out":0,"concurrency":0,"principal_concurrency":0,"host_concurrency":0}}
+    {"seq":24,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"interrupted","records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"log":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0,"directory_entries_peak":0,"random_bytes_peak":0,"kv_bytes_peak":0,"kv_keys_peak":0,"http_requests":0,"http_bytes_in":0,"http_bytes_out":0,"connections_peak":0,"depth":0,"fan_out":0,"concurrency":0,"principal_concurrency":0,"host_concurrency":0}}
+    {"seq":25,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"host_fault","message":"disk","records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":{"fuel":9,"wall_time_us":0,"memory_peak":0,"table_elements_peak":0,"host_calls":2,"copied_bytes_peak":0,"resources_peak":0,"output":0,"stdio":0,"log":0,"file_bytes_written":0,"file_bytes_read":0,"open_files_peak":0,"directory_entries_peak":0,"random_bytes_peak":0,"kv_bytes_peak":0,"kv_keys_peak":0,"http_requests":0,"http_bytes_in":0,"http_bytes_out":0,"connections_peak":0,"depth":0,"fan_out":0,"concurrency":0,"principal_concurrency":0,"host_concurrency":0}}
     "#);
 }
 
@@ -282,7 +310,11 @@ fn long_text_is_cut_at_a_character_so_that_every_record_fits_a_line() {
         }),
         CallEntry::EffectFinished { attempt: Sequence(1), result: result(HostCallOutcome::Trapped(cow())) },
         CallEntry::Finished(end(CallOutcome::ToolError { message: long.clone() })),
-        CallEntry::Admitted { grants: vec![GrantId(u64::MAX); line::GRANTS_MAX], argument_bytes: u64::MAX },
+        CallEntry::Admitted {
+            grants: vec![GrantId(u64::MAX); line::GRANTS_MAX],
+            argument_bytes: u64::MAX,
+            committed: Some(Committed { key: u64::MAX, ..committed() }),
+        },
     ];
     let call = CallText::new(context());
     for entry in &mut entries {

@@ -286,7 +286,7 @@ async fn work(folder: &Path, disk: &Arc<JournalDisk>, durability: Durability) ->
     let Ok(log) = opened else { return promises.into_inner().expect("not poisoned") };
     let one = async |number: usize| -> Result<(), LogError> {
         for _ in 0..6 {
-            let recording = Recording { durability, fold_reads: false };
+            let recording = Recording { durability, ..Recording::default() };
             let mut recorder = log.begin_call(context(), vec![GrantId(7)], 12, recording).await?;
             let call = recorder.context().call;
             recorder.observe(host_call(Some("/read")))?;

@@ -445,7 +445,7 @@ fn of_what_grants_ask_of_the_log_the_strictest_holds() {
             .collect();
         question.ask(&policy).expect("granted").evidence()
     };
-    let asks = |durability, fold_reads| Evidence { durability, fold_reads };
+    let asks = |durability, fold_reads| Evidence { durability, fold_reads, payloads: false };
     assert_eq!(united(&[asks(None, false)]), Evidence::default());
     assert_eq!(united(&[asks(Some(Strict), true)]), asks(Some(Strict), true));
     assert_eq!(united(&[asks(Some(Committed), true), asks(Some(Strict), true)]), asks(Some(Strict), true));

@@ -42,6 +42,7 @@ const GRANT_KEYS: Keys<'static> = Keys {
         "secrets",
         "durability",
         "fold_reads",
+        "record",
         "clock",
     ],
     later: &["calls_max", "log", "random", "name", "names"],
@@ -99,6 +100,7 @@ pub(super) fn read_grant(
         .unwrap_or_default();
     let evidence = Evidence {
         durability: table.child("durability").and_then(|node| read_durability(reader, &node)),
+        payloads: table.child("record").is_some_and(|node| read_record(reader, &node)),
         fold_reads: table.child("fold_reads").and_then(|node| reader.boolean(&node)).unwrap_or_default(),
     };
     let mut rules = Vec::new();
@@ -123,6 +125,14 @@ pub(super) fn read_grant(
         span: package_node?.span,
         tool_spans: tool_spans.unwrap_or_default(),
     })
+}
+
+/// Reads what is kept beyond records: only one thing can be.
+fn read_record(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> bool {
+    let Some(text) = reader.string(node) else { return false };
+    let problem =
+        || Problem::new(format!("{} can't be kept", quoted(text)), "write \"payloads\", or leave it out");
+    reader.keep(node, if text == "payloads" { Ok(()) } else { Err(problem()) }).is_some()
 }
 
 /// Reads the name of a level.

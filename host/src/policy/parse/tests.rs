@@ -140,7 +140,7 @@ fn unknown_and_doubled_keys() {
       help: did you mean `agents`?
     5:1 grant[0].frobnicate `frobnicate`
       unknown key frobnicate
-      help: known keys: package, agents, tools, expires, limits, filesystem, http, invoke, keyvalue, config, environment, arguments, tcp, udp, dns, secrets, durability, fold_reads, clock
+      help: known keys: package, agents, tools, expires, limits, filesystem, http, invoke, keyvalue, config, environment, arguments, tcp, udp, dns, secrets, durability, fold_reads, record, clock
     "#);
     insta::assert_snapshot!(errors("grants = 1\n"), @r#"
     1:1 grants `grants`

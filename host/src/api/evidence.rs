@@ -1,0 +1,34 @@
+//! What opens a call's commitments, what was kept of it, and erasing that of a principal. Decides nothing.
+
+use axum::extract::{Path, Query, State};
+use axum::routing::{delete, get};
+use axum::{Json, Router};
+
+use super::http::{Api, Checked, to_its_end};
+use super::messages::OpeningQuery;
+use super::problem::Problem;
+use crate::audit::commitment::Opening;
+use crate::authn::local_admin;
+use crate::gateway::Erased;
+use crate::ids::{CallId, PrincipalId};
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/v1/calls/{id}/opening", get(open_evidence))
+        .route("/v1/principals/{name}/evidence", delete(erase_evidence))
+}
+
+async fn open_evidence(
+    State(api): State<Api>,
+    Checked(Path(call)): Checked<Path<CallId>>,
+    Checked(Query(query)): Checked<Query<OpeningQuery>>,
+) -> Result<Json<Opening>, Problem> {
+    Ok(Json(api.host.open_evidence(&local_admin(), call, query.payloads).await?))
+}
+
+async fn erase_evidence(
+    State(api): State<Api>,
+    Checked(Path(name)): Checked<Path<PrincipalId>>,
+) -> Result<Json<Erased>, Problem> {
+    to_its_end(async move { Ok(Json(api.host.erase_evidence(&local_admin(), name).await?)) }).await
+}
