@@ -17,8 +17,8 @@ use crate::platform;
 /// The longest path of a Unix socket on Linux, without its NUL (`unix(7)`).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 const KEY_BYTES: usize = 32;
-/// Far more than an age identity with its comments has.
-const SECRETS_KEY_BYTES_MAX: usize = 4 << 10;
+/// Far more than an age identity with its comments has, or a key of notes.
+const KEY_TEXT_BYTES_MAX: usize = 4 << 10;
 
 /// Why a data folder can't be used. The fault of whoever set it up.
 #[derive(Debug, thiserror::Error)]
@@ -153,21 +153,7 @@ impl DataPaths {
     /// # Errors
     /// If it can't be read, is no text of at most 4 KiB, or others can read it.
     pub fn secrets_key_text(&self) -> Result<Option<Zeroizing<String>>, DataFolderError> {
-        let path = self.secrets_key();
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unusable(&path)(error)),
-        };
-        refuse_exposed(&path, &file)?;
-        let mut text = Zeroizing::new(String::with_capacity(SECRETS_KEY_BYTES_MAX));
-        file.take(SECRETS_KEY_BYTES_MAX as u64).read_to_string(&mut text).map_err(unusable(&path))?;
-        Ok(Some(text))
-    }
-
-    /// The key that keys of evidence are kept under.
-    pub fn evidence_key(&self) -> PathBuf {
-        self.root.join("evidence.key")
+        secret_text(&self.secrets_key())
     }
 
     /// Arguments and results that grants have kept whole, encrypted.
@@ -175,9 +161,19 @@ impl DataPaths {
         self.root.join("payloads")
     }
 
+    /// The key that keys of evidence are kept under.
+    pub fn evidence_key(&self) -> PathBuf {
+        self.root.join("evidence.key")
+    }
+
     /// The secret key that signs the log's checkpoints.
     pub fn audit_key(&self) -> PathBuf {
         self.root.join("audit.key")
+    }
+
+    /// The key that is to sign next, while it is being rotated.
+    pub fn next_audit_key(&self) -> PathBuf {
+        self.root.join("audit.key.next")
     }
 
     /// Its public half, to be given to whoever verifies the log.
@@ -288,20 +284,68 @@ impl DataFolder {
         self.secret_key(self.paths.artifact_key())
     }
 
-    /// The key that signs the log's checkpoints; made at the first start.
-    ///
-    /// # Errors
-    /// As [`artifact_key`](Self::artifact_key).
-    pub fn audit_key(&self) -> Result<[u8; KEY_BYTES], DataFolderError> {
-        self.secret_key(self.paths.audit_key())
-    }
-
     /// The key that keys of evidence are kept under; made at the first start.
     ///
     /// # Errors
     /// As [`artifact_key`](Self::artifact_key).
     pub fn evidence_key(&self) -> Result<[u8; KEY_BYTES], DataFolderError> {
         self.secret_key(self.paths.evidence_key())
+    }
+
+    /// The text of the key that signs the log's checkpoints, if there is one; wiped when it is dropped.
+    ///
+    /// # Errors
+    /// If it can't be read, is no text, or others can read it.
+    pub fn audit_key(&self) -> Result<Option<Zeroizing<String>>, DataFolderError> {
+        secret_text(&self.paths.audit_key())
+    }
+
+    /// The key that is to sign from a rotation on, if one is under way.
+    ///
+    /// # Errors
+    /// As [`audit_key`](Self::audit_key).
+    pub fn next_audit_key(&self) -> Result<Option<Zeroizing<String>>, DataFolderError> {
+        secret_text(&self.paths.next_audit_key())
+    }
+
+    /// Keeps the first key that signs checkpoints.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn keep_audit_key(&self, text: &str) -> Result<(), DataFolderError> {
+        let path = self.paths.audit_key();
+        self.keep(&path, text.as_bytes()).map_err(unusable(&path))
+    }
+
+    /// Keeps the key of a rotation that begins.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn keep_next_audit_key(&self, text: &str) -> Result<(), DataFolderError> {
+        let path = self.paths.next_audit_key();
+        self.keep(&path, text.as_bytes()).map_err(unusable(&path))
+    }
+
+    /// Ends a rotation: the next key is the key.
+    ///
+    /// # Errors
+    /// If it can't be put in its place.
+    pub fn take_next_audit_key(&self) -> Result<(), DataFolderError> {
+        let (next, path) = (self.paths.next_audit_key(), self.paths.audit_key());
+        let renamed = std::fs::rename(&next, &path).and_then(|()| File::open(&self.paths.root)?.sync_all());
+        renamed.map_err(unusable(&path))
+    }
+
+    /// Drops the key of a rotation that came to nothing.
+    ///
+    /// # Errors
+    /// If it can't be removed.
+    pub fn drop_next_audit_key(&self) -> Result<(), DataFolderError> {
+        let path = self.paths.next_audit_key();
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(unusable(&path)(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Puts the public half of the key beside it, for people.
@@ -372,6 +416,19 @@ impl DataFolder {
         file.persist(path)?;
         File::open(&self.paths.root)?.sync_all()
     }
+}
+
+/// The text of a file with a secret, if it is there; wiped when it is dropped.
+fn secret_text(path: &Path) -> Result<Option<Zeroizing<String>>, DataFolderError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unusable(path)(error)),
+    };
+    refuse_exposed(path, &file)?;
+    let mut text = Zeroizing::new(String::with_capacity(KEY_TEXT_BYTES_MAX));
+    file.take(KEY_TEXT_BYTES_MAX as u64).read_to_string(&mut text).map_err(unusable(path))?;
+    Ok(Some(text))
 }
 
 fn unusable(path: &Path) -> impl FnOnce(std::io::Error) -> DataFolderError {

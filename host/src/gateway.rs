@@ -9,6 +9,7 @@ mod embedding;
 mod errors;
 mod evidence;
 mod grants;
+mod keys;
 mod nested;
 mod packages;
 mod registrations;
@@ -30,7 +31,7 @@ use serde_json::Value;
 use self::disk::DiskWatch;
 use crate::audit::event::{CallContext, CallOutcome, Event};
 use crate::audit::payload::Payloads;
-use crate::audit::{AuditSettings, CheckpointKey, Log, LogError, LogOptions, Recording};
+use crate::audit::{AuditSettings, Log, LogError, LogOptions, Recording};
 use crate::authn::local_admin;
 use crate::config::{DataFolder, DataPaths};
 use crate::database::{Database, GrantsChange};
@@ -55,6 +56,7 @@ pub use embedding::RequestError;
 pub use errors::{Blame, CallError, HostError};
 pub use evidence::{Erased, EvidenceError};
 pub use grants::{GrantsChanged, GrantsSource};
+pub use keys::KeyRotated;
 pub use packages::{AddProgress, AddedPackage, PackageDetails};
 pub use registrations::Registration;
 pub use running::RunningCall;
@@ -212,9 +214,7 @@ impl Host {
         let audit = paths.audit();
         // The database before the log: one of a newer version is refused before anything is written.
         let database = Database::open(&paths.database()).await?;
-        let signing =
-            CheckpointKey::new(&folder.audit_key()?).map_err(|error| HostError::Key(error.to_string()))?;
-        folder.keep_audit_public_key(signing.public())?;
+        let signing = keys::signing(&folder)?;
         let engine = Some(ENGINE.to_owned());
         let log_options = LogOptions {
             settings: options.audit.clone(),

@@ -1,21 +1,31 @@
 //! What opens a call's commitments, what was kept of it, and erasing that of a principal. Decides nothing.
 
 use axum::extract::{Path, Query, State};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 
 use super::http::{Api, Checked, to_its_end};
-use super::messages::OpeningQuery;
+use super::messages::{AuditKey, OpeningQuery};
 use super::problem::Problem;
 use crate::audit::commitment::Opening;
 use crate::authn::local_admin;
-use crate::gateway::Erased;
+use crate::gateway::{Erased, KeyRotated};
 use crate::ids::{CallId, PrincipalId};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
+        .route("/v1/audit/key", get(show_key))
+        .route("/v1/audit/key/rotate", post(rotate_key))
         .route("/v1/calls/{id}/opening", get(open_evidence))
         .route("/v1/principals/{name}/evidence", delete(erase_evidence))
+}
+
+async fn show_key(State(api): State<Api>) -> Json<AuditKey> {
+    Json(AuditKey { key: api.host.audit_key() })
+}
+
+async fn rotate_key(State(api): State<Api>) -> Result<Json<KeyRotated>, Problem> {
+    to_its_end(async move { Ok(Json(api.host.rotate_audit_key(&local_admin()).await?)) }).await
 }
 
 async fn open_evidence(

@@ -52,6 +52,13 @@ pub enum AddStage {
     Storing,
 }
 
+/// The public half of the key that signs checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditKey {
+    /// As C2SP `signed-note` writes it.
+    pub key: Option<String>,
+}
+
 /// Query of `GET /v1/calls/{id}/opening`.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

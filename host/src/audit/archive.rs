@@ -141,6 +141,7 @@ impl Archivist {
         let target = Summed::new(Appending(file));
         let mut encoder = zstd::Encoder::new(io::BufWriter::with_capacity(BLOCK_BYTES, target), LEVEL)?;
         encoder.include_checksum(true)?;
+        encoder.set_pledged_src_size(Some(segment::text_bytes(segment)?))?;
         let mut copied = Summed::new(&mut encoder);
         self.copy(&mut text, &mut copied)?;
         let text = copied.finish();

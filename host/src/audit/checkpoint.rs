@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::SigningKey;
 use signed_note::{Note, Signer as _, StandardSigner, StandardVerifier, Verifier as _, VerifierList};
 use tlog_tiles::{Checkpoint as Head, Hash};
+use zeroize::Zeroizing;
 
 use super::disk::{self, Disk};
 
@@ -54,6 +55,7 @@ pub enum CheckpointError {
 pub struct CheckpointKey {
     signer: StandardSigner,
     public: String,
+    text: Zeroizing<String>,
 }
 
 impl std::fmt::Debug for CheckpointKey {
@@ -70,16 +72,61 @@ impl CheckpointKey {
     pub fn new(secret: &[u8; 32]) -> Result<Self, CheckpointError> {
         let verifying = SigningKey::from_bytes(secret).verifying_key();
         let short: String = verifying.as_bytes()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let name = format!("portcullis/{short}");
-        let public = signed_note::new_ed25519_verifier_key(&name, &verifying);
+        Self::named(&format!("portcullis/{short}"), secret)
+    }
+
+    /// A new key for a log that has none.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Key`] if the system gives no random numbers.
+    pub fn generate() -> Result<Self, CheckpointError> {
+        Self::new(&*random()?)
+    }
+
+    /// A new key for the same log.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Key`] if the system gives no random numbers.
+    pub fn successor(&self) -> Result<Self, CheckpointError> {
+        Self::named(self.signer.name(), &*random()?)
+    }
+
+    fn named(name: &str, secret: &[u8; 32]) -> Result<Self, CheckpointError> {
+        let verifying = SigningKey::from_bytes(secret).verifying_key();
+        let public = signed_note::new_ed25519_verifier_key(name, &verifying);
         let id = public.split('+').nth(1).unwrap_or_default();
-        let encoded = base64::Engine::encode(
+        let encoded = Zeroizing::new(base64::Engine::encode(
             &base64::engine::general_purpose::STANDARD,
-            [&[1], secret.as_slice()].concat(),
-        );
-        let signer = StandardSigner::new(&format!("PRIVATE+KEY+{name}+{id}+{encoded}"))
-            .map_err(|error| CheckpointError::Key(error.to_string()))?;
-        Ok(Self { signer, public })
+            Zeroizing::new([&[1], secret.as_slice()].concat()).as_slice(),
+        ));
+        Self::parse(&format!("PRIVATE+KEY+{name}+{id}+{}", *encoded))
+    }
+
+    /// Reads a secret key: `PRIVATE+KEY+NAME+ID+BASE64`, as Go's `sumdb/note` writes it.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Key`].
+    pub fn parse(text: &str) -> Result<Self, CheckpointError> {
+        let wrong = |reason: &str| CheckpointError::Key(reason.to_owned());
+        let text = text.trim();
+        let signer = StandardSigner::new(text).map_err(|error| CheckpointError::Key(format!("{error:?}")))?;
+        // The base64 alphabet has a plus of its own, so it is all that follows the id.
+        let encoded = text.splitn(5, '+').nth(4).unwrap_or_default();
+        let bytes =
+            base64::Engine::decode(&base64::engine::general_purpose::STANDARD, encoded).map(Zeroizing::new);
+        let bytes = bytes.map_err(|_| wrong("it is not base64"))?;
+        let secret: &[u8; 32] = match bytes.split_first() {
+            Some((1, secret)) => secret.try_into().map_err(|_| wrong("it has not 32 bytes"))?,
+            _ => return Err(wrong("it is no Ed25519 key")),
+        };
+        let verifying = SigningKey::from_bytes(secret).verifying_key();
+        let public = signed_note::new_ed25519_verifier_key(signer.name(), &verifying);
+        Ok(Self { signer, public, text: Zeroizing::new(text.to_owned()) })
+    }
+
+    /// The secret key as [`parse`](Self::parse) reads it.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The public half, as C2SP `signed-note` writes it: what a verifier needs.
@@ -108,13 +155,22 @@ impl CheckpointKey {
     }
 }
 
+fn random() -> Result<Zeroizing<[u8; 32]>, CheckpointError> {
+    let mut secret = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *secret).map_err(|error| CheckpointError::Key(error.to_string()))?;
+    Ok(secret)
+}
+
 /// A public key of checkpoints: `NAME+ID+BASE64`, of C2SP `signed-note`.
 #[derive(Clone)]
-pub struct VerifierKey(StandardVerifier);
+pub struct VerifierKey {
+    verifier: StandardVerifier,
+    text: String,
+}
 
 impl std::fmt::Debug for VerifierKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("VerifierKey").field(&self.0.name()).finish()
+        f.debug_tuple("VerifierKey").field(&self.text).finish()
     }
 }
 
@@ -124,13 +180,20 @@ impl VerifierKey {
     /// # Errors
     /// [`CheckpointError::Key`].
     pub fn parse(text: &str) -> Result<Self, CheckpointError> {
-        let key = StandardVerifier::new(text.trim());
-        key.map(Self).map_err(|error| CheckpointError::Key(format!("{error:?}")))
+        let text = text.trim();
+        let verifier =
+            StandardVerifier::new(text).map_err(|error| CheckpointError::Key(format!("{error:?}")))?;
+        Ok(Self { verifier, text: text.to_owned() })
+    }
+
+    /// It, as it was read.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The log that it is for.
     pub fn origin(&self) -> &str {
-        self.0.name()
+        self.verifier.name()
     }
 
     /// Reads a checkpoint that is signed with this key.
@@ -139,7 +202,7 @@ impl VerifierKey {
     /// [`CheckpointError`]: it is not one, of another log, or not signed with this key.
     pub fn check(&self, note: &[u8]) -> Result<Checkpoint, CheckpointError> {
         let parsed = Note::from_bytes(note).map_err(|error| CheckpointError::Malformed(error.to_string()))?;
-        let known = VerifierList::new(vec![Box::new(self.0.clone())]);
+        let known = VerifierList::new(vec![Box::new(self.verifier.clone())]);
         parsed.verify(&known).map_err(|error| CheckpointError::Signature {
             key: self.origin().to_owned(),
             reason: error.to_string(),

@@ -91,6 +91,13 @@ pub enum Event {
         /// Why.
         because: DropReason,
     },
+    /// From the next checkpoints on, another key signs them.
+    KeyRotated {
+        /// It, as C2SP `signed-note` writes a public key.
+        key: String,
+        /// Who did it.
+        by: PrincipalId,
+    },
     /// A component was registered.
     PackageAdded {
         /// Its name.
@@ -397,6 +404,7 @@ impl Event {
             | Event::SegmentStarted { .. }
             | Event::SegmentSealed { .. }
             | Event::TextDropped { .. }
+            | Event::KeyRotated { .. }
             | Event::PackageAdded { .. }
             | Event::PackageRefused { .. }
             | Event::PackageApproved { .. }
@@ -783,6 +791,7 @@ impl Event {
             | Event::Recovered { .. }
             | Event::SegmentSealed { .. }
             | Event::TextDropped { .. }
+            | Event::KeyRotated { .. }
             | Event::PackageAdded { .. }
             | Event::PackageRefused { .. }
             | Event::PackageApproved { .. }

@@ -17,17 +17,19 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::archive::Archivist;
 use super::bell::Bell;
-use super::checkpoint::{self, CheckpointError, CheckpointKey};
+use super::checkpoint::{self, Checkpoint, CheckpointError, CheckpointKey, VerifierKey};
 use super::disk::{self, Disk, RealDisk};
 use super::event::{CallContext, CallEnd, CallOutcome, Event};
 use super::line::{self, CallEntry, CallText, GRANTS_MAX, LINE_BYTES_MAX};
+use super::query::{self, Filter};
 use super::recorder::{Recorder, Recording};
 use super::recovery::{self, Ending, Recovered};
+use super::rotation::{self, Rotation};
 use super::segment;
 use super::settings::AuditSettings;
 use super::tree::{Believed, StoredHashes, Tree};
 use super::writer::{Ack, Body, Known, Message, OpenSegment, Signing, SyncQueue, Syncer, Writer};
-use crate::ids::{GrantId, Revision, Sequence};
+use crate::ids::{GrantId, PrincipalId, Revision, Sequence};
 use crate::limits::Usage;
 
 /// The most that waits for the writer, in units of a record or 256 bytes of its text: about 16 MiB.
@@ -189,7 +191,7 @@ impl Log {
                 .sign(tree.head(), false)
                 .map_err(|reason| LogError::Poisoned { reason: reason.into() })?;
         }
-        let (tree, signing) = signed.unzip();
+        let (tree, signing) = signed.map(|(tree, signing)| (tree, Arc::new(signing))).unzip();
         let last = Sequence(next.0 - 1);
         let (written, _) = watch::channel(last);
         let (durable, _) = watch::channel(last);
@@ -224,7 +226,7 @@ impl Log {
         let shared = (Arc::clone(&bell), Arc::clone(&state), Arc::clone(&queue));
         let writer =
             Writer::new(receiver, shared.0, segment, shared.1, shared.2, Known { next, tree, revision });
-        let syncer = Syncer::new(Arc::clone(&state), queue, last, signing);
+        let syncer = Syncer::new(Arc::clone(&state), queue, last, signing.clone());
         let stopping = Arc::new(AtomicBool::new(false));
         let handle = Arc::new(Handle {
             sender,
@@ -233,6 +235,7 @@ impl Log {
             calls: Arc::new(AtomicUsize::new(0)),
             closing: Arc::clone(&stopping),
             wait_max: options.wait_max,
+            signing,
             revision,
             files: Arc::default(),
             threads: Mutex::default(),
@@ -305,6 +308,47 @@ impl Log {
     /// The highest revision of what is in force that a record spoke of when the log was opened; 0 if none did.
     pub fn opened_at(&self) -> Revision {
         self.handle.revision
+    }
+
+    /// The key that signs checkpoints; none if none does.
+    pub fn key(&self) -> Option<CheckpointKey> {
+        self.handle.signing.as_ref().map(|signing| signing.key())
+    }
+
+    /// Records that another key is to sign checkpoints, and keeps the old one's word for it. From then on
+    /// [`sign_with`](Self::sign_with) may be called, and must be once the key is kept.
+    ///
+    /// # Errors
+    /// [`LogError`]; the rotation may then be recorded, and counts only if the old key's word was kept.
+    pub async fn record_rotation(&self, to: &CheckpointKey, by: PrincipalId) -> Result<Sequence, LogError> {
+        let Some(signing) = self.handle.signing.clone() else { return Err(LogError::Closed) };
+        let (from, to) = (signing.key().public().to_owned(), to.public().to_owned());
+        let seq = self.append(Event::KeyRotated { key: to.clone(), by }).await?;
+        let kept = move || -> io::Result<()> {
+            // It is signed before the record is acknowledged.
+            let note = checkpoint::read(&signing.folder)?.ok_or(io::ErrorKind::NotFound)?;
+            let checkpoint = String::from_utf8(note).map_err(io::Error::other)?;
+            let mut reader = query::read(&signing.folder, Filter { from: Some(seq), ..Filter::default() });
+            let record = loop {
+                match reader.next_line().map_err(io::Error::other)? {
+                    Some(found) if found == seq => break reader.line().map_err(io::Error::other)?.to_owned(),
+                    Some(_) => {}
+                    None => return Err(io::ErrorKind::NotFound.into()),
+                }
+            };
+            rotation::write(&*signing.disk, &signing.folder, seq, &Rotation { from, to, record, checkpoint })
+        };
+        let failed = |error: String| LogError::Poisoned { reason: error.into() };
+        let kept = tokio::task::spawn_blocking(kept).await.map_err(|error| failed(error.to_string()))?;
+        kept.map_err(|error| failed(format!("the old key's word for the new one can't be kept: {error}")))?;
+        Ok(seq)
+    }
+
+    /// Has a key sign checkpoints from now on.
+    pub fn sign_with(&self, key: CheckpointKey) {
+        if let Some(signing) = &self.handle.signing {
+            signing.replace(key);
+        }
     }
 
     /// While what this gives is held, no file of the log is removed.
@@ -385,7 +429,7 @@ fn signed_tree(
     let path = checkpoint::path_of(folder);
     let damaged = |reason: String| LogError::Damaged { path: path.clone(), offset: 0, reason };
     let note = checkpoint::read(folder).map_err(|error| LogError::io("read", &path, error))?;
-    let last = note.map(|note| key.verifier().and_then(|verifier| verifier.check(&note))).transpose();
+    let last = note.map(|note| checked(folder, &key, &note)).transpose();
     let last = match last {
         // Most are written without a sync of their own, so a power loss can tear the newest.
         Err(CheckpointError::Malformed(reason)) => {
@@ -413,7 +457,22 @@ fn signed_tree(
             }
         }
     }
-    Ok((tree, Signing { folder: folder.to_owned(), disk: Arc::clone(disk), key }))
+    let signing = Signing { folder: folder.to_owned(), disk: Arc::clone(disk), key: Mutex::new(key) };
+    Ok((tree, signing))
+}
+
+/// A checkpoint of a log that a key signs, or that the one before it signed last.
+fn checked(folder: &Path, key: &CheckpointKey, note: &[u8]) -> Result<Checkpoint, CheckpointError> {
+    let error = match key.verifier()?.check(note) {
+        Err(error @ CheckpointError::Signature { .. }) => error,
+        checked => return checked,
+    };
+    let rotations = rotation::read(folder).unwrap_or_default();
+    let before = rotations.iter().rev().find(|rotation| rotation.to == key.public());
+    match before {
+        Some(rotation) => VerifierKey::parse(&rotation.from)?.check(note),
+        None => Err(error),
+    }
 }
 
 /// The first lines of a host's part of the log, and the place of the record after them.
@@ -544,6 +603,8 @@ pub(super) struct Handle {
     /// Nothing new is taken.
     closing: Arc<AtomicBool>,
     wait_max: Duration,
+    /// What signs checkpoints; none if nothing does.
+    signing: Option<Arc<Signing>>,
     /// What [`Log::opened_at`] gives.
     revision: Revision,
     /// Written by whoever removes files of the log, read by whoever needs them to stay.

@@ -30,6 +30,7 @@ pub mod query;
 pub mod receipt;
 mod recorder;
 mod recovery;
+pub mod rotation;
 #[doc(hidden)]
 pub mod search;
 mod segment;

@@ -83,6 +83,16 @@ pub fn tail(folder: &Path, count: usize) -> Result<Reader, ReadError> {
     Ok(reader)
 }
 
+/// How many bytes the log's text has, whatever form its segments have.
+///
+/// # Errors
+/// [`ReadError::Io`].
+pub fn text_bytes(folder: &Path) -> Result<u64, ReadError> {
+    let bytes =
+        |segment: &Segment| segment::text_bytes(segment).map_err(|error| ReadError::io(&segment.path, error));
+    segments(folder)?.iter().map(bytes).sum()
+}
+
 /// The files of a log, as far as they hold whole records now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogParts {

@@ -16,6 +16,9 @@ use crate::ids::Sequence;
 const PLAIN: &str = ".jsonl";
 const COMPRESSED: &str = ".jsonl.zst";
 
+/// The most bytes of a frame's header (RFC 8878, 3.1.1.1).
+const FRAME_HEAD_BYTES: usize = 18;
+
 /// How much is read at once.
 const BLOCK_BYTES: usize = 64 << 10;
 
@@ -102,6 +105,17 @@ pub(super) fn text_of(segment: &Segment, offset: u64) -> io::Result<Box<dyn BufR
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(Box::new(reader))
+}
+
+/// How many bytes of text a segment has; of a compressed one that does not say, none.
+pub(super) fn text_bytes(segment: &Segment) -> io::Result<u64> {
+    let mut file = File::open(&segment.path)?;
+    if !segment.is_compressed {
+        return Ok(file.metadata()?.len());
+    }
+    let mut head = [0; FRAME_HEAD_BYTES];
+    let count = file.read(&mut head)?;
+    Ok(zstd::zstd_safe::get_frame_content_size(&head[..count]).ok().flatten().unwrap_or(0))
 }
 
 /// Copies what stands in `from` from `offset` on into a new file, and waits for the disk.

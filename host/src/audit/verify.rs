@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
-use tlog_tiles::{Error, record_hash};
+use tlog_tiles::{Error, Hash, record_hash};
 
 use super::archive::{Sum, hex};
 use super::checkpoint::{self, Checkpoint, CheckpointError, VerifierKey};
-use super::event::{Event, Record};
+use super::event::{Event, Record, is_zero};
 use super::line::sequence_of;
+use super::rotation::{self, HandedOver};
 use super::segment::{self, Found, Lines, Segment};
 use super::tree::{Frontier, StoredHashes};
 use crate::ids::Sequence;
@@ -32,6 +33,9 @@ pub struct Verified {
     pub uncovered: u64,
     /// The root over those that are covered, in base64.
     pub root: String,
+    /// How often the key was rotated since the one that was trusted.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rotations: u64,
     /// The size of the earlier checkpoint that the log was held against, if one was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub earlier: Option<u64>,
@@ -98,6 +102,14 @@ pub enum VerifyError {
         /// What is wrong.
         reason: String,
     },
+    /// The word of one key for the next is about another record than the log has.
+    #[error(
+        "the key was not rotated by record {record} of this log: it is another record than the old key signed"
+    )]
+    OtherRotation {
+        /// Where.
+        record: Sequence,
+    },
     /// The text of the first records is gone, and so are their hashes.
     #[error("the first {dropped} records are missing, and so are their hashes (the file `tree`)")]
     HashesMissing {
@@ -147,6 +159,7 @@ const HEAD_BYTES: usize = 120;
 
 const NEWEST: &str = "the newest checkpoint";
 const EARLIER: &str = "the earlier checkpoint";
+const ROTATION: &str = "the last checkpoint of a key that was rotated";
 
 /// Verifies the log in `folder`: each line in its place, and the tree over all of them as the newest
 /// checkpoint says. With the text of an `earlier` checkpoint, that the log still has what that one covered.
@@ -168,8 +181,9 @@ pub fn verify(
     // Before the lines: what is written meanwhile is not covered by it.
     let note = checkpoint::read(folder).map_err(io(folder))?;
     let note = note.ok_or_else(|| VerifyError::NoCheckpoint { path: folder.to_owned() })?;
-    let newest = key.check(&note).map_err(signed(NEWEST))?;
-    let earlier = earlier.map(|note| key.check(note)).transpose().map_err(signed(EARLIER))?;
+    let chain = Chain::of(folder, key)?;
+    let newest = chain.check(&note).map_err(signed(NEWEST))?;
+    let earlier = earlier.map(|note| chain.check(note)).transpose().map_err(signed(EARLIER))?;
     let segments = segment::list(folder).map_err(io(folder))?;
     let last = segments.len().saturating_sub(1);
     let dropped = segments.first().map_or(0, |first| first.first.0);
@@ -178,6 +192,7 @@ pub fn verify(
         newest,
         earlier,
         tree: Frontier::default(),
+        handed_over: chain.handed_over,
         sealed: BTreeMap::new(),
         dropped_through: None,
     };
@@ -197,6 +212,7 @@ pub fn verify(
     walk.check_sealed(&segments)?;
     Ok(Verified {
         dropped: (dropped > 0).then_some(dropped),
+        rotations: walk.handed_over.len() as u64,
         origin: key.origin().to_owned(),
         covered: newest.size,
         uncovered: found - newest.size,
@@ -205,10 +221,53 @@ pub fn verify(
     })
 }
 
+/// The keys that may have signed: the one that is trusted, and those that it handed over to, one by one.
+struct Chain {
+    keys: Vec<VerifierKey>,
+    handed_over: Vec<(HandedOver, Hash)>,
+}
+
+impl Chain {
+    fn of(folder: &Path, key: &VerifierKey) -> Result<Self, VerifyError> {
+        let io = |error| VerifyError::Io { path: folder.to_owned(), source: Arc::new(error) };
+        let mut chain = Self { keys: vec![key.clone()], handed_over: Vec::new() };
+        for rotation in rotation::read(folder).map_err(io)? {
+            let Some(last) = chain.keys.last() else { break };
+            // Those before the key that is trusted say nothing of it.
+            if rotation.from != last.text() {
+                continue;
+            }
+            let over = rotation.check(last);
+            let over = over.map_err(|error| VerifyError::Checkpoint { which: ROTATION, error })?;
+            chain.keys.push(over.key.clone());
+            chain.handed_over.push((over, record_hash(rotation.record.as_bytes())));
+        }
+        Ok(chain)
+    }
+
+    /// A checkpoint that one of the keys signed: the newest first.
+    fn check(&self, note: &[u8]) -> Result<Checkpoint, CheckpointError> {
+        let mut keys = self.keys.iter().rev();
+        let mut checked = keys.next().map_or_else(
+            || Err(CheckpointError::Key("there is none".to_owned())),
+            |newest| newest.check(note),
+        );
+        for key in keys {
+            match checked {
+                Err(CheckpointError::Signature { .. }) => checked = key.check(note),
+                _ => break,
+            }
+        }
+        checked
+    }
+}
+
 struct Walk<'a> {
     folder: &'a Path,
     newest: Checkpoint,
     earlier: Option<Checkpoint>,
+    /// Rotations of the key: the record's place and hash, and what the old key signed.
+    handed_over: Vec<(HandedOver, Hash)>,
     tree: Frontier,
     /// What records say of closed segments, by their first record: the newest word of each.
     sealed: BTreeMap<Sequence, (String, String)>,
@@ -223,6 +282,7 @@ impl Walk<'_> {
         let stored = StoredHashes::open(self.folder).map_err(|_| missing())?;
         for number in 0..dropped {
             let leaf = stored.leaf(number).ok_or_else(missing)?;
+            self.check_rotation(leaf)?;
             self.tree.push(leaf).map_err(|_| missing())?;
             self.hold_against_checkpoints()?;
         }
@@ -274,7 +334,9 @@ impl Walk<'_> {
 
     fn checkpoints(&self) -> impl Iterator<Item = (&'static str, Checkpoint)> + use<> {
         let earlier = self.earlier.map(|earlier| (EARLIER, earlier));
-        earlier.into_iter().chain([(NEWEST, self.newest)])
+        let rotations: Vec<_> =
+            self.handed_over.iter().map(|(over, _)| (ROTATION, over.checkpoint)).collect();
+        earlier.into_iter().chain(rotations).chain([(NEWEST, self.newest)])
     }
 
     fn segment(
@@ -324,10 +386,20 @@ impl Walk<'_> {
                 Some(found) => return Err(changed(&format!("record {found} stands there"))),
                 None => return Err(changed("it does not begin with a sequence number")),
             }
+            self.check_rotation(leaf)?;
             self.tree.push(leaf).map_err(|error: Error| changed(&error.to_string()))?;
             progress(text.len() as u64);
             self.note(lines.line());
             self.hold_against_checkpoints()?;
+        }
+    }
+
+    /// Whether the record of a rotation is the one that its keys speak of.
+    fn check_rotation(&self, leaf: Hash) -> Result<(), VerifyError> {
+        let at = Sequence(self.tree.size());
+        match self.handed_over.iter().find(|(over, _)| over.seq == at) {
+            Some((_, kept)) if *kept != leaf => Err(VerifyError::OtherRotation { record: at }),
+            _ => Ok(()),
         }
     }
 

@@ -495,14 +495,30 @@ struct Work {
 pub(super) struct Signing {
     pub(super) folder: PathBuf,
     pub(super) disk: Arc<dyn Disk>,
-    pub(super) key: CheckpointKey,
+    pub(super) key: Mutex<CheckpointKey>,
+}
+
+impl std::fmt::Debug for Signing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signing").field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 impl Signing {
+    /// The key that signs now.
+    pub(super) fn key(&self) -> CheckpointKey {
+        self.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has another key sign from now on.
+    pub(super) fn replace(&self, key: CheckpointKey) {
+        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+
     /// Says that a tree is on disk. What is said is on disk too if it `is_last`: a host that ended well is
     /// held to it.
     pub(super) fn sign(&self, TreeHead { size, root }: TreeHead, is_last: bool) -> Result<(), String> {
-        let note = self.key.sign(size, root).map_err(|error| error.to_string())?;
+        let note = self.key().sign(size, root).map_err(|error| error.to_string())?;
         let written = match is_last {
             true => disk::replace(&*self.disk, &checkpoint::path_of(&self.folder), &note),
             false => checkpoint::write(&*self.disk, &self.folder, &note),
@@ -516,7 +532,7 @@ pub(super) struct Syncer {
     state: Arc<State>,
     queue: Arc<SyncQueue>,
     synced: Sequence,
-    signing: Option<Signing>,
+    signing: Option<Arc<Signing>>,
 }
 
 impl Syncer {
@@ -525,7 +541,7 @@ impl Syncer {
         state: Arc<State>,
         queue: Arc<SyncQueue>,
         synced: Sequence,
-        signing: Option<Signing>,
+        signing: Option<Arc<Signing>>,
     ) -> Self {
         Self { state, queue, synced, signing }
     }

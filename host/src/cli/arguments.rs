@@ -351,6 +351,20 @@ pub(super) struct CallArguments {
     pub(super) principal: PrincipalId,
 }
 
+/// The key of the log.
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Show the public half, which whoever verifies the log needs
+    #[command(after_help = "Example:\n  portcullis audit key show > audit.pub")]
+    Show,
+    /// Have a new key sign from now on
+    ///
+    /// The old one signs a last checkpoint, over the record that names the new one, and is gone: whoever trusts
+    /// it can verify the log from there on, with nothing new.
+    #[command(after_help = "Example:\n  portcullis audit key rotate")]
+    Rotate,
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
     /// Show the last records of the log, or those of one call
@@ -402,6 +416,9 @@ Example:
         /// The call
         call: CallId,
     },
+    /// Show or rotate the key that signs checkpoints
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Erase what opens a principal's commitments, and what was kept whole of its calls
     ///
     /// The log stays as it is and verifiable; nobody can tell any more what the calls asked and answered.

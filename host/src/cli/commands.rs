@@ -9,7 +9,8 @@ use http::{Method, Request, header};
 use serde::Serialize;
 
 use super::arguments::{
-    AddArguments, AuditCommand, CallArguments, Command, GrantCommand, PackageCommand, TailArguments,
+    AddArguments, AuditCommand, CallArguments, Command, GrantCommand, KeyCommand, PackageCommand,
+    TailArguments,
 };
 use super::client::{ANSWER_TIME_MAX, Client, Lines};
 use super::failure::Failure;
@@ -17,13 +18,13 @@ use super::output::Output;
 use super::progress::{Progress, Steps};
 use super::{admin, archive, evidence, input, records, secret, show};
 use crate::api::messages::{
-    AddLine, ApproveRequest, Approved, CallLine, Cancelled, GrantList, Removed, TailError,
+    AddLine, ApproveRequest, Approved, AuditKey, CallLine, Cancelled, GrantList, Removed, TailError,
 };
 use crate::api::{Body, Problem};
 use crate::audit::commitment::Opening;
 use crate::audit::event::Record;
 use crate::database::Package;
-use crate::gateway::{CallAnswer, Erased, GrantsChanged, PackageDetails};
+use crate::gateway::{CallAnswer, Erased, GrantsChanged, KeyRotated, PackageDetails};
 use crate::ids::CallId;
 
 /// The longest silence of a host that compiles: it says something each second, unless the machine is
@@ -59,6 +60,19 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
             let target = format!("/v1/calls/{call}/opening?payloads=true");
             let opening: Opening = client.document(get(&target)?).await?;
             output.answer(&opening, show::payloads)
+        }
+        Command::Audit(AuditCommand::Key(KeyCommand::Show)) => {
+            let key: AuditKey = client.document(get("/v1/audit/key")?).await?;
+            output.answer(&key, |key| key.key.clone().unwrap_or_default())
+        }
+        Command::Audit(AuditCommand::Key(KeyCommand::Rotate)) => {
+            let request = send(Method::POST, "/v1/audit/key/rotate", Bytes::new())?;
+            let rotated: KeyRotated = client.document(request).await?;
+            output.answer(&rotated, |KeyRotated { key, record }| {
+                format!(
+                    "the key is {key}\nrecord {record} names it, and the old key signed that: whoever trusts the old one can go on"
+                )
+            })
         }
         Command::Audit(AuditCommand::Erase { principal }) => {
             let target = format!("/v1/principals/{principal}/evidence");

@@ -1,6 +1,5 @@
 //! The commands of `audit` that read files and need no host: which they are, and what they share.
 
-use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +25,7 @@ pub(super) fn needs_no_host(command: &AuditCommand) -> bool {
         | AuditCommand::Show(_)
         | AuditCommand::Reindex(_) => true,
         AuditCommand::Tail(_)
+        | AuditCommand::Key(_)
         | AuditCommand::Opening { .. }
         | AuditCommand::Payload { .. }
         | AuditCommand::Erase { .. } => false,
@@ -48,6 +48,7 @@ pub(super) async fn run(
         | AuditCommand::Consistency(_)
         | AuditCommand::VerifyConsistency(_)
         | AuditCommand::Tail(_)
+        | AuditCommand::Key(_)
         | AuditCommand::Opening { .. }
         | AuditCommand::Payload { .. }
         | AuditCommand::Erase { .. }) => command,
@@ -66,6 +67,7 @@ pub(super) async fn run(
             | AuditCommand::Query(_)
             | AuditCommand::Show(_)
             | AuditCommand::Reindex(_)
+            | AuditCommand::Key(_)
             | AuditCommand::Opening { .. }
             | AuditCommand::Payload { .. }
             | AuditCommand::Erase { .. } => Ok(Exit::Ok),
@@ -142,7 +144,5 @@ pub(super) fn write<T: Serialize>(
 
 /// About how many bytes of a log are to be read.
 pub(super) fn total(folder: &Path) -> Option<u64> {
-    let entries = fs::read_dir(folder).ok()?.filter_map(Result::ok);
-    let segments = entries.filter(|entry| entry.path().extension().is_some_and(|name| name == "jsonl"));
-    Some(segments.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum())
+    crate::audit::query::text_bytes(folder).ok()
 }

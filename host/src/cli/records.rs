@@ -50,6 +50,7 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
             };
             ("text_dropped", format!("up to record {through}: {because}"))
         }
+        Event::KeyRotated { key, by } => ("key_rotated", format!("to {} by {by}", text(key))),
         Event::PackageAdded { package, version, digest, bytes, by } => {
             ("package_added", format!("{package} {} {digest}, {bytes} bytes, by {by}", text(version)))
         }

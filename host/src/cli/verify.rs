@@ -28,7 +28,7 @@ pub(super) fn run(place: &Place, arguments: &VerifyArguments, output: &Output) -
 }
 
 fn told(verified: &Verified) -> String {
-    let Verified { origin, covered, dropped, uncovered, root, earlier } = verified;
+    let Verified { origin, covered, dropped, uncovered, root, rotations, earlier } = verified;
     let dropped = dropped.map(|count| {
         format!("\nthe text of the first {count} was dropped by the host; their hashes are still there")
     });
@@ -37,7 +37,11 @@ fn told(verified: &Verified) -> String {
         0 => String::new(),
         count => format!("\n{count} records after it are not signed yet"),
     };
+    let rotated = match rotations {
+        0 => String::new(),
+        count => format!("\nthe key was rotated {count} times since the one that you trust"),
+    };
     let earlier = earlier.map(|size| format!("\nit still has the {size} records of the earlier checkpoint"));
     let earlier = earlier.unwrap_or_default();
-    format!("verified: {covered} records of {origin}, root {root}{dropped}{earlier}{after}")
+    format!("verified: {covered} records of {origin}, root {root}{dropped}{rotated}{earlier}{after}")
 }

@@ -11,6 +11,7 @@ mod power;
 mod proofs;
 mod reading;
 mod recording;
+mod rotation;
 mod segments;
 mod signed;
 mod vectors;
