@@ -350,10 +350,11 @@ impl Host {
             (Ok(authorized), Some(package)) => (authorized, package),
             (Ok(_), None) => {
                 let denial = not_approved(&request);
-                return Err(self.denied(call, &request, parent_id, &in_force, denial).await?);
+                return Err(self.denied(call, &request, parent_id, &in_force, None, denial).await?);
             }
-            (Err(denial), _) => {
-                return Err(self.denied(call, &request, parent_id, &in_force, denial).await?);
+            (Err(denial), package) => {
+                let digest = package.map(|package| package.digest);
+                return Err(self.denied(call, &request, parent_id, &in_force, digest, denial).await?);
             }
         };
         let authorized = match &parent {
@@ -486,12 +487,14 @@ impl Host {
         request: &CallRequest,
         parent: Option<CallId>,
         in_force: &InForce,
+        digest: Option<PackageDigest>,
         denial: Denial,
     ) -> Result<CallError, LogError> {
         let event = Event::CallDenied {
             call,
             principal: request.principal.clone(),
             package: request.package.clone(),
+            digest,
             tool: request.tool.clone(),
             revision: in_force.policy.revision,
             parent,

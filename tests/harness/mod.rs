@@ -28,7 +28,8 @@ use portcullis::policy::Durability;
 use portcullis::sandbox::InvokeError;
 use portcullis::sandbox::compiler::Compiler;
 use serde_json::Value;
-use tempfile::TempDir;
+
+use self::log::Folder;
 
 /// The agent that tests call as.
 pub(crate) const AGENT: &str = "researcher";
@@ -38,30 +39,31 @@ pub(crate) const AGENT: &str = "researcher";
 pub(crate) struct World {
     pub(crate) host: Host,
     /// Data folder and granted folders, removed at the end.
-    pub(crate) temporary: TempDir,
+    pub(crate) temporary: Folder,
 }
 
 impl World {
     /// A fresh host without packages.
     pub(crate) async fn new() -> Self {
-        Self::open_in(tempfile::tempdir().expect("a temporary folder"), options()).await
+        Self::open_in(Folder::new(), options()).await
     }
 
     /// The same with limits of its own.
     pub(crate) async fn within(limits: HostLimits) -> Self {
-        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let temporary = Folder::new();
         Self::open_in(temporary, HostOptions { limits, ..options() }).await
     }
 
     /// A host over the data folder in a folder, as it is there or a fresh one.
-    pub(crate) async fn open_in(temporary: TempDir, options: HostOptions) -> Self {
+    pub(crate) async fn open_in(temporary: impl Into<Folder>, options: HostOptions) -> Self {
+        let temporary = temporary.into();
         let host = open_with(&temporary.path().join("data"), options).await.expect("the folder opens");
         Self { host, temporary }
     }
 
     /// The same, whose answers do not wait for the disk: for those who make very many.
     pub(crate) async fn relaxed() -> Self {
-        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let temporary = Folder::new();
         let options = HostOptions {
             audit: AuditSettings { durability: Durability::Relaxed, ..AuditSettings::default() },
             ..options()
@@ -195,10 +197,18 @@ pub(crate) fn options() -> HostOptions {
     HostOptions { compiler: Compiler::Program(process::program()), limits, ..HostOptions::default() }
 }
 
+/// A folder that was let go may be held for a moment more: by a child of a test beside this one that was made, and
+/// has not become its own program yet.
 async fn open_with(data: &Path, options: HostOptions) -> Result<Host, HostError> {
-    match DataFolder::take(data)? {
-        Ownership::Ours(folder) => Host::open(folder, options).await,
-        Ownership::Others { pid, .. } => panic!("owned by {pid:?}"),
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        match DataFolder::take(data)? {
+            Ownership::Ours(folder) => return Host::open(folder, options).await,
+            Ownership::Others { pid, .. } => {
+                assert!(std::time::Instant::now() < deadline, "owned by {pid:?}");
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        }
     }
 }
 

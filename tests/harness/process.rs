@@ -13,8 +13,8 @@ use portcullis::audit::event::Record;
 use portcullis::audit::query::{self, Filter};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
 
+use super::log::Folder;
 use super::{AGENT, guest, wat};
 
 /// The longest that a command may take on a machine that does other things too.
@@ -28,7 +28,7 @@ pub(crate) struct Cli {
     /// What each command finds in its environment besides the tests' own.
     pub(crate) environment: Vec<(&'static str, String)>,
     /// Where commands run; removed at the end.
-    pub(crate) temporary: TempDir,
+    pub(crate) temporary: Folder,
 }
 
 /// A command that has ended.
@@ -50,7 +50,7 @@ pub(crate) struct Running {
 impl Cli {
     /// An empty data folder that is not made yet.
     pub(crate) fn new() -> Self {
-        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let temporary = Folder::new();
         Self { data: temporary.path().join("data"), environment: Vec::new(), temporary }
     }
 

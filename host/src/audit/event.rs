@@ -1,5 +1,7 @@
 //! What the log can say: one closed enum, written as one JSON object a line.
 
+mod secret;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -14,7 +16,8 @@ use crate::ids::{
 };
 use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};
-use crate::secrets::Encoding;
+
+pub use secret::{LeakAction, LeakPlace, SecretInjected, SecretLeak};
 
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,6 +291,9 @@ pub enum Event {
         principal: PrincipalId,
         /// For which package.
         package: PackageName,
+        /// The bytes that were approved under its name, if any were.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<PackageDigest>,
         /// For which tool.
         tool: ToolName,
         /// The revision that was judged by.
@@ -516,6 +522,9 @@ pub struct HostCall {
     /// What came of it. Of several calls, bytes and durations are sums.
     #[serde(flatten)]
     pub result: HostCallResult,
+    /// Fuel that the call had used when it was made.
+    #[serde(default)]
+    pub fuel: u64,
     /// How often it was repeated, if a grant asks that repeated reads are one record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<Repeats>,
@@ -546,6 +555,9 @@ pub struct Attempt {
     /// Bytes that are about to leave the guest.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes_out: u64,
+    /// Fuel that the call had used when it was made.
+    #[serde(default)]
+    pub fuel: u64,
 }
 
 /// Whether a host call was let through, and by which rule.
@@ -590,93 +602,6 @@ pub enum HostCallOutcome {
     Unknown,
     /// The guest was trapped: a limit, or a fault.
     Trapped(Cow<'static, str>),
-}
-
-/// A secret that the host puts into a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SecretInjected {
-    /// Which.
-    pub secret: SecretName,
-    /// Where, such as `header authorization`.
-    pub into: String,
-    /// Whether the tool had something of its own there, which gave way.
-    pub replaced: bool,
-}
-
-/// A secret that was about to leave its call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SecretLeak {
-    /// Which.
-    pub secret: SecretName,
-    /// In which form it was found.
-    pub found_as: Encoding,
-    /// Where.
-    pub place: LeakPlace,
-    /// What was done.
-    pub action: LeakAction,
-}
-
-/// Where a secret was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LeakPlace {
-    /// In the tool's answer.
-    Result,
-    /// In what the tool says of its failure.
-    Error,
-    /// In what it wrote to stdout.
-    Stdout,
-    /// In what it wrote to stderr.
-    Stderr,
-    /// In what it logged.
-    Log,
-    /// In what it told of its progress.
-    Progress,
-    /// In what a record says of a host call.
-    Record,
-    /// In the arguments for another tool.
-    Arguments,
-    /// In a request that the secret is not bound to.
-    Request,
-    /// In the response to a request.
-    Response,
-    /// In what it wrote to a socket.
-    Socket,
-    /// In a name that it asked to be looked up.
-    Lookup,
-    /// In a key or a value that it asked to be kept.
-    State,
-}
-
-impl LeakPlace {
-    /// Its name in the log.
-    pub const fn name(self) -> &'static str {
-        match self {
-            LeakPlace::Result => "result",
-            LeakPlace::Error => "error",
-            LeakPlace::Stdout => "stdout",
-            LeakPlace::Stderr => "stderr",
-            LeakPlace::Log => "log",
-            LeakPlace::Progress => "progress",
-            LeakPlace::Record => "record",
-            LeakPlace::Arguments => "arguments",
-            LeakPlace::Request => "request",
-            LeakPlace::Response => "response",
-            LeakPlace::Socket => "socket",
-            LeakPlace::Lookup => "lookup",
-            LeakPlace::State => "state",
-        }
-    }
-}
-
-/// What was done about a leak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LeakAction {
-    /// A mark stands in its place.
-    Redacted,
-    /// It did not leave, nor what was around it.
-    Refused,
 }
 
 /// How a call ended.

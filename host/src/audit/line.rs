@@ -176,13 +176,14 @@ struct FlatHostCall<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     bytes_out: u64,
     duration_ns: u64,
+    fuel: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     repeats: Option<Repeats>,
 }
 
 impl<'a> FlatHostCall<'a> {
     fn of(host_call: &'a HostCall) -> Self {
-        let HostCall { interface, function, subject, decision, result, repeats } = host_call;
+        let HostCall { interface, function, subject, decision, result, fuel, repeats } = host_call;
         let (decision, rule) = match decision {
             Decision::Allowed(rule) => ("allowed", rule),
             Decision::Denied(rule) => ("denied", rule),
@@ -207,6 +208,7 @@ impl<'a> FlatHostCall<'a> {
             bytes_in,
             bytes_out,
             duration_ns,
+            fuel: *fuel,
             repeats: *repeats,
         }
     }

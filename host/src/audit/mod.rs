@@ -31,6 +31,7 @@ pub mod receipt;
 mod recorder;
 mod recovery;
 pub mod rotation;
+pub mod schema;
 #[doc(hidden)]
 pub mod search;
 mod segment;

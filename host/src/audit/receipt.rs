@@ -70,7 +70,7 @@ pub struct Facts {
     pub principal: PrincipalId,
     /// The package.
     pub package: PackageName,
-    /// Its bytes; absent if the call was denied.
+    /// Its bytes; absent if the call was denied and none were approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<PackageDigest>,
     /// The tool.
@@ -126,14 +126,15 @@ impl Facts {
             };
             return Some((*call, facts));
         }
-        let Event::CallDenied { call, principal, package, tool, revision, parent, .. } = &last.event else {
+        let Event::CallDenied { call, principal, package, digest, tool, revision, parent, .. } = &last.event
+        else {
             return None;
         };
         let facts = Self {
             time,
             principal: principal.clone(),
             package: package.clone(),
-            digest: None,
+            digest: *digest,
             tool: tool.clone(),
             revision: *revision,
             parent: *parent,

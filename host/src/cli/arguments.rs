@@ -406,6 +406,9 @@ Example:
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Write the JSON Schema of the log's records to stdout
+    #[command(after_help = "Example:\n  portcullis audit schema > audit-record.schema.json")]
+    Schema,
     /// Show what a call asked and answered, if a grant of it says `record = "payloads"`
     ///
     /// That it was shown is in the log. Secrets of the call are not in there.

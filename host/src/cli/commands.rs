@@ -86,6 +86,7 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
             | AuditCommand::VerifyReceipt(_)
             | AuditCommand::Consistency(_)
             | AuditCommand::VerifyConsistency(_)
+            | AuditCommand::Schema
             | AuditCommand::Query(_)
             | AuditCommand::Show(_)
             | AuditCommand::Reindex(_),

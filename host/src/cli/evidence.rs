@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::{environment, proofs, query, verify};
+use crate::audit::schema::record_schema;
 use crate::audit::{VerifierKey, read_note};
 use crate::config::DataPaths;
 
@@ -21,6 +22,7 @@ pub(super) fn needs_no_host(command: &AuditCommand) -> bool {
         | AuditCommand::VerifyReceipt(_)
         | AuditCommand::Consistency(_)
         | AuditCommand::VerifyConsistency(_)
+        | AuditCommand::Schema
         | AuditCommand::Query(_)
         | AuditCommand::Show(_)
         | AuditCommand::Reindex(_) => true,
@@ -47,15 +49,17 @@ pub(super) async fn run(
         | AuditCommand::VerifyReceipt(_)
         | AuditCommand::Consistency(_)
         | AuditCommand::VerifyConsistency(_)
-        | AuditCommand::Tail(_)
+        | AuditCommand::Schema
         | AuditCommand::Key(_)
         | AuditCommand::Opening { .. }
         | AuditCommand::Payload { .. }
-        | AuditCommand::Erase { .. }) => command,
+        | AuditCommand::Erase { .. }
+        | AuditCommand::Tail(_)) => command,
     };
     let worked = tokio::task::spawn_blocking(move || {
         let place = Place { data_folder };
         match command {
+            AuditCommand::Schema => schema(&output),
             AuditCommand::Verify(arguments) => verify::run(&place, &arguments, &output),
             AuditCommand::Prove(arguments) => proofs::prove(&place, &arguments, &output),
             AuditCommand::VerifyReceipt(arguments) => proofs::verify_receipt(&place, &arguments, &output),
@@ -74,6 +78,12 @@ pub(super) async fn run(
         }
     });
     worked.await.unwrap_or_else(|error| Err(Failure::host(format!("it was not done to its end: {error}"))))
+}
+
+fn schema(output: &Output) -> Result<Exit, Failure> {
+    let schema = serde_json::to_string_pretty(&record_schema())
+        .map_err(|error| Failure::host(format!("the schema can't be written: {error}")))?;
+    output.line(&schema).map(|()| Exit::Ok)
 }
 
 /// Where a log is, and its key, unless other places are named.

@@ -146,7 +146,7 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
 }
 
 fn observed(call: &HostCall) -> String {
-    let HostCall { interface, function, subject, decision, result, repeats } = call;
+    let HostCall { interface, function, subject, decision, result, repeats, fuel: _ } = call;
     let repeats = repeats.map(|repeats| format!(", {} times", repeats.count)).unwrap_or_default();
     let subject = subject.as_deref().map(|subject| format!(" {}", text(subject))).unwrap_or_default();
     let (decided, came) = (decided(decision), came(result));
@@ -154,7 +154,7 @@ fn observed(call: &HostCall) -> String {
 }
 
 fn attempted(attempt: &Attempt) -> String {
-    let Attempt { interface, function, subject, decision, bytes_out } = attempt;
+    let Attempt { interface, function, subject, decision, bytes_out, fuel: _ } = attempt;
     let subject = subject.as_deref().map(|subject| format!(" {}", text(subject))).unwrap_or_default();
     let bytes = if *bytes_out == 0 { String::new() } else { format!(", {bytes_out} bytes out") };
     format!("{} {}{subject}: {}{bytes}", text(interface), text(function), decided(decision))

@@ -156,14 +156,14 @@ fn step(record: &Record, outcomes: &BTreeMap<Sequence, &HostCallResult>) -> Step
         return Step::plain(record, format!("finished: {}", ended(end)));
     }
     if let Event::HostCall { host_call, .. } = &record.event {
-        let HostCall { interface, function, subject, decision, result, repeats } = host_call;
+        let HostCall { interface, function, subject, decision, result, repeats, fuel: _ } = host_call;
         let what = named("", interface, function, subject.as_deref(), decision);
         let (count, until) = repeats.map_or((1, record.time), |repeats| (repeats.count, repeats.until));
         let folded = Folded { count, result: result.clone(), until };
         return Step { time: record.time, what, came: String::new(), folded: Some(folded) };
     }
     if let Event::EffectAttempted { attempt, .. } = &record.event {
-        let Attempt { interface, function, subject, decision, bytes_out } = attempt;
+        let Attempt { interface, function, subject, decision, bytes_out, fuel: _ } = attempt;
         let mut what = named("effect ", interface, function, subject.as_deref(), decision);
         if *bytes_out > 0 {
             what.push_str(&format!(", {bytes_out} bytes out"));

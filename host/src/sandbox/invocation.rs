@@ -415,21 +415,22 @@ fn new_store(
 
 /// Bounds what is copied out of the guest: by [`Limit::CopiedBytes`] in host calls, where a byte costs
 /// one unit, and by what the output may cost where a result is converted dynamically. A store has one
-/// hook, so a test's count of the host calls that the engine sees is made here as well, and what nested calls
-/// cost is paid here.
+/// hook, so a test's count of the host calls that the engine sees is made here as well, what nested calls cost
+/// is paid here, and the gate is told what fuel is left.
 fn bound_copies(store: &mut Store<CallState>, limits: &CallLimits, seen: Option<&Arc<AtomicU64>>) {
     let units = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let in_host_calls = units(limits.copied_bytes);
     let in_result = in_host_calls.max(units(limits.output.saturating_mul(DYNAMIC_COST_OF_A_BYTE)));
     store.set_hostcall_fuel(in_result);
     let may_invoke = store.data().may_invoke_any();
-    if in_result == in_host_calls && seen.is_none() && !may_invoke {
-        return;
-    }
     let seen = seen.cloned();
     store.call_hook(move |mut store, hook| {
         if may_invoke {
             settle_fuel(&mut store, hook)?;
+        }
+        if matches!(hook, CallHook::CallingHost) {
+            let fuel_left = store.get_fuel()?;
+            store.data_mut().gate.note_fuel(fuel_left);
         }
         store.set_hostcall_fuel(match hook {
             CallHook::CallingHost => {

@@ -45,6 +45,7 @@ async fn some_log(folder: &Path) -> (Log, CallId, CallId) {
         call: CallId::generate(),
         principal: "bob".parse().expect("a name"),
         package: "evil".parse().expect("a name"),
+        digest: None,
         tool: "search".parse().expect("a name"),
         revision: Revision(3),
         parent: None,

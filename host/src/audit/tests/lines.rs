@@ -1,6 +1,8 @@
 //! Each event as one line: its exact text, the way there and back, and hostile text.
 
-use super::super::event::{CallEnd, LeakAction, LeakPlace, Repeats, SecretInjected, SecretLeak};
+use super::super::event::{
+    CallEnd, DropReason, LeakAction, LeakPlace, OpenCall, Repeats, SecretInjected, SecretLeak,
+};
 use super::super::line::{self, CallEntry, CallText};
 use super::super::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 use super::*;
@@ -133,6 +135,32 @@ fn other_events() -> Vec<Event> {
             revoked: vec![GrantId(7)],
             by: by(),
         },
+        Event::SegmentStarted {
+            latest: Timestamp::UNIX_EPOCH,
+            revision: Revision(4),
+            open: vec![OpenCall {
+                context: context_of(call_id()),
+                records: 1,
+                roots: vec![tlog_tiles::record_hash(b"a line").into()],
+                arguments_commitment: Some(committed().commitment),
+            }],
+        },
+        Event::SegmentSealed {
+            first: Sequence(0),
+            last: Sequence(6),
+            file: "00000000000000000000.jsonl.zst".to_owned(),
+            bytes: 100,
+            sha256: "0f".repeat(32),
+            text_bytes: 1_000,
+        },
+        Event::TextDropped { through: Sequence(6), because: DropReason::Size },
+        Event::BackupTaken { by: by() },
+        Event::Restored {
+            made_at: Timestamp::UNIX_EPOCH,
+            revision: Revision(4),
+            record: Sequence(7),
+            by: by(),
+        },
         Event::EvidenceOpened { call: call_id(), payloads: true, by: by() },
         Event::EvidenceErased { name: by(), keys: vec![3, 7], by: by() },
         Event::CallCancelled { call: call_id(), by: "ann".parse().expect("a valid name") },
@@ -140,6 +168,7 @@ fn other_events() -> Vec<Event> {
             call: call_id(),
             principal: "ann".parse().expect("a valid name"),
             package: package(),
+            digest: Some(PackageDigest::of(b"component")),
             tool: "search".parse().expect("a valid name"),
             revision: Revision(4),
             parent: None,
@@ -243,15 +272,20 @@ fn every_event_survives_its_line_and_entries_are_what_serde_writes() {
     {"seq":6,"time":"TIME","event":"package_removed","package":"notes","digest":null,"by":"root"}
     {"seq":7,"time":"TIME","event":"artifact_refused","digest":"DIGEST","reason":"its MAC does not fit"}
     {"seq":8,"time":"TIME","event":"grants_changed","revision":4,"granted":[8],"revoked":[7],"by":"root"}
-    {"seq":9,"time":"TIME","event":"evidence_opened","call":"01900000-0000-7000-8000-000000000001","payloads":true,"by":"root"}
-    {"seq":10,"time":"TIME","event":"evidence_erased","name":"root","keys":[3,7],"by":"root"}
-    {"seq":11,"time":"TIME","event":"call_cancelled","call":"01900000-0000-7000-8000-000000000001","by":"ann"}
-    {"seq":12,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
+    {"seq":9,"time":"TIME","event":"segment_started","latest":"TIME","revision":4,"open":[{"call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"records":1,"roots":["6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4="],"arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f"}]}
+    {"seq":10,"time":"TIME","event":"segment_sealed","first":0,"last":6,"file":"00000000000000000000.jsonl.zst","bytes":100,"sha256":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","text_bytes":1000}
+    {"seq":11,"time":"TIME","event":"text_dropped","through":6,"because":"size"}
+    {"seq":12,"time":"TIME","event":"backup_taken","by":"root"}
+    {"seq":13,"time":"TIME","event":"restored","made_at":"TIME","revision":4,"record":7,"by":"root"}
+    {"seq":14,"time":"TIME","event":"evidence_opened","call":"01900000-0000-7000-8000-000000000001","payloads":true,"by":"root"}
+    {"seq":15,"time":"TIME","event":"evidence_erased","name":"root","keys":[3,7],"by":"root"}
+    {"seq":16,"time":"TIME","event":"call_cancelled","call":"01900000-0000-7000-8000-000000000001","by":"ann"}
+    {"seq":17,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
     {"seq":10,"time":"TIME","event":"call_admitted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"grants":[1,7],"argument_bytes":12,"arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","salt_key":3}
-    {"seq":11,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","decision":"allowed","rule":"harmless","outcome":"ok","duration_ns":120}
-    {"seq":12,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","subject":"/etc/passwd","decision":"denied","rule":"no grant of wasi:filesystem","outcome":"error","error":"access","bytes_in":3,"bytes_out":4,"duration_ns":5}
-    {"seq":13,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","decision":"allowed","rule":"harmless","outcome":"ok","duration_ns":120,"repeats":{"count":3,"until":"TIME"}}
-    {"seq":14,"time":"TIME","event":"effect_attempted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:filesystem/types","function":"[method]descriptor.unlink-file-at","subject":"/notes/a","decision":"allowed","rule":"grant 7 filesystem 0","bytes_out":8}
+    {"seq":11,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","decision":"allowed","rule":"harmless","outcome":"ok","duration_ns":120,"fuel":0}
+    {"seq":12,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","subject":"/etc/passwd","decision":"denied","rule":"no grant of wasi:filesystem","outcome":"error","error":"access","bytes_in":3,"bytes_out":4,"duration_ns":5,"fuel":0}
+    {"seq":13,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","decision":"allowed","rule":"harmless","outcome":"ok","duration_ns":120,"fuel":0,"repeats":{"count":3,"until":"TIME"}}
+    {"seq":14,"time":"TIME","event":"effect_attempted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:filesystem/types","function":"[method]descriptor.unlink-file-at","subject":"/notes/a","decision":"allowed","rule":"grant 7 filesystem 0","bytes_out":8,"fuel":11}
     {"seq":15,"time":"TIME","event":"effect_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"attempt":4,"outcome":"unknown","duration_ns":120}
     {"seq":16,"time":"TIME","event":"effect_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"attempt":4,"outcome":"trapped","error":"fuel","duration_ns":120}
     {"seq":17,"time":"TIME","event":"secret_injected","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"secret":"github","into":"header authorization","replaced":true}
@@ -294,6 +328,7 @@ fn long_text_is_cut_at_a_character_so_that_every_record_fits_a_line() {
     let cow = || Cow::<'static, str>::Owned(long.clone());
     let mut entries = [
         CallEntry::HostCall(HostCall {
+            fuel: u64::MAX,
             interface: cow(),
             function: cow(),
             subject: Some(long.as_str().into()),
@@ -302,6 +337,7 @@ fn long_text_is_cut_at_a_character_so_that_every_record_fits_a_line() {
             repeats: Some(Repeats { count: u64::MAX, until: Timestamp::MAX }),
         }),
         CallEntry::EffectAttempted(Attempt {
+            fuel: u64::MAX,
             interface: cow(),
             function: cow(),
             subject: Some("ä".repeat(50_000).into()),
@@ -326,4 +362,40 @@ fn long_text_is_cut_at_a_character_so_that_every_record_fits_a_line() {
     }
     let CallEntry::EffectAttempted(Attempt { subject: Some(subject), .. }) = &entries[1] else { panic!() };
     assert!(subject.len() <= TEXT_BYTES_MAX && subject.len() > TEXT_BYTES_MAX - 4);
+}
+
+/// Each event fits the published schema, and with anything more it does not.
+#[test]
+fn the_schema_has_all_that_records_have_and_nothing_else() {
+    let schema = crate::audit::schema::record_schema();
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let of_calls = entries(&context_of(call_id())).into_iter().map(|(_, event)| event);
+    let mut kinds = std::collections::BTreeSet::new();
+    for event in of_calls.chain(other_events()).chain(standing_events()) {
+        let record = Record { seq: Sequence(7), time: Timestamp::UNIX_EPOCH, event };
+        let mut json = serde_json::to_value(&record).expect("JSON");
+        let errors: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{json}: {errors:?}");
+        kinds.insert(json["event"].as_str().expect("a kind").to_owned());
+        json["more"] = true.into();
+        assert!(!validator.is_valid(&json), "{json}");
+        json.as_object_mut().expect("an object").remove("more");
+        for member in json.as_object().expect("an object").keys() {
+            let mut wrong = json.clone();
+            wrong[member] = serde_json::json!([[]]);
+            assert!(!validator.is_valid(&wrong), "{member} of {json}");
+        }
+    }
+    let listed = schema["oneOf"].as_array().expect("a list").iter();
+    let name = |kind: &serde_json::Value| {
+        kind["$ref"].as_str().and_then(|path| path.rsplit('/').next()).expect("a reference").to_owned()
+    };
+    let listed: std::collections::BTreeSet<String> = listed.map(name).collect();
+    assert!(kinds.is_subset(&listed), "{kinds:?}");
+    let without_example: Vec<_> = listed.difference(&kinds).collect();
+    assert!(without_example.is_empty(), "give an example of each kind of record: {without_example:?}");
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/audit-record.schema.json");
+    let published = fs::read_to_string(published).expect("it is published");
+    let published: serde_json::Value = serde_json::from_str(&published).expect("JSON");
+    assert_eq!(published, schema, "run `portcullis audit schema > docs/audit-record.schema.json`");
 }

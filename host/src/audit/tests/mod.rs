@@ -56,6 +56,7 @@ fn host_call(subject: Option<&str>) -> HostCall {
         subject: subject.map(Into::into),
         decision: Decision::Allowed(Cow::Borrowed("harmless")),
         result: result(HostCallOutcome::Ok),
+        fuel: 0,
         repeats: None,
     }
 }
@@ -67,6 +68,7 @@ fn attempt(subject: &str) -> Attempt {
         subject: Some(subject.into()),
         decision: Decision::Allowed(Cow::Borrowed("grant 7 filesystem 0")),
         bytes_out: 0,
+        fuel: 11,
     }
 }
 

@@ -225,6 +225,7 @@ async fn what_can_not_be_proved_says_why() {
         call: denied,
         principal: "ann".parse().expect("a name"),
         package: "notes".parse().expect("a name"),
+        digest: Some(PackageDigest::of(b"component")),
         tool: "search".parse().expect("a name"),
         revision: Revision(3),
         parent: None,

@@ -94,6 +94,8 @@ pub(crate) struct Gate {
     /// What must not be in a record, nor leave in any other way that is looked at.
     secrets: Arc<CallSecrets>,
     usage: Usage,
+    /// What the guest had when it called the host last.
+    fuel_left: u64,
     resources: u64,
     under_way: Option<UnderWay>,
     /// The log did not take a record: the guest goes no further.
@@ -104,6 +106,7 @@ impl Gate {
     pub(crate) fn new(recorder: Recorder, limits: CallLimits, secrets: Arc<CallSecrets>) -> Self {
         Self {
             recorder: Some(recorder),
+            fuel_left: limits.fuel,
             limits,
             secrets,
             usage: Usage::default(),
@@ -173,6 +176,11 @@ impl Gate {
     /// The call's bounds.
     pub(crate) fn limits(&self) -> &CallLimits {
         &self.limits
+    }
+
+    /// Notes what fuel the guest has left as it calls the host: the records of that call say what was used.
+    pub(crate) fn note_fuel(&mut self, left: u64) {
+        self.fuel_left = left;
     }
 
     /// What was used so far.
@@ -248,6 +256,7 @@ impl Gate {
         let (decision, outcome) = (self.screened_decision(decision), self.screened_outcome(outcome));
         let (Some(call), Some(recorder)) = (self.under_way.take(), &mut self.recorder) else { return };
         self.usage.copied_bytes_peak = self.usage.copied_bytes_peak.max(bytes_in).max(bytes_out);
+        let fuel = self.limits.fuel.saturating_sub(self.fuel_left);
         let recorded = recorder.observe(HostCall {
             interface: Cow::Borrowed(call.function.interface),
             function: Cow::Borrowed(call.function.name),
@@ -260,6 +269,7 @@ impl Gate {
                 bytes_out,
                 duration_ns: nanoseconds_since(call.started),
             },
+            fuel,
             repeats: None,
         });
         if let Err(error) = recorded {
@@ -294,6 +304,7 @@ impl Gate {
             subject: call.subject,
             decision: Decision::Allowed(rule),
             bytes_out,
+            fuel: self.limits.fuel.saturating_sub(self.fuel_left),
         };
         self.usage.copied_bytes_peak = self.usage.copied_bytes_peak.max(bytes_out);
         let sequence = recorder.attempt(attempt).await?;
