@@ -133,6 +133,12 @@ fn events() -> Vec<Kind> {
             &[],
         ),
         kind(
+            "key_rotated",
+            "From the next checkpoints on, another key signs them.",
+            &[("key", text.clone()), ("by", is("principal"))],
+            &[],
+        ),
+        kind(
             "segment_sealed",
             "A closed segment was compressed, and its plain file goes.",
             &[

@@ -6,6 +6,7 @@ use super::super::event::{
 use super::super::line::{self, CallEntry, CallText};
 use super::super::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 use super::*;
+use crate::audit::CheckpointKey;
 use crate::audit::commitment::Committed;
 use crate::limits::{Limit, LimitReached};
 use crate::policy::{Denial, Loss, Role, Stop};
@@ -110,6 +111,7 @@ fn entries(context: &Arc<CallContext>) -> Vec<(CallEntry, Event)> {
 /// One of each event that is not part of a call.
 fn other_events() -> Vec<Event> {
     let by = || "root".parse().expect("a valid name");
+    let key = CheckpointKey::new(&[7; 32]).expect("a key").public().to_owned();
     let package = || "notes".parse().expect("a valid name");
     let digest = PackageDigest::of(b"component");
     vec![
@@ -119,6 +121,7 @@ fn other_events() -> Vec<Event> {
             engine: Some("wasmtime 48.0.8".to_owned()),
         },
         Event::HostStopped { latest: Timestamp::UNIX_EPOCH, revision: Revision(8) },
+        Event::KeyRotated { key, by: by() },
         Event::Recovered {
             torn_bytes: 5,
             quarantine: Some("quarantine/9-1.torn".to_owned()),
@@ -265,22 +268,23 @@ fn every_event_survives_its_line_and_entries_are_what_serde_writes() {
     insta::assert_snapshot!(text, @r#"
     {"seq":0,"time":"TIME","event":"host_started","version":"1.2.3","pid":77,"engine":"wasmtime 48.0.8"}
     {"seq":1,"time":"TIME","event":"host_stopped","latest":"TIME","revision":8}
-    {"seq":2,"time":"TIME","event":"recovered","torn_bytes":5,"quarantine":"quarantine/9-1.torn","interrupted":["01900000-0000-7000-8000-000000000001"]}
-    {"seq":3,"time":"TIME","event":"package_added","package":"notes","version":"1.0.0","digest":"DIGEST","bytes":9,"by":"root"}
-    {"seq":4,"time":"TIME","event":"package_refused","digest":"DIGEST","reason":"an unknown import","by":"root"}
-    {"seq":5,"time":"TIME","event":"package_approved","package":"notes","digest":"DIGEST","by":"root"}
-    {"seq":6,"time":"TIME","event":"package_removed","package":"notes","digest":null,"by":"root"}
-    {"seq":7,"time":"TIME","event":"artifact_refused","digest":"DIGEST","reason":"its MAC does not fit"}
-    {"seq":8,"time":"TIME","event":"grants_changed","revision":4,"granted":[8],"revoked":[7],"by":"root"}
-    {"seq":9,"time":"TIME","event":"segment_started","latest":"TIME","revision":4,"open":[{"call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"records":1,"roots":["6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4="],"arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f"}]}
-    {"seq":10,"time":"TIME","event":"segment_sealed","first":0,"last":6,"file":"00000000000000000000.jsonl.zst","bytes":100,"sha256":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","text_bytes":1000}
-    {"seq":11,"time":"TIME","event":"text_dropped","through":6,"because":"size"}
-    {"seq":12,"time":"TIME","event":"backup_taken","by":"root"}
-    {"seq":13,"time":"TIME","event":"restored","made_at":"TIME","revision":4,"record":7,"by":"root"}
-    {"seq":14,"time":"TIME","event":"evidence_opened","call":"01900000-0000-7000-8000-000000000001","payloads":true,"by":"root"}
-    {"seq":15,"time":"TIME","event":"evidence_erased","name":"root","keys":[3,7],"by":"root"}
-    {"seq":16,"time":"TIME","event":"call_cancelled","call":"01900000-0000-7000-8000-000000000001","by":"ann"}
-    {"seq":17,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
+    {"seq":2,"time":"TIME","event":"key_rotated","key":"portcullis/ea4a6c63e29c520a+cc0940d0+AepKbGPinFIKvvVQexMuxfmVR3auvr57kkIe6mkURtIs","by":"root"}
+    {"seq":3,"time":"TIME","event":"recovered","torn_bytes":5,"quarantine":"quarantine/9-1.torn","interrupted":["01900000-0000-7000-8000-000000000001"]}
+    {"seq":4,"time":"TIME","event":"package_added","package":"notes","version":"1.0.0","digest":"DIGEST","bytes":9,"by":"root"}
+    {"seq":5,"time":"TIME","event":"package_refused","digest":"DIGEST","reason":"an unknown import","by":"root"}
+    {"seq":6,"time":"TIME","event":"package_approved","package":"notes","digest":"DIGEST","by":"root"}
+    {"seq":7,"time":"TIME","event":"package_removed","package":"notes","digest":null,"by":"root"}
+    {"seq":8,"time":"TIME","event":"artifact_refused","digest":"DIGEST","reason":"its MAC does not fit"}
+    {"seq":9,"time":"TIME","event":"grants_changed","revision":4,"granted":[8],"revoked":[7],"by":"root"}
+    {"seq":10,"time":"TIME","event":"segment_started","latest":"TIME","revision":4,"open":[{"call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"records":1,"roots":["6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4="],"arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f"}]}
+    {"seq":11,"time":"TIME","event":"segment_sealed","first":0,"last":6,"file":"00000000000000000000.jsonl.zst","bytes":100,"sha256":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","text_bytes":1000}
+    {"seq":12,"time":"TIME","event":"text_dropped","through":6,"because":"size"}
+    {"seq":13,"time":"TIME","event":"backup_taken","by":"root"}
+    {"seq":14,"time":"TIME","event":"restored","made_at":"TIME","revision":4,"record":7,"by":"root"}
+    {"seq":15,"time":"TIME","event":"evidence_opened","call":"01900000-0000-7000-8000-000000000001","payloads":true,"by":"root"}
+    {"seq":16,"time":"TIME","event":"evidence_erased","name":"root","keys":[3,7],"by":"root"}
+    {"seq":17,"time":"TIME","event":"call_cancelled","call":"01900000-0000-7000-8000-000000000001","by":"ann"}
+    {"seq":18,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
     {"seq":10,"time":"TIME","event":"call_admitted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"grants":[1,7],"argument_bytes":12,"arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","salt_key":3}
     {"seq":11,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","decision":"allowed","rule":"harmless","outcome":"ok","duration_ns":120,"fuel":0}
     {"seq":12,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","subject":"/etc/passwd","decision":"denied","rule":"no grant of wasi:filesystem","outcome":"error","error":"access","bytes_in":3,"bytes_out":4,"duration_ns":5,"fuel":0}
