@@ -1,15 +1,16 @@
 //! What a granted request costs through the gate, beside the same request by plain hyper, in one run.
 //!
-//! Both ask a server on loopback for a short answer over one connection that stays open. Ours is what a
-//! call with many requests takes more than a call with none, divided by their number: judged, recorded
-//! before it leaves and when it ends, its body read through the gate.
+//! Both ask a server on loopback for a short answer over one connection that stays open, from a task on a worker
+//! of the runtime. Ours is what a call with many requests takes more than a call with none, divided by their
+//! number: judged, recorded before it leaves and when it ends, its body read through the gate. Whole calls, with
+//! one request and with none, are measured beside that.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the guest that it measures")]
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -31,11 +32,17 @@ const REQUESTS: u32 = 100;
 
 static HYPER: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 static OURS: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+static WITH_NONE: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+static WITH_ONE: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 
-async fn server() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+/// A server on a thread of its own: no runtime of a client ever runs it.
+fn server() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("a socket");
     let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let serve = async move {
+        let listener = TcpListener::from_std(listener).expect("a socket");
         while let Ok((stream, _)) = listener.accept().await {
             stream.set_nodelay(true).expect("a socket");
             let answer =
@@ -45,7 +52,8 @@ async fn server() -> SocketAddr {
                 hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
             );
         }
-    });
+    };
+    std::thread::spawn(move || runtime.block_on(serve));
     address
 }
 
@@ -99,6 +107,13 @@ impl Ours {
         Self { host, authority: address.to_string(), _temporary: temporary }
     }
 
+    /// How long a call with so many requests takes.
+    async fn timed(&self, times: u32) -> Duration {
+        let started = Instant::now();
+        self.call(times).await;
+        started.elapsed()
+    }
+
     async fn call(&self, times: u32) {
         let steps = json!([{ "authority": self.authority, "path": "/a", "times": times }]).to_string();
         let request = CallRequest {
@@ -119,63 +134,84 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Runs on a worker of the runtime, as calls of a server do, and measures one piece of work each time.
+fn measured<F>(
+    runtime: &Runtime,
+    iterations: u64,
+    times: &'static Mutex<Vec<u64>>,
+    work: impl Fn() -> F,
+) -> Duration
+where
+    F: Future<Output = Duration> + Send + 'static,
+{
+    let mut total = Duration::ZERO;
+    for _ in 0..iterations {
+        let took = runtime.block_on(runtime.spawn(work())).expect("no panic");
+        times.lock().expect("one thread").push(nanoseconds(took));
+        total += took;
+    }
+    total
+}
+
 fn benches(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
-    let (address, ours) = runtime.block_on(async {
-        let address = server().await;
-        (address, Ours::new(address).await)
+    let (address, ours, sender) = runtime.block_on(async {
+        let address = server();
+        (address, Arc::new(Ours::new(address).await), Arc::new(tokio::sync::Mutex::new(plain(address).await)))
     });
-    let sender = runtime.block_on(plain(address));
-    let sender = tokio::sync::Mutex::new(sender);
     criterion.bench_function("http/hyper_100", |bencher| {
         bencher.iter_custom(|iterations| {
-            runtime.block_on(async {
-                // From a task, as ours is sent.
-                let mut total = Duration::ZERO;
-                let mut sender = sender.lock().await;
-                for _ in 0..iterations {
+            measured(&runtime, iterations, &HYPER, || {
+                let sender = Arc::clone(&sender);
+                async move {
+                    let mut sender = sender.lock().await;
                     let started = Instant::now();
                     for _ in 0..REQUESTS {
                         get(&mut sender, address).await;
                     }
-                    let took = started.elapsed();
-                    HYPER.lock().expect("one thread").push(nanoseconds(took));
-                    total += took;
+                    started.elapsed()
                 }
-                total
             })
         });
     });
     criterion.bench_function("http/ours_100", |bencher| {
         bencher.iter_custom(|iterations| {
-            runtime.block_on(async {
-                let mut total = Duration::ZERO;
-                for _ in 0..iterations {
-                    let started = Instant::now();
-                    ours.call(0).await;
-                    let none = started.elapsed();
-                    let started = Instant::now();
-                    ours.call(REQUESTS).await;
-                    let took = started.elapsed().saturating_sub(none);
-                    OURS.lock().expect("one thread").push(nanoseconds(took));
-                    total += took;
+            measured(&runtime, iterations, &OURS, || {
+                let ours = Arc::clone(&ours);
+                async move {
+                    let none = ours.timed(0).await;
+                    ours.timed(REQUESTS).await.saturating_sub(none)
                 }
-                total
             })
         });
     });
+    for (name, requests, times) in [("none", 0, &WITH_NONE), ("one", 1, &WITH_ONE)] {
+        criterion.bench_function(&format!("http/call_with_{name}"), |bencher| {
+            bencher.iter_custom(|iterations| {
+                measured(&runtime, iterations, times, || {
+                    let ours = Arc::clone(&ours);
+                    async move { ours.timed(requests).await }
+                })
+            });
+        });
+    }
     report();
 }
 
-/// Prints p50 of one request, and the ratio.
+/// Prints medians: of one request among many in a call, and of whole calls; and ratios.
 fn report() {
-    let middle = |measured: &Mutex<Vec<u64>>| {
+    let middle = |measured: &Mutex<Vec<u64>>, parts: u32| {
         let mut measured = measured.lock().expect("one thread").clone();
         measured.sort_unstable();
-        measured.get(measured.len() / 2).copied().unwrap_or(0) as f64 / f64::from(REQUESTS) / 1_000.0
+        measured.get(measured.len() / 2).copied().unwrap_or(0) as f64 / f64::from(parts) / 1_000.0
     };
-    let (hyper, ours) = (middle(&HYPER), middle(&OURS));
-    println!("one GET, p50: hyper {hyper:.1} µs, ours {ours:.1} µs, ratio {:.2}", ours / hyper);
+    let (hyper, ours) = (middle(&HYPER, REQUESTS), middle(&OURS, REQUESTS));
+    println!("one GET of many, p50: hyper {hyper:.1} µs, ours {ours:.1} µs, ratio {:.2}", ours / hyper);
+    let (none, one) = (middle(&WITH_NONE, 1), middle(&WITH_ONE, 1));
+    println!(
+        "a whole call, p50: without a GET {none:.1} µs, with one {one:.1} µs, {:.1} µs more",
+        one - none
+    );
 }
 
 criterion_group! {

@@ -193,13 +193,26 @@ impl PackageDigest {
 
     /// The 64 hex digits without the `sha256:` prefix: a file name.
     pub fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        self.text()[DIGEST_PREFIX.len()..].to_owned()
+    }
+
+    /// Each call says its digest to the log, so that this makes one text and no more.
+    fn text(&self) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = String::with_capacity(DIGEST_PREFIX.len() + 2 * self.0.len());
+        text.push_str(DIGEST_PREFIX);
+        for byte in self.0 {
+            text.extend([byte >> 4, byte & 0xf].map(|digit| char::from(DIGITS[usize::from(digit)])));
+        }
+        text
     }
 }
 
+const DIGEST_PREFIX: &str = "sha256:";
+
 impl fmt::Display for PackageDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        f.write_str(&self.text())
     }
 }
 
@@ -214,7 +227,7 @@ impl FromStr for PackageDigest {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let error = || IdError::new("package digest", "write sha256: and 64 lower-case hex digits", text);
-        let hex = text.strip_prefix("sha256:").ok_or_else(error)?.as_bytes();
+        let hex = text.strip_prefix(DIGEST_PREFIX).ok_or_else(error)?.as_bytes();
         if hex.len() != 64 || !hex.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b)) {
             return Err(error());
         }
@@ -237,7 +250,7 @@ impl TryFrom<String> for PackageDigest {
 
 impl From<PackageDigest> for String {
     fn from(digest: PackageDigest) -> Self {
-        digest.to_string()
+        digest.text()
     }
 }
 

@@ -287,7 +287,7 @@ async fn run(
     let caller = (&context.package, &context.principal);
     let stores = Stores::new(rules, caller, resources.state, resources.limits);
     let connections = resources.connections.of_call(context.package.clone(), limits.connections);
-    let http = Http::new(resources.http.clone(), context.digest, &context.principal, limits);
+    let http = Http::new(resources.http.clone(), Arc::clone(context), limits);
     let state = CallState {
         table: ResourceTable::new(),
         gate: Gate::new(recorder, limits.clone(), Arc::new(secrets)),

@@ -90,7 +90,7 @@ impl Ungranted {
     async fn new(limits: CallLimits) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let log = Log::open(folder.path(), LogOptions::default()).expect("a log");
-        let context = CallContext {
+        let context = Arc::new(CallContext {
             call: CallId::generate(),
             principal: "agent".parse().expect("a name"),
             package: "package".parse().expect("a name"),
@@ -98,9 +98,11 @@ impl Ungranted {
             tool: "tool".parse().expect("a name"),
             revision: Revision(1),
             parent: None,
-        };
-        let recorder =
-            log.begin_call(Arc::new(context), Vec::new(), 0, Recording::default()).await.expect("a recorder");
+        });
+        let recorder = log
+            .begin_call(Arc::clone(&context), Vec::new(), 0, Recording::default())
+            .await
+            .expect("a recorder");
         let disk_workers = Arc::new(Semaphore::new(1));
         let quotas = filesystem::Quotas::default();
         let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver::default());
@@ -120,7 +122,7 @@ impl Ungranted {
                 limits.fuel,
             ),
             control: CallControl::default(),
-            http: http::Http::new(sender, PackageDigest::of(b""), &"agent".parse().expect("a name"), &limits),
+            http: http::Http::new(sender, context, &limits),
             connections: Arc::new(Connections::new(&HostLimits::default()))
                 .of_call("package".parse().expect("a name"), limits.connections),
             sockets: sockets::Sockets::default(),

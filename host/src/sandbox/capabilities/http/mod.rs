@@ -15,8 +15,8 @@ mod rates;
 mod send;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::component::{Resource, ResourceTableError};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, IoError};
@@ -31,9 +31,8 @@ use self::rates::Rates;
 use super::gate::{EffectClass, HARMLESS, HostFunction};
 use super::io::WRITE_BYTES_MAX;
 use super::{CallState, trapped};
-use crate::audit::event::HostCallOutcome;
+use crate::audit::event::{CallContext, HostCallOutcome};
 use crate::egress::{Client, Traffic, is_forbidden_field};
-use crate::ids::{PackageDigest, PrincipalId};
 use crate::limits::CallLimits;
 use types::{
     ErrorCode, Fields, FutureIncomingResponse, FutureTrailers, IncomingBody, IncomingRequest,
@@ -64,8 +63,9 @@ pub(crate) struct Http {
     context: WasiHttpCtx,
     hooks: NothingLeaves,
     sender: Sender,
-    /// Connections are kept open for the same package, bytes and principal only.
-    scope: Arc<str>,
+    /// Whose requests they are.
+    caller: Arc<CallContext>,
+    scope: OnceLock<Arc<str>>,
     /// Bytes of all exchanges.
     pub(crate) traffic: Arc<Traffic>,
     /// What was found in bodies and is not in the log yet.
@@ -77,18 +77,18 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) fn new(
-        sender: Sender,
-        digest: PackageDigest,
-        principal: &PrincipalId,
-        limits: &CallLimits,
-    ) -> Self {
+    pub(crate) fn new(sender: Sender, caller: Arc<CallContext>, limits: &CallLimits) -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(FIELD_BYTES_MAX);
         let traffic = Arc::new(Traffic::new(limits.http_bytes_in, limits.http_bytes_out));
-        let scope = format!("{digest} {principal}").into();
-        let (leaks, owners, open, is_over) = Default::default();
-        Self { context, hooks: NothingLeaves, sender, scope, traffic, leaks, owners, open, is_over }
+        let (scope, leaks, owners, open, is_over) = Default::default();
+        Self { context, hooks: NothingLeaves, sender, caller, scope, traffic, leaks, owners, open, is_over }
+    }
+
+    /// Connections are kept open for the same package, bytes and principal only.
+    fn scope(&self) -> Arc<str> {
+        let name = || format!("{} {}", self.caller.digest, self.caller.principal).into();
+        Arc::clone(self.scope.get_or_init(name))
     }
 
     /// What a body's stream is about, once its request was sent.

@@ -220,7 +220,7 @@ impl CallState {
             None => Empty::new().map_err(|never| match never {}).boxed_unsync(),
         };
         let sent = OutboundRequest {
-            scope: Arc::clone(&self.http.scope),
+            scope: self.http.scope(),
             url,
             method,
             headers: request.headers.into(),
