@@ -17,6 +17,7 @@ mod completeness;
 mod evidence;
 mod example_tools;
 mod files;
+mod fuzzed;
 mod harness;
 mod http;
 mod languages;

@@ -3,7 +3,7 @@
 
 use crate::harness::random::Random;
 
-#[path = "../../host/fuzz/judge.rs"]
+#[path = "../../host/fuzz/properties/egress.rs"]
 mod judge;
 
 const PARTS: &[&str] = &[

@@ -12,6 +12,7 @@
 mod bench;
 mod demo;
 mod folders;
+mod fuzz;
 mod guests;
 mod process;
 mod soak;
@@ -33,7 +34,7 @@ const CHORES: [(&str, &str, &str); 6] = [
     (
         "soak",
         "[NAME] [--minutes N] [--seed S] [--json]",
-        "run what can go on for hours: components, calls, kills, race; 10 minutes each unless said",
+        "run what can go on for hours: components, calls, kills, race, fuzz; 10 minutes each unless said",
     ),
     ("tidy", "[--update-wit|--update-api]", "check the rules of the repository that no compiler checks"),
 ];

@@ -1,7 +1,8 @@
 //! Runs the tests that can go on for hours, for as long as one has, each time with other numbers.
 //!
 //! A soak is one of the promises' tests with more time: the engine is linked once for both. It ends by
-//! itself, at its time or at its count, and fails as a test does, with the seed that shows it again.
+//! itself, at its time or at its count, and fails as a test does, with the seed that shows it again. The one named
+//! `fuzz` is libFuzzer's search, by programs of its own.
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
 use crate::folders::Folders;
+use crate::fuzz;
 use crate::guests::guests;
 use crate::process::{self, BUILD_TIME_MAX};
 use crate::test::{LAST, build};
@@ -34,6 +36,9 @@ const SOAKS: [(&str, &str, &str); 4] = [
     ),
 ];
 
+/// The fuzz targets, all of them.
+const FUZZ: &str = "fuzz";
+
 const MINUTES: u64 = 10;
 /// What a soak may take beyond its time: to begin, and to read its log at the end.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
@@ -41,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(60 * 60);
 /// What to run, and for how long.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// One of [`SOAKS`]; all, one after the other, if there is none.
+    /// One of [`SOAKS`], or [`FUZZ`]; all, one after the other, if there is none.
     name: Option<String>,
     /// For each.
     minutes: u64,
@@ -66,7 +71,9 @@ impl Options {
                 "--minutes" => options.minutes = number()?,
                 "--seed" => options.seed = Some(number()?),
                 option if option.starts_with('-') => bail!("`soak` does not take `{option}`"),
-                name if options.name.is_none() && SOAKS.iter().any(|(soak, ..)| *soak == name) => {
+                name if options.name.is_none()
+                    && (name == FUZZ || SOAKS.iter().any(|(soak, ..)| *soak == name)) =>
+                {
                     options.name = Some(name.to_owned());
                 }
                 name => bail!("there is no soak `{name}`\n\n{}", list()),
@@ -77,11 +84,39 @@ impl Options {
 }
 
 fn list() -> String {
-    SOAKS.map(|(name, _, what)| format!("  {name:<12} {what}")).join("\n")
+    let line = |name: &str, what: &str| format!("  {name:<12} {what}");
+    let mut lines = SOAKS.map(|(name, _, what)| line(name, what)).to_vec();
+    lines.push(line(FUZZ, "libFuzzer's search for inputs that parsers and judges do not bear"));
+    lines.join("\n")
 }
 
 /// Builds what is needed, runs the soaks, and gives their figures.
 pub(crate) fn soak(folders: &Folders, options: &Options) -> Result<()> {
+    let seed = options.seed.map_or_else(random_seed, Ok)?;
+    let is_wanted = |name: &str| options.name.as_deref().is_none_or(|wanted| wanted == name);
+    let mut figures = Map::new();
+    if SOAKS.iter().any(|(name, ..)| is_wanted(name)) {
+        soak_tests(folders, options, seed, &mut figures)?;
+    }
+    if is_wanted(FUZZ) {
+        eprintln!("==> soak {FUZZ}: each target {} min, seed {seed}", options.minutes);
+        let of_this = fuzz::fuzz(folders, Duration::from_secs(options.minutes * 60), seed)
+            .with_context(|| format!("again with: cargo xtask soak {FUZZ} --seed {seed}"))?;
+        figures.insert(FUZZ.to_owned(), of_this);
+    }
+    if options.json {
+        println!("{:#}", Value::Object(figures));
+    }
+    Ok(())
+}
+
+/// Those that are tests.
+fn soak_tests(
+    folders: &Folders,
+    options: &Options,
+    seed: u64,
+    figures: &mut Map<String, Value>,
+) -> Result<()> {
     if options.json {
         // Stdout is for the document alone.
         let mut own = std::process::Command::new(std::env::current_exe()?);
@@ -95,9 +130,7 @@ pub(crate) fn soak(folders: &Folders, options: &Options) -> Result<()> {
     let programs = build(folders)?;
     let program = programs.iter().find(|program| program.package == LAST);
     let program = program.with_context(|| format!("{LAST} has no tests"))?;
-    let seed = options.seed.map_or_else(random_seed, Ok)?;
     let report = folders.target.join("soak.json");
-    let mut figures = Map::new();
     for (name, test, what) in SOAKS {
         if options.name.as_deref().is_some_and(|wanted| wanted != name) {
             continue;
@@ -126,9 +159,6 @@ pub(crate) fn soak(folders: &Folders, options: &Options) -> Result<()> {
         let mut of_this: Value = serde_json::from_slice(&text)?;
         of_this["seed"] = seed.into();
         figures.insert(name.to_owned(), of_this);
-    }
-    if options.json {
-        println!("{:#}", Value::Object(figures));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-#[path = "../judge.rs"]
-mod judge;
+#[path = "../properties/egress.rs"]
+mod properties;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| judge::holds(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::holds(data));

@@ -1,0 +1,141 @@
+//! A share of what the fuzz targets in `host/fuzz` do, from a seed: texts made of parts that were trouble
+//! somewhere. `cargo xtask soak fuzz` goes on from there.
+
+use crate::harness::random::Random;
+
+#[path = "../host/fuzz/properties/arguments.rs"]
+mod arguments;
+#[path = "../host/fuzz/properties/grants.rs"]
+mod grants;
+#[path = "../host/fuzz/properties/leaks.rs"]
+mod leaks;
+
+/// Gives a property texts of these parts, and bytes of no kind.
+fn hold(seed: u64, count: u32, parts: &[&str], holds: fn(&[u8])) {
+    let mut random = Random::new(seed);
+    for _ in 0..count {
+        let length = random.below(24);
+        let text: String = (0..length).map(|_| *random.pick(parts)).collect();
+        holds(text.as_bytes());
+    }
+    for _ in 0..count / 4 {
+        let length = random.index(64);
+        holds(&random.bytes(length));
+    }
+}
+
+#[test]
+fn arguments_are_read_as_any_parser_reads_them_or_refused_with_a_place() {
+    let parts = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"a\"",
+        "\"b\":",
+        "\"\"",
+        "1",
+        "-0",
+        "1e5",
+        "1e999",
+        "0.1",
+        "01",
+        "null",
+        "true",
+        "NaN",
+        "\n",
+        " ",
+        "\"\\u00e9\"",
+        "\"\\ud800\"",
+        "\"\\ud83d\\ude00\"",
+        "\u{1b}",
+        "{\"a\":",
+        "{\"a\":1}",
+        "18446744073709551616",
+        "\u{202e}",
+        "\\",
+    ];
+    hold(2_027, 40_000, &parts, arguments::holds);
+}
+
+#[test]
+fn grants_files_are_read_or_refused_with_a_place() {
+    let parts = [
+        "[[grant]]\n",
+        "[grant]\n",
+        "[groups]\n",
+        "team = [\"ann\"]\n",
+        "package = \"a\"\n",
+        "agents = [\"ann\"]\n",
+        "agents = [\"group:team\"]\n",
+        "tools = [\"t\"]\n",
+        "expires = 2027-01-01T00:00:00Z\n",
+        "expires = 1\n",
+        "limits = { fuel = 5 }\n",
+        "limits = { fuel = 0, memroy = 1 }\n",
+        "[grant.clock]\n",
+        "resolution = \"1s\"\n",
+        "resolution = \"\"\n",
+        "[[grant.http]]\n",
+        "hosts = [\"a.test\"]\n",
+        "methods = [\"GET\"]\n",
+        "[[grant.filesystem]]\n",
+        "host_path = \"no\"\n",
+        "host_path = \"a\"\n",
+        "guest_path = \"/a\"\n",
+        "access = \"read\"\n",
+        "[[grant.keyvalue]]\n",
+        "store = \"s\"\n",
+        "scope = \"agent\"\n",
+        "[limits]\n",
+        "fuel = { default = 1 }\n",
+        "wall_time = \"1s\"\n",
+        "\"",
+        "'''",
+        "=",
+        "\u{202e}",
+        "é = 1\n",
+        "#",
+        "\t",
+        "[",
+        "]",
+    ];
+    hold(2_028, 10_000, &parts, grants::holds);
+}
+
+#[test]
+fn secrets_are_found_wherever_a_stream_is_cut() {
+    let parts = [
+        "\u{1}",
+        "\u{3}",
+        "\u{7}",
+        "ab",
+        "abab",
+        "abababab",
+        "%61",
+        "%2F",
+        "%252F",
+        "c",
+        "a",
+        "aaaa",
+        "t0ken",
+        " ",
+        "%20",
+        "\"",
+        "\\\"",
+        "with",
+        "\\\\",
+        "\\\\quotes",
+        "YWJhYmFiYWI=",
+        "6162616261626162",
+        "61",
+        "62",
+        "%",
+        "%%",
+        "[secret ",
+        "\\u0061",
+    ];
+    hold(2_029, 20_000, &parts, leaks::holds);
+}
