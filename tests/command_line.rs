@@ -207,3 +207,35 @@ fn a_data_folder_that_can_not_be_used_is_named_with_a_way_out() {
     }
     assert_eq!(std::fs::read(file).expect("there"), b"not a folder");
 }
+
+#[test]
+fn state_is_listed_and_cleared_beside_a_running_host_and_without_one() {
+    let rule = "[[grant.keyvalue]]\nstore = \"default\"\nscope = \"agent\"\naccess = \"read-write\"\n";
+    let cli = Cli::with("state", &guest("state"), rule);
+    let set = json!({"store": "default", "key": "secret-key", "value": "secret-value"}).to_string();
+    assert!(cli.run(["state", "list"]).expect(0).stdout.contains("no state is kept"));
+    let server = cli.serve();
+    cli.call("state", "set", &set).expect(0);
+    let listed = cli.run(["state", "list"]).expect(0);
+    assert!(["state", "default", AGENT, "22"].iter().all(|part| listed.stdout.contains(part)), "{listed:?}");
+    assert!(!listed.stdout.contains("secret"), "{listed:?}");
+    cli.run(["state", "clear", "state", "default"]).expect(2).says("for all agents; `portcullis state list`");
+    let cleared = cli.json(&["state", "clear", "state", "default", "--agent", AGENT]);
+    assert_eq!(
+        (&cleared["keys"], &cleared["bytes"], &cleared["store"]),
+        (&json!(1), &json!(22), &json!("default"))
+    );
+    cli.call("state", "set", &set).expect(0);
+    drop(server);
+    let listed = cli.json(&["state", "list", "state"]);
+    assert_eq!(
+        listed["stores"],
+        json!([{"package": "state", "agent": AGENT, "store": "default", "bytes": 22, "keys": 1}])
+    );
+    let cleared = cli.run(["state", "clear", "state", "default", "--agent", AGENT]).expect(0);
+    assert!(cleared.stdout.contains("cleared store default of package state for agent"), "{cleared:?}");
+    assert_eq!(cli.json(&["state", "list"]), json!({"stores": [], "is_whole": true}));
+    let cleared =
+        cli.log().iter().filter(|record| matches!(record.event, Event::StateCleared { .. })).count();
+    assert_eq!(cleared, 2);
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use portcullis::audit::event::{Attempt, Decision, Event, HostCall, HostCallOutcome, Record};
 use portcullis::authn::local_admin;
+use portcullis::database::{HeldStore, StoreId};
 use portcullis::gateway::{CallError, Host};
 use portcullis::sandbox::InvokeError;
 use serde_json::{Value, json};
@@ -329,4 +330,71 @@ async fn environment_and_arguments_are_those_granted() {
     world.grant("[[grant]]\npackage = \"probe\"\nagents = [\"bob\"]\n").await;
     let bobs = world.call_as("bob", "probe", "environment", json!({})).await.expect("granted");
     assert_eq!(bobs.answer.structured, Some(json!([])));
+}
+
+/// An admin sees how much is kept, and clears one store of it: recorded, a revision, and no other is touched.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_sees_what_is_kept_and_clears_a_store() {
+    let both = "[\"ann\", \"researcher\"]";
+    let own = store("state", both, "agent", "\"read-write\"");
+    let shared = own.replace("\"default\"", "\"shared\"").replace("\"agent\"", "\"package\"");
+    let world = world(&format!("{own}{shared}")).await;
+    let host = &world.host;
+    assert_eq!(host.stores(None).await.expect("listed").stores, []);
+    value(host, "ann", "set", set("k", "of ann")).await;
+    value(host, AGENT, "set", set("k", "v")).await;
+    value(host, AGENT, "set", set("more", "12345")).await;
+    value(host, AGENT, "set", json!({"store": "shared", "key": "k", "value": "v"})).await;
+    let listed = async |package: Option<&str>| {
+        let package = package.map(|name| name.parse().expect("a name"));
+        let listed = host.stores(package.as_ref()).await.expect("listed");
+        assert!(listed.is_whole);
+        let line = |held: &HeldStore| {
+            let agent = held.store.agent.as_ref().map_or("-".to_owned(), ToString::to_string);
+            format!("{} {agent} {} {}", held.store.name, held.held.keys, held.held.bytes)
+        };
+        listed.stores.iter().map(line).collect::<Vec<_>>()
+    };
+    let expected = ["default ann 1 7", "default researcher 2 11", "shared - 1 2"];
+    assert_eq!(listed(None).await, expected);
+    assert_eq!(listed(Some("state")).await, expected);
+    assert_eq!(listed(Some("other")).await, [""; 0]);
+
+    let admin = local_admin();
+    let id = |agent: Option<&str>, name: &str| StoreId {
+        package: "state".parse().expect("a name"),
+        agent: agent.map(|agent| agent.parse().expect("a name")),
+        name: name.parse().expect("a name"),
+    };
+    let before = host.policy().revision;
+    let cleared = host.clear_store(&admin, id(Some(AGENT), "default")).await.expect("cleared");
+    assert_eq!((cleared.held.keys, cleared.held.bytes, cleared.taken.revision.0), (2, 11, before.0 + 1));
+    assert_eq!(listed(None).await, ["default ann 1 7", "shared - 1 2"]);
+    let recorded = world.all_records().into_iter().find_map(|record| match record.event {
+        Event::StateCleared { revision, package, agent, store, by } => {
+            Some((revision, package, agent, store, by))
+        }
+        _ => None,
+    });
+    let (revision, package, agent, name, by) = recorded.expect("a record");
+    assert_eq!((revision, &by), (cleared.taken.revision, &admin));
+    assert_eq!(StoreId { package, agent, name }, cleared.store);
+    // The twin: what is not there is an error, and no record.
+    for missing in [id(Some(AGENT), "default"), id(None, "default"), id(Some("ann"), "shared")] {
+        let error = host.clear_store(&admin, missing).await.expect_err("nothing is there");
+        assert!(error.to_string().starts_with("there is no store"), "{error}");
+    }
+    let count = world.all_records().iter().filter(|r| matches!(r.event, Event::StateCleared { .. })).count();
+    assert_eq!((count, host.policy().revision), (1, cleared.taken.revision));
+    // The grant is there still, and the store begins anew.
+    assert_eq!(value(host, AGENT, "get", key("k")).await, Value::Null);
+    value(host, AGENT, "set", set("new", "")).await;
+    assert_eq!(value(host, "ann", "get", key("k")).await, json!("of ann"));
+    assert_eq!(listed(None).await, ["default ann 1 7", "default researcher 1 3", "shared - 1 2"]);
+
+    // It is so after a restart.
+    let World { host, temporary } = world;
+    host.close().await.expect("it ends in good order");
+    let host = open(&temporary.path().join("data")).await.expect("it opens again");
+    assert_eq!(host.stores(None).await.expect("listed").stores.len(), 3);
 }

@@ -16,6 +16,7 @@ mod registrations;
 mod running;
 mod secrets;
 mod standing;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -62,6 +63,7 @@ pub use registrations::Registration;
 pub use running::RunningCall;
 pub use secrets::SecretChanged;
 pub use standing::{FreezeChanged, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged, Taken};
+pub use state::StateCleared;
 
 /// How much of an error's text goes into the log.
 const MESSAGE_BYTES_MAX: usize = 1_000;

@@ -13,6 +13,7 @@ mod packages;
 pub mod problem;
 mod secrets;
 pub mod serve;
+mod state;
 mod tail;
 #[cfg(test)]
 mod tests;

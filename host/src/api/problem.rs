@@ -390,7 +390,8 @@ fn kind_of_change(error: &ChangeError) -> ErrorKind {
         ChangeError::File(_) => ErrorKind::InvalidGrants,
         ChangeError::NoSuchGrant(_)
         | ChangeError::NoSuchPrincipal { .. }
-        | ChangeError::NoSuchSecret { .. } => ErrorKind::NotFound,
+        | ChangeError::NoSuchSecret { .. }
+        | ChangeError::NoSuchStore(_) => ErrorKind::NotFound,
         ChangeError::OtherQuarantine { .. } | ChangeError::Alike { .. } => ErrorKind::Conflict,
         ChangeError::Database(error) => kind_of_database(error),
     }

@@ -12,7 +12,7 @@ use super::commitment::Commitment;
 use super::hash::TreeHash;
 use crate::ids::{
     CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, SecretName, Sequence,
-    ToolName,
+    StoreName, ToolName,
 };
 use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};
@@ -260,6 +260,20 @@ pub enum Event {
         /// Who did it.
         by: PrincipalId,
     },
+    /// An admin deleted all keys of a store.
+    StateCleared {
+        /// The new revision.
+        revision: Revision,
+        /// Whose state it was.
+        package: PackageName,
+        /// The agent in whose calls it was seen; `None`: those of all agents.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<PrincipalId>,
+        /// Its name in the package.
+        store: StoreName,
+        /// Who did it.
+        by: PrincipalId,
+    },
     /// A backup was taken, of which this is the last record that is sure to be in it.
     BackupTaken {
         /// Who did it.
@@ -425,6 +439,7 @@ impl Event {
             | Event::PrincipalRemoved { .. }
             | Event::SecretSet { .. }
             | Event::SecretRemoved { .. }
+            | Event::StateCleared { .. }
             | Event::BackupTaken { .. }
             | Event::Restored { .. } => None,
         }
@@ -701,6 +716,7 @@ impl Event {
             | Event::PrincipalRemoved { revision, .. }
             | Event::SecretSet { revision, .. }
             | Event::SecretRemoved { revision, .. }
+            | Event::StateCleared { revision, .. }
             | Event::CallDenied { revision, .. } => Some(*revision),
             Event::CallAdmitted { context, .. }
             | Event::HostCall { context, .. }

@@ -269,6 +269,18 @@ fn events() -> Vec<Kind> {
             &[],
         ),
         kind(
+            "state_cleared",
+            "An admin deleted all keys of a store.",
+            &[
+                changed.clone(),
+                ("package", package.clone()),
+                ("agent?", principal.clone()),
+                ("store", is("store")),
+                by.clone(),
+            ],
+            &[],
+        ),
+        kind(
             "evidence_opened",
             "An admin was given what opens the commitments of a call.",
             &[("call", call.clone()), ("payloads", json!({"type": "boolean"})), by.clone()],
@@ -402,6 +414,7 @@ fn parts() -> Vec<(&'static str, Value)> {
         ("package", pattern("^[a-z0-9][a-z0-9-]{0,63}$")),
         ("tool", name("_-")),
         ("principal", name("._@-")),
+        ("store", name("._-")),
         ("secret", pattern("^[a-z0-9][a-z0-9._-]{0,63}$")),
         ("revision", is("count")),
         ("grant", is("count")),

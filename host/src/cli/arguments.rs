@@ -1,14 +1,15 @@
 //! What can be written on the command line. Names and numbers are checked here, by being parsed.
 
+mod admin;
 pub(super) mod asking;
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, SecretName, ToolName};
-use crate::policy::Role;
+pub(super) use admin::{PrincipalCommand, SecretCommand, StateCommand};
+
+use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -89,6 +90,9 @@ pub(super) enum Command {
     /// Store secrets that grants give to tools, or put into their requests
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// See the state that tools keep, and clear it
+    #[command(subcommand)]
+    State(StateCommand),
     /// Call a tool
     Call(CallArguments),
     /// Ask a running call to end; if its tool does not answer within a second, it is ended
@@ -263,70 +267,6 @@ pub(super) enum GrantCommand {
         /// Its number, as `grant list` shows it
         id: GrantId,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum PrincipalCommand {
-    /// Make a principal known, or change its role and note
-    ///
-    /// An agent need not be added: a grant that names it is what lets it call. One that is added is not
-    /// pointed out as new when a grants file names it, and one that was removed may call again.
-    #[command(after_help = "Example:\n  portcullis principal add researcher --note \"team A\"")]
-    Add {
-        /// Its name, as grants and `--as` write it
-        name: PrincipalId,
-        /// What it is for. Only agents call tools
-        #[arg(long, default_value = Role::Agent.name(), value_parser = role())]
-        role: Role,
-        /// A line about it, for admins
-        #[arg(long, value_name = "TEXT")]
-        note: Option<Remark>,
-    },
-    /// List principals that were added or removed, or that a grant names
-    List,
-    /// Bar a principal: it may call nothing, whatever grants say, and its running calls end
-    Remove {
-        /// Its name
-        name: PrincipalId,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum SecretCommand {
-    /// Store a secret, or replace its value; running calls that were given the former one end
-    ///
-    /// The value comes from stdin or a file, never from an argument, which other processes could read. 8
-    /// bytes to 64 KiB; one newline at the end is cut. It is kept encrypted in the database, to the key in
-    /// secrets.key of the data folder (made with the first secret) or in $PORTCULLIS_SECRETS_KEY (an age
-    /// identity). No command shows it again.
-    #[command(after_help = "\
-Examples:
-  pass show github/token | portcullis secret set github
-  portcullis secret set signing-key --file key.pem
-  read -rs TOKEN && printf %s \"$TOKEN\" | portcullis secret set github")]
-    Set {
-        /// Its name, as grants write it
-        name: SecretName,
-        /// The file that holds the value. Default: stdin
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-    },
-    /// List the stored secrets: names, dates, who; never a value
-    #[command(after_help = "Example:\n  portcullis secret list --json | jq -r '.[].name'")]
-    List,
-    /// Remove a secret; running calls that were given it end
-    ///
-    /// Grants that name it stay, and give nothing of it until it is stored again. Works without the key.
-    #[command(after_help = "Example:\n  portcullis secret remove github")]
-    Remove {
-        /// Its name
-        name: SecretName,
-    },
-}
-
-fn role() -> impl TypedValueParser<Value = Role> {
-    PossibleValuesParser::new(Role::ALL.map(Role::name))
-        .map(|name| name.parse().expect("only names of roles are let through"))
 }
 
 #[derive(Debug, Args)]
@@ -595,6 +535,7 @@ mod tests {
           grant        Say which agents may call which tools, with which powers
           principal    Add and remove agents, admins and auditors
           secret       Store secrets that grants give to tools, or put into their requests
+          state        See the state that tools keep, and clear it
           call         Call a tool
           cancel       Ask a running call to end; if its tool does not answer within a second, it is ended
           freeze       Stop everything: running calls end, no call begins, until `thaw`

@@ -27,6 +27,7 @@ mod serve;
 mod session;
 mod show;
 mod signals;
+mod state;
 mod story;
 mod verify;
 
@@ -177,6 +178,7 @@ async fn without_host(
         | Command::Grant(_)
         | Command::Principal(_)
         | Command::Secret(_)
+        | Command::State(_)
         | Command::Call(_)
         | Command::Cancel { .. }
         | Command::Freeze { .. }

@@ -105,6 +105,11 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
             let keys = keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             ("evidence_erased", format!("of {name}, keys {keys}, by {by}"))
         }
+        Event::StateCleared { revision, package, agent, store, by } => {
+            let whose =
+                agent.as_ref().map_or_else(|| "all agents".to_owned(), |agent| format!("agent {agent}"));
+            ("state_cleared", format!("store {store} of {package} for {whose}, revision {revision}, by {by}"))
+        }
         Event::BackupTaken { by } => ("backup_taken", format!("up to here, by {by}")),
         Event::Restored { made_at, revision, record, by } => (
             "restored",

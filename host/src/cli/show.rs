@@ -3,6 +3,7 @@
 pub(super) mod diff;
 pub(super) mod secrets;
 pub(super) mod standing;
+pub(super) mod state;
 
 use std::fmt::Write as _;
 

@@ -13,7 +13,7 @@ use sqlx::{Sqlite, Transaction};
 use super::packages::delete_package;
 use super::secrets::Sealed;
 use super::standing::{Step, write_step};
-use super::{ChangeGuard, Database, DatabaseError, from_json, to_integer, to_json};
+use super::{ChangeGuard, Database, DatabaseError, StoreId, from_json, to_integer, to_json};
 use crate::ids::{
     GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, SecretName, are_alike,
 };
@@ -72,6 +72,9 @@ pub enum ChangeError {
         /// One that is like it.
         near: Option<String>,
     },
+    /// There is no such store. The admin's fault.
+    #[error("there is no {0}; `portcullis state list` shows all")]
+    NoSuchStore(Box<StoreId>),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),

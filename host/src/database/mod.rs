@@ -34,7 +34,9 @@ pub use change::{ChangeError, GrantsChange, Preview, Settled};
 pub use error::DatabaseError;
 pub use evidence::SealedEvidenceKey;
 pub use grants::RevisionRow;
-pub use keyvalue::{KeyPage, KeyValue, KeyValueError, StoreBounds, StoreId, StoreSize};
+pub use keyvalue::{
+    HeldStore, HeldStores, KeyPage, KeyValue, KeyValueError, StoreBounds, StoreId, StoreSize,
+};
 pub use look::{Content, Look, look};
 pub use packages::{Added, NewPackage, Package, PackageRemoval, PackageState};
 pub use secrets::{Sealed, StoredSecret};

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
 use super::change::{ChangeError, Plan, tell_apart};
+use super::keyvalue::admin::clear_store;
 use super::secrets::{read_secrets, refuse_unknown, write_secret};
-use super::{Database, DatabaseError, GrantsChange, from_text};
+use super::{Database, DatabaseError, GrantsChange, StoreId, from_text};
 use crate::ids::{PackageDigest, PackageName, PrincipalId, Remark, SecretName};
 use crate::policy::{Freeze, Policy, Principal, Quarantine, Role, Standing, nearest};
 
@@ -70,6 +71,11 @@ pub enum Step {
         /// Its name.
         name: SecretName,
     },
+    /// The state in a store is gone.
+    ClearStore {
+        /// Which.
+        store: StoreId,
+    },
 }
 
 impl Step {
@@ -105,8 +111,8 @@ impl Step {
                 }))
             }
             Step::RemovePrincipal { name } => is_removed(name, policy),
-            // What is stored can't be compared.
-            Step::SetSecret { .. } => Ok(false),
+            // What is stored can't be compared, and state is no part of the policy.
+            Step::SetSecret { .. } | Step::ClearStore { .. } => Ok(false),
             Step::RemoveSecret { name } => refuse_unknown(name, policy).map(|()| false),
         }
     }
@@ -310,6 +316,7 @@ pub(super) async fn write_step(
         .bind(by)
         .bind(at),
         Step::SetSecret { name } => return write_secret(transaction, name, plan).await,
+        Step::ClearStore { store } => return clear_store(transaction, store).await,
         Step::RemoveSecret { name } => {
             sqlx::query("DELETE FROM secrets WHERE name = $1").bind(name.as_str())
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Host, HostError};
 use crate::audit::event::Event;
 use crate::authn::local_admin;
-use crate::database::{GrantsChange, Step};
+use crate::database::{GrantsChange, Step, StoreId};
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, are_alike};
 use crate::policy::{Freeze, Principal, Quarantine, Role, Standing};
 
@@ -258,7 +258,7 @@ fn refuse_local_admin(name: &PrincipalId) -> Result<(), HostError> {
     Ok(())
 }
 
-fn event(step: Step, change: &GrantsChange) -> Event {
+pub(super) fn event(step: Step, change: &GrantsChange) -> Event {
     let (revision, by) = (change.revision(), change.by().clone());
     match step {
         Step::Freeze { because } => Event::HostFrozen { revision, because, by },
@@ -271,6 +271,9 @@ fn event(step: Step, change: &GrantsChange) -> Event {
         Step::RemovePrincipal { name } => Event::PrincipalRemoved { revision, name, by },
         Step::SetSecret { name } => Event::SecretSet { revision, name, by },
         Step::RemoveSecret { name } => Event::SecretRemoved { revision, name, by },
+        Step::ClearStore { store: StoreId { package, agent, name } } => {
+            Event::StateCleared { revision, package, agent, store: name, by }
+        }
     }
 }
 

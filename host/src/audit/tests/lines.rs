@@ -202,6 +202,13 @@ fn standing_events() -> Vec<Event> {
         Event::PrincipalRemoved { revision, name: name(), by: by() },
         Event::SecretSet { revision, name: secret(), by: by() },
         Event::SecretRemoved { revision, name: secret(), by: by() },
+        Event::StateCleared {
+            revision,
+            package: package(),
+            agent: Some(name()),
+            store: "cache".parse().expect("a name"),
+            by: by(),
+        },
         stopped(Stop::Denied { revision, denial }),
         stopped(Stop::Narrowed { revision, lost }),
     ]
@@ -232,8 +239,9 @@ fn what_an_admin_sets_and_what_it_stops_survives_its_line() {
     {"seq":5,"time":"TIME","event":"principal_removed","revision":4,"name":"ann","by":"root"}
     {"seq":6,"time":"TIME","event":"secret_set","revision":4,"name":"github","by":"root"}
     {"seq":7,"time":"TIME","event":"secret_removed","revision":4,"name":"github","by":"root"}
-    {"seq":8,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"denied","revision":4,"denial":{"reason":"frozen","because":"it \"leaks\""}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
-    {"seq":9,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"narrowed","revision":4,"lost":{"power":"quota","guest_path":"/notes","limit":"file_bytes","from":9,"to":8}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
+    {"seq":8,"time":"TIME","event":"state_cleared","revision":4,"package":"notes","agent":"ann","store":"cache","by":"root"}
+    {"seq":9,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"denied","revision":4,"denial":{"reason":"frozen","because":"it \"leaks\""}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
+    {"seq":10,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"narrowed","revision":4,"lost":{"power":"quota","guest_path":"/notes","limit":"file_bytes","from":9,"to":8}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
     "#);
 }
 

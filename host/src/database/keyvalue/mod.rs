@@ -6,12 +6,17 @@
 //!
 //! It never decides who may use a store: whoever calls has a [`StoreId`] that was made from a grant.
 
+pub(super) mod admin;
 mod change;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 use sqlx::{SqliteConnection, SqlitePool};
 
+pub use self::admin::{HeldStore, HeldStores};
 use self::change::Change;
 use super::{DatabaseError, from_integer, to_integer};
 use crate::ids::{PackageName, PrincipalId, StoreKey, StoreName};
@@ -41,14 +46,26 @@ pub struct KeyValue {
 }
 
 /// Which store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreId {
     /// Whose state it is.
     pub package: PackageName,
     /// The agent in whose calls it is seen; `None`: those of all agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<PrincipalId>,
     /// Its name in the package.
+    #[serde(rename = "store")]
     pub name: StoreName,
+}
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "store {} of package {}", self.name, self.package)?;
+        match &self.agent {
+            Some(agent) => write!(f, " for agent {agent}"),
+            None => f.write_str(" for all agents"),
+        }
+    }
 }
 
 /// How much a store may hold.
@@ -60,8 +77,8 @@ pub struct StoreBounds {
     pub keys_max: u64,
 }
 
-/// What a store holds after a change.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a store holds, after a change or at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreSize {
     /// Bytes of keys and values.
     pub bytes: u64,

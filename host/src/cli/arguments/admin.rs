@@ -1,0 +1,103 @@
+//! What an admin asks about principals, secrets and the state that tools keep.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::ids::{PackageName, PrincipalId, Remark, SecretName, StoreName};
+use crate::policy::Role;
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum PrincipalCommand {
+    /// Make a principal known, or change its role and note
+    ///
+    /// An agent need not be added: a grant that names it is what lets it call. One that is added is not
+    /// pointed out as new when a grants file names it, and one that was removed may call again.
+    #[command(after_help = "Example:\n  portcullis principal add researcher --note \"team A\"")]
+    Add {
+        /// Its name, as grants and `--as` write it
+        name: PrincipalId,
+        /// What it is for. Only agents call tools
+        #[arg(long, default_value = Role::Agent.name(), value_parser = role())]
+        role: Role,
+        /// A line about it, for admins
+        #[arg(long, value_name = "TEXT")]
+        note: Option<Remark>,
+    },
+    /// List principals that were added or removed, or that a grant names
+    List,
+    /// Bar a principal: it may call nothing, whatever grants say, and its running calls end
+    Remove {
+        /// Its name
+        name: PrincipalId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum SecretCommand {
+    /// Store a secret, or replace its value; running calls that were given the former one end
+    ///
+    /// The value comes from stdin or a file, never from an argument, which other processes could read. 8
+    /// bytes to 64 KiB; one newline at the end is cut. It is kept encrypted in the database, to the key in
+    /// secrets.key of the data folder (made with the first secret) or in $PORTCULLIS_SECRETS_KEY (an age
+    /// identity). No command shows it again.
+    #[command(after_help = "\
+Examples:
+  pass show github/token | portcullis secret set github
+  portcullis secret set signing-key --file key.pem
+  read -rs TOKEN && printf %s \"$TOKEN\" | portcullis secret set github")]
+    Set {
+        /// Its name, as grants write it
+        name: SecretName,
+        /// The file that holds the value. Default: stdin
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// List the stored secrets: names, dates, who; never a value
+    #[command(after_help = "Example:\n  portcullis secret list --json | jq -r '.[].name'")]
+    List,
+    /// Remove a secret; running calls that were given it end
+    ///
+    /// Grants that name it stay, and give nothing of it until it is stored again. Works without the key.
+    #[command(after_help = "Example:\n  portcullis secret remove github")]
+    Remove {
+        /// Its name
+        name: SecretName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum StateCommand {
+    /// List the stores that packages keep: whose, how many keys and bytes; never a key or a value
+    #[command(after_help = "\
+Examples:
+  portcullis state list
+  portcullis state list notes --json | jq '[.stores[].bytes] | add'")]
+    List {
+        /// Only of this package
+        package: Option<PackageName>,
+    },
+    /// Delete all keys of a store; calls that run go on, and find it empty
+    ///
+    /// Grants of the store stay, so that the tool may begin it anew. It is recorded, and can't be undone but from a
+    /// backup.
+    #[command(after_help = "\
+Examples:
+  portcullis state clear notes default
+  portcullis state clear notes default --agent researcher")]
+    Clear {
+        /// Whose state it is
+        package: PackageName,
+        /// The store's name, as grants write it
+        store: StoreName,
+        /// The store that is this agent's own. Default: the one that all agents share
+        #[arg(long, value_name = "AGENT")]
+        agent: Option<PrincipalId>,
+    },
+}
+
+fn role() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(Role::ALL.map(Role::name))
+        .map(|name| name.parse().expect("only names of roles are let through"))
+}
