@@ -106,3 +106,73 @@ fn a_copy_that_can_not_be_written_is_read_and_stays_as_it_is() {
     assert_eq!(std::fs::read_dir(&copy).expect("listed").count(), 2);
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o700)).expect("a folder of ours");
 }
+
+/// The twin of each outlet that works is one that does not; `host/src/outlets/tests.rs` has peers that misbehave.
+#[test]
+fn records_and_checkpoints_go_out_while_the_host_runs_and_its_numbers_can_be_read() {
+    let (cli, _) = Cli::with_notes();
+    let (events, checkpoints) = (cli.path("ocsf.jsonl"), cli.path("checkpoints.jsonl"));
+    let settings = format!(
+        "[[ship]]\nname = \"siem\"\nkind = \"file\"\npath = \"{}\"\n\
+         [[anchor]]\nname = \"usb\"\nkind = \"file\"\nevery = \"100ms\"\npath = \"{}\"\n",
+        events.display(),
+        checkpoints.display()
+    );
+    std::fs::write(cli.data.join("audit.toml"), settings).expect("written");
+    let owner = cli.serve();
+    let note = json!({"name": "milk", "text": "Buy milk"}).to_string();
+    cli.call("notes", "add", &note).expect(0);
+    cli.run(["call", "notes", "list", "--as", "stranger"]).expect(3);
+    crate::harness::process::wait_until("both have everything", || {
+        let outlets = cli.json(&["audit", "outlets"]);
+        let outlets = outlets.as_array().expect("a list");
+        outlets.len() == 2 && outlets.iter().all(|outlet| outlet["behind"] == json!(0))
+    });
+    let table = cli.run(["audit", "anchors"]).expect(0).stdout;
+    assert!(table.contains("usb") && table.contains("works"), "{table}");
+    let shipped = lines(&std::fs::read_to_string(&events).expect("text"));
+    assert!(shipped.iter().any(|event| event["action_id"] == json!(2)), "what was denied is there");
+    for event in &shipped {
+        let raw: Value = serde_json::from_str(event["raw_data"].as_str().expect("text")).expect("a record");
+        assert_eq!(raw["seq"], event["metadata"]["sequence"]);
+    }
+    let metrics = cli.run(["metrics"]).expect(0).stdout;
+    for line in [
+        "portcullis_calls_total{outcome=\"ok\"} 1",
+        "portcullis_calls_denied_total{reason=\"not_granted\"} 1",
+        "portcullis_log_failed 0",
+        "portcullis_outlet_alarm{name=\"siem\",kind=\"ship\"} 0",
+        "# EOF",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "no {line} in {metrics}");
+    }
+    owner.interrupt().expect(0);
+    let events = std::fs::read_to_string(&events).expect("text");
+    assert!(events.contains("host_stopped"), "the last record is shipped when the host stops");
+    let last = std::fs::read_to_string(&checkpoints).expect("text");
+    let last: Value = serde_json::from_str(last.lines().last().expect("a line")).expect("JSON");
+    let kept = cli.file("kept.checkpoint", last["checkpoint"].as_str().expect("a note"));
+    cli.run(["audit", "verify", "--checkpoint", &kept]).expect(0);
+}
+
+#[test]
+fn an_anchor_that_is_required_and_fails_stops_calls_and_nothing_else() {
+    let (cli, _) = Cli::with_notes();
+    let settings = "[[anchor]]\nname = \"vault\"\nkind = \"command\"\ncommand = [\"/bin/false\"]\nevery = \"100ms\"\n\
+                    required = true\nlag_max = \"1s\"\n";
+    std::fs::write(cli.data.join("audit.toml"), settings).expect("written");
+    let owner = cli.serve();
+    let mut refused = None;
+    crate::harness::process::wait_until("calls are refused", || {
+        let ran = cli.run(["call", "notes", "list", "--as", AGENT]);
+        refused = (ran.status.code() == Some(1)).then_some(ran);
+        refused.is_some()
+    });
+    refused.expect("it was waited for").says("anchor `vault` is required");
+    cli.run(["audit", "anchors"]).expect(1).says("ended with");
+    cli.run(["grant", "revoke", "1"]).expect(0);
+    cli.run(["audit", "query", "--limit", "1"]).expect(0);
+    owner.interrupt().expect(0);
+    std::fs::write(cli.data.join("audit.toml"), "[[anchor]]\nname = \"vault\"\n").expect("written");
+    cli.run(["package", "list"]).expect(2).says("`kind` is missing");
+}

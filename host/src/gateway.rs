@@ -11,6 +11,7 @@ mod evidence;
 mod grants;
 mod keys;
 mod nested;
+mod outlets;
 mod packages;
 mod registrations;
 mod running;
@@ -39,6 +40,8 @@ use crate::database::{Database, GrantsChange};
 use crate::egress::{Resolver, Roots, SystemResolver};
 use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId, Revision, Sequence, ToolName};
 use crate::limits::{HostLimits, Usage};
+use crate::outlets::metrics::Metrics;
+use crate::outlets::{OutletHealth, Outlets};
 use crate::policy::{
     AuthorizationRequest, AuthorizedCall, Denial, Durability, Evidence, Freeze, Policy, authorize,
 };
@@ -91,6 +94,8 @@ pub struct Host {
     running: Running,
     audit: AuditSettings,
     limits: Arc<HostLimits>,
+    outlets: Outlets,
+    metrics: Arc<Metrics>,
     registrations: Arc<registrations::Registrations>,
     disk: DiskWatch,
     /// Read by whoever changes packages or grants, written by whoever needs a moment without changes.
@@ -154,6 +159,9 @@ pub struct HostHealth {
     pub disk_low: Option<String>,
     /// What is kept free on the disk.
     pub disk_reserve_bytes: u64,
+    /// What goes out of the log: records that are shipped, checkpoints that are anchored.
+    #[serde(default)]
+    pub outlets: Vec<OutletHealth>,
 }
 
 /// A call that is asked for.
@@ -220,7 +228,7 @@ impl Host {
         let engine = Some(ENGINE.to_owned());
         let log_options = LogOptions {
             settings: options.audit.clone(),
-            checkpoints: Some(signing),
+            checkpoints: Some(signing.clone()),
             engine,
             ..LogOptions::default()
         };
@@ -233,6 +241,16 @@ impl Host {
             database.close().await;
             return Err(refusal.into());
         }
+        let (outlets, metrics) = match outlets::start(&options, &paths, &signing, &log) {
+            Ok(started) => started,
+            Err(refusal) => {
+                if let Err(error) = log.close().await {
+                    tracing::warn!(%error, "the log was not closed");
+                }
+                database.close().await;
+                return Err(refusal);
+            }
+        };
         let registry = Registry::open(database.clone(), &paths.packages()).await?;
         registry.tidy().await?;
         let HostOptions {
@@ -279,6 +297,8 @@ impl Host {
             running: Running::default(),
             audit: settings,
             limits,
+            outlets,
+            metrics,
             registrations,
             changing: Default::default(),
             keeping: Arc::default(),
@@ -291,8 +311,10 @@ impl Host {
     ///
     /// # Errors
     /// If calls are still running, or the log can't be written.
-    pub async fn close(self) -> Result<(), HostError> {
-        self.log.close().await?;
+    pub async fn close(mut self) -> Result<(), HostError> {
+        let closed = self.log.close().await;
+        self.outlets.close().await;
+        closed?;
         self.database.close().await;
         Ok(())
     }
@@ -330,6 +352,7 @@ impl Host {
     ) -> Result<CallAnswer, CallError> {
         self.log.check()?;
         self.disk.check()?;
+        self.check_anchors()?;
         let in_force = self.in_force();
         let package = self.resolve(&in_force, &request).await?;
         let call = CallId::generate();
@@ -542,6 +565,7 @@ impl Host {
             log_failure: self.log.check().err().map(|error| error.to_string()),
             disk_low: self.disk.check().err().map(|low| low.to_string()),
             disk_reserve_bytes: self.disk.reserve_bytes(),
+            outlets: self.outlets(),
         }
     }
 

@@ -144,6 +144,16 @@ checked_name!(
 );
 
 checked_name!(
+    /// The name of something outside that follows the log: where records are shipped to, or checkpoints anchored.
+    ///
+    /// 1 to 64 of `a-z`, `0-9` and `-`, beginning with a letter or digit.
+    OutletName,
+    "name of an outlet",
+    "use 1 to 64 of a-z, 0-9 and '-', beginning with a letter or digit",
+    |text| is_name(text, 64, false, b"-")
+);
+
+checked_name!(
     /// The name by which a package opens a store of key-value state.
     ///
     /// 1 to 64 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`, beginning with a letter or digit.

@@ -88,6 +88,8 @@ pub mod gateway;
 pub mod hardening;
 pub mod ids;
 pub mod limits;
+#[doc(hidden)]
+pub mod outlets;
 pub mod package;
 #[doc(hidden)]
 pub mod platform;

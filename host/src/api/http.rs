@@ -64,6 +64,7 @@ pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
         .route("/v1/audit", get(audit))
         .route("/v1/backup", post(take_backup))
         .route("/v1/health", get(health))
+        .route("/metrics", get(metrics))
         .merge(admin::routes())
         .merge(secrets::routes())
         .merge(evidence::routes())
@@ -198,6 +199,12 @@ async fn take_backup(State(api): State<Api>) -> Result<Response, Problem> {
 async fn health(State(api): State<Api>) -> Json<Health> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Json(Health { version, pid: std::process::id(), health: api.host.health() })
+}
+
+async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
+    let text = api.host.metrics().await?;
+    let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    Ok((StatusCode::OK, kind, text).into_response())
 }
 
 async fn no_route(request: Request) -> Problem {

@@ -297,6 +297,7 @@ impl From<HostError> for Problem {
             | HostError::Key(_)
             | HostError::Folder(_)
             | HostError::Owned { .. }
+            | HostError::Outlet(_)
             | HostError::Log(_)
             | HostError::Read(_)
             | HostError::Database(_)
@@ -315,6 +316,7 @@ impl From<HostError> for Problem {
 
 fn kind_of(error: &HostError) -> ErrorKind {
     match error {
+        HostError::Outlet(_) => ErrorKind::InvalidSettings,
         HostError::Log(_) => ErrorKind::LogUnavailable,
         HostError::Package(_) => ErrorKind::InvalidPackage,
         HostError::Denied(_) => ErrorKind::Denied,

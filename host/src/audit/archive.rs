@@ -58,6 +58,8 @@ impl From<LogError> for Trouble {
             LogError::Overloaded
             | LogError::TooLarge { .. }
             | LogError::CallsRunning { .. }
+            | LogError::NotAnchored { .. }
+            | LogError::Unreadable { .. }
             | LogError::Io { .. }
             | LogError::Damaged { .. } => Self::Failed(error.to_string()),
         }

@@ -98,6 +98,18 @@ pub enum LogError {
         /// What failed.
         reason: Arc<str>,
     },
+    /// An anchor that `audit.toml` requires has not taken a checkpoint for too long.
+    #[error("{reason}")]
+    NotAnchored {
+        /// Which, and why.
+        reason: String,
+    },
+    /// The log could not be read.
+    #[error("the audit log can't be read: {reason}")]
+    Unreadable {
+        /// Why not.
+        reason: String,
+    },
     /// The log was closed.
     #[error("the audit log is closed: the host is stopping")]
     Closed,

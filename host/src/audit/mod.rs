@@ -11,6 +11,8 @@
 //! Nothing here decides, redacts secrets or escapes text for people: a record holds what it was
 //! given, cut to a bound, as JSON.
 
+#[doc(hidden)]
+pub mod anchoring;
 mod archive;
 mod bell;
 mod checkpoint;
@@ -19,6 +21,8 @@ pub mod consistency;
 mod disk;
 pub mod event;
 mod fold;
+#[doc(hidden)]
+pub mod follow;
 mod hash;
 #[doc(hidden)]
 pub mod index;
@@ -49,4 +53,7 @@ pub use hash::{NoHash, TreeHash};
 pub use line::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 pub use log::{Clock, Log, LogError, LogOptions};
 pub use recorder::{RECORDER_BYTES_MAX, RECORDER_UNITS_MAX, Recorder, Recording};
-pub use settings::{AUDIT_FILE_BYTES_MAX, AuditSettings, parse_audit_settings};
+pub use settings::{
+    AUDIT_FILE_BYTES_MAX, AnchorSettings, AnchorSink, AuditSettings, Peer, ShipSettings, ShipSink,
+    parse_audit_settings,
+};

@@ -1,6 +1,10 @@
 //! How a host keeps its log: the data folder's `audit.toml`, checked. Pure.
 
+mod outlets;
+
 use std::time::Duration;
+
+pub use outlets::{AnchorSettings, AnchorSink, Peer, ShipSettings, ShipSink};
 
 use crate::policy::evidence::Durability;
 use crate::policy::parse::reader::{Keys, Node, Reader, Table};
@@ -20,7 +24,8 @@ const KEEP_AGE_MS_MIN: u64 = 1_000;
 const KEEP_AGE_MS_MAX: u64 = 36_600 * DAY_MS;
 const DAY_MS: u64 = 86_400_000;
 
-const TOP_KEYS: Keys<'static> = Keys { known: &["durability", "segments", "retention"], later: &[] };
+const TOP_KEYS: Keys<'static> =
+    Keys { known: &["durability", "segments", "retention", "ship", "anchor"], later: &[] };
 const SEGMENT_KEYS: Keys<'static> = Keys { known: &["bytes", "age"], later: &[] };
 const RETENTION_KEYS: Keys<'static> = Keys { known: &["bytes", "age"], later: &[] };
 
@@ -37,6 +42,10 @@ pub struct AuditSettings {
     pub keep_age: Option<Duration>,
     /// So is the oldest text while closed segments take more than this. Default: never.
     pub keep_bytes: Option<u64>,
+    /// Where records are shipped to. Default: nowhere.
+    pub ship: Vec<ShipSettings>,
+    /// Where checkpoints are anchored. Default: nowhere.
+    pub anchors: Vec<AnchorSettings>,
 }
 
 impl Default for AuditSettings {
@@ -47,6 +56,8 @@ impl Default for AuditSettings {
             segment_age: Duration::from_millis(DAY_MS),
             keep_age: None,
             keep_bytes: None,
+            ship: Vec::new(),
+            anchors: Vec::new(),
         }
     }
 }
@@ -73,6 +84,8 @@ pub fn parse_audit_settings(text: &str) -> Result<AuditSettings, Vec<Diagnostic>
             settings.keep_bytes = bytes(reader, &table, (KEEP_BYTES_MIN, u64::MAX));
             settings.keep_age = age(reader, &table, (KEEP_AGE_MS_MIN, KEEP_AGE_MS_MAX));
         }
+        settings.ship = outlets::read_ship(reader, root);
+        settings.anchors = outlets::read_anchors(reader, root);
         settings
     })
 }

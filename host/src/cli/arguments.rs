@@ -114,6 +114,14 @@ pub(super) enum Command {
     Thaw,
     /// Show whether the host is frozen, what is quarantined, and what runs now
     Status,
+    /// Show the host's numbers since it started, as Prometheus reads them
+    ///
+    /// Those of the process that owns the data folder; a process that owns it for this command alone has little to
+    /// tell. The same is served as `GET /metrics` on the owner's socket.
+    #[command(
+        after_help = "Example:\n  portcullis metrics\n  curl --unix-socket DATA/owner.sock http://localhost/metrics"
+    )]
+    Metrics,
     /// Read the audit log
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -402,6 +410,15 @@ Examples:
     /// Show the whole story of a call: its records and those of the calls that its tool made, as a tree with times
     #[command(after_help = asking::SHOW_EXAMPLES)]
     Show(asking::ShowArguments),
+    /// Show how far records are shipped and checkpoints anchored, and what fails
+    ///
+    /// Ends with 1 if one is an alarm: it lags for longer than its `lag_max`, or says that the log is not what
+    /// it was.
+    #[command(
+        visible_alias = "anchors",
+        after_help = "Example:\n  portcullis audit outlets --json | jq '.[] | select(.alarm)'"
+    )]
+    Outlets,
     /// Make the index of the log anew from the log
     #[command(after_help = "Example:\n  portcullis audit reindex")]
     Reindex(asking::ReindexArguments),

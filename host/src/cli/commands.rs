@@ -18,7 +18,7 @@ use super::output::Output;
 use super::progress::{Progress, Steps};
 use super::{admin, archive, evidence, input, records, secret, show, state};
 use crate::api::messages::{
-    AddLine, ApproveRequest, Approved, AuditKey, CallLine, Cancelled, GrantList, Removed, TailError,
+    AddLine, ApproveRequest, Approved, AuditKey, CallLine, Cancelled, GrantList, Health, Removed, TailError,
 };
 use crate::api::{Body, Problem};
 use crate::audit::commitment::Opening;
@@ -48,6 +48,8 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
         Command::Cancel { call } => cancel(client, call, output).await,
         Command::Thaw => admin::thaw(client, output).await,
         Command::Status => admin::status(client, output).await,
+        Command::Metrics => metrics(client, output).await,
+        Command::Audit(AuditCommand::Outlets) => outlets(client, output).await,
         Command::Audit(AuditCommand::Tail(arguments)) => tail(client, arguments, output).await,
         Command::Audit(AuditCommand::Opening { call, out }) => {
             let opening: Opening = client.document(get(&format!("/v1/calls/{call}/opening"))?).await?;
@@ -231,6 +233,28 @@ async fn cancel(client: Client, call: CallId, output: &Output) -> Result<(), Fai
     output.answer(&cancelled, |cancelled| {
         format!("asked {} to end; if it does not within a second, it is ended", cancelled.call)
     })
+}
+
+async fn metrics(client: Client, output: &Output) -> Result<(), Failure> {
+    let mut lines = client.lines(get("/metrics")?).await?;
+    while let Some(line) = lines.next(Some(RECORDS_PATIENCE)).await? {
+        output.line(&String::from_utf8_lossy(&line))?;
+    }
+    Ok(())
+}
+
+async fn outlets(client: Client, output: &Output) -> Result<(), Failure> {
+    let health: Health = client.document(get("/v1/health")?).await?;
+    let outlets = health.health.outlets;
+    output.answer(&outlets, |outlets| show::outlets(outlets))?;
+    match outlets.iter().find(|outlet| outlet.alarm) {
+        Some(outlet) => {
+            let why = outlet.failure.as_deref().unwrap_or("it does not answer");
+            let (kind, name) = (outlet.kind.name(), &outlet.name);
+            Err(Failure::host(format!("{kind} `{name}` is an alarm: {why}")))
+        }
+        None => Ok(()),
+    }
 }
 
 async fn tail(client: Client, arguments: TailArguments, output: &Output) -> Result<(), Failure> {

@@ -28,6 +28,7 @@ pub(super) fn needs_no_host(command: &AuditCommand) -> bool {
         | AuditCommand::Reindex(_) => true,
         AuditCommand::Tail(_)
         | AuditCommand::Key(_)
+        | AuditCommand::Outlets
         | AuditCommand::Opening { .. }
         | AuditCommand::Payload { .. }
         | AuditCommand::Erase { .. } => false,
@@ -51,6 +52,7 @@ pub(super) async fn run(
         | AuditCommand::VerifyConsistency(_)
         | AuditCommand::Schema
         | AuditCommand::Key(_)
+        | AuditCommand::Outlets
         | AuditCommand::Opening { .. }
         | AuditCommand::Payload { .. }
         | AuditCommand::Erase { .. }
@@ -68,6 +70,7 @@ pub(super) async fn run(
                 proofs::verify_consistency(&place, &arguments, &output)
             }
             AuditCommand::Tail(_)
+            | AuditCommand::Outlets
             | AuditCommand::Query(_)
             | AuditCommand::Show(_)
             | AuditCommand::Reindex(_)

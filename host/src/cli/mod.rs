@@ -184,6 +184,7 @@ async fn without_host(
         | Command::Freeze { .. }
         | Command::Thaw
         | Command::Status
+        | Command::Metrics
         | Command::Backup(_) => exit,
     }
 }

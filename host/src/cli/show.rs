@@ -20,6 +20,7 @@ use crate::doctor::{Check, Level, Report};
 use crate::gateway::{AddedPackage, CallReport, Erased, GrantsChanged, PackageDetails};
 use crate::ids::{GrantId, PackageDigest, PackageName};
 use crate::limits::{Limit, Usage};
+use crate::outlets::OutletHealth;
 use crate::package::{Capability, CompileCost, ComponentSize, PackageDescription};
 use crate::policy::{Access, ClockRule, Evidence, FilesystemRule, GrantTerms};
 use crate::sandbox::{Content, ToolAnswer};
@@ -342,6 +343,31 @@ pub(super) fn usage(usage: &Usage) -> String {
     #[expect(clippy::cast_precision_loss, reason = "shown with one digit after the point")]
     let milliseconds = usage.wall_time_us as f64 / 1_000.0;
     format!("{milliseconds:.1} ms · fuel {} · host calls {}", grouped(usage.fuel), grouped(usage.host_calls))
+}
+
+pub(super) fn outlets(outlets: &[OutletHealth]) -> String {
+    if outlets.is_empty() {
+        return "nothing goes out: `audit.toml` of the data folder names no [[ship]] and no [[anchor]]"
+            .to_owned();
+    }
+    let mut table = table(["NAME", "KIND", "RECORDS", "BEHIND", "STATE"]);
+    for outlet in outlets {
+        let state = match (&outlet.failure, outlet.alarm) {
+            (Some(failure), true) => format!("ALARM: {failure}"),
+            (None, true) => "ALARM: it does not answer".to_owned(),
+            (Some(failure), false) => format!("fails for {} s: {failure}", outlet.lag_seconds),
+            (None, false) => "works".to_owned(),
+        };
+        let lost = if outlet.lost > 0 { format!("; {} records lost", outlet.lost) } else { String::new() };
+        table.add_row([
+            outlet.name.to_string(),
+            outlet.kind.name().to_owned(),
+            grouped(outlet.records),
+            grouped(outlet.behind),
+            one_line(&format!("{state}{lost}")),
+        ]);
+    }
+    render(&table)
 }
 
 pub(super) fn backed_up(archived: &Archived) -> String {

@@ -10,6 +10,7 @@ use crate::config::DataFolderError;
 use crate::database::{ChangeError, DatabaseError};
 use crate::ids::CallId;
 use crate::limits::LimitReached;
+use crate::outlets::OutletError;
 use crate::policy::Denial;
 use crate::policy::parse::Diagnostic;
 use crate::registry::RegistryError;
@@ -111,6 +112,9 @@ pub enum HostError {
         /// The owner, if it has said so.
         pid: Option<u32>,
     },
+    /// What `audit.toml` says of where records or checkpoints go.
+    #[error(transparent)]
+    Outlet(#[from] OutletError),
     /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -200,6 +204,7 @@ impl HostError {
             HostError::Backup(
                 BackupError::NotWhole(_) | BackupError::Newer { .. } | BackupError::NotEmpty { .. },
             ) => Blame::Admin,
+            HostError::Outlet(_) => Blame::Admin,
             HostError::Folder(_)
             | HostError::Owned { .. }
             | HostError::DiskLow(_)

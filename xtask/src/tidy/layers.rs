@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 13] = [
     &["main", "cli"],
     &["api"],
     &["gateway", "doctor"],
-    &["sandbox", "registry", "backup"],
+    &["sandbox", "registry", "backup", "outlets"],
     &["audit"],
     &["authn"],
     &["secrets"],
