@@ -278,9 +278,9 @@ impl Gate {
     }
 
     /// Records a host call that was refused with an error of its interface.
-    pub(crate) fn deny(&mut self, entered: Entered, why: &'static str, error: &'static str) {
+    pub(crate) fn deny(&mut self, entered: Entered, why: impl Into<Cow<'static, str>>, error: &'static str) {
         let outcome = HostCallOutcome::Error(Cow::Borrowed(error));
-        self.leave(entered, Decision::Denied(Cow::Borrowed(why)), outcome, 0, 0);
+        self.leave(entered, Decision::Denied(why.into()), outcome, 0, 0);
     }
 
     /// Records that an effect is about to happen, and waits until the kernel has that record.

@@ -207,8 +207,7 @@ impl CallState {
         if self.sockets.stream(rep).is_some() {
             if let Some(why) = self.secret_in_socket_write(rep, &bytes) {
                 let (error, name) = super::sockets::refused_write();
-                let outcome = HostCallOutcome::Error(Cow::Borrowed(name));
-                self.gate.leave(entered, Decision::Denied(why), outcome, 0, 0);
+                self.gate.deny(entered, why, name);
                 return Err(error);
             }
             let attempted = self.gate.attempt(entered, rule, bytes_out).await.map_err(StreamError::Trap)?;

@@ -225,8 +225,7 @@ impl CallState {
         }
         if let Some(leak) = leak {
             let why = self.leak_refused(LeakPlace::State, &leak);
-            let outcome = HostCallOutcome::Error(Cow::Borrowed("access-denied"));
-            self.gate.leave(entered, Decision::Denied(why), outcome, 0, 0);
+            self.gate.deny(entered, why, "access-denied");
             return Ok(Err(store::Error::AccessDenied));
         }
         let writing = match write(Arc::clone(&store)) {

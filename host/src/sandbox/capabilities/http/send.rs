@@ -19,7 +19,6 @@ use super::bound::Bound;
 use super::exchange::{About, GuestBody, OpenExchange, Report, ReportedBody};
 use super::filter::AnswerFilter;
 use super::handler;
-use crate::audit::event::{Decision, HostCallOutcome};
 use crate::egress::{
     AnswerBody, CanonicalUrl, Client, ExchangeBytes, ExchangeDeadlines, OutboundRequest, RequestFault,
     Scheme as UrlScheme, SentBody, UrlError, UrlHost, check_request, judge_address, request_head_bytes,
@@ -104,8 +103,7 @@ impl outgoing_handler::Host for CallState {
         let (judged, connection) = match admitted {
             Ok(admitted) => admitted,
             Err(Refusal { why, code, name }) => {
-                let outcome = HostCallOutcome::Error(Cow::Borrowed(name));
-                self.gate.leave(entered, Decision::Denied(why), outcome, 0, 0);
+                self.gate.deny(entered, why, name);
                 return Ok(Err(code));
             }
         };

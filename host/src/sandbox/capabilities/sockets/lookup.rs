@@ -15,7 +15,7 @@ use super::address::ip_address;
 use super::network::{ErrorCode, IpAddress};
 use super::reach::naming;
 use super::{Answer, Network, outcome_of};
-use crate::audit::event::{Decision, HostCallOutcome, LeakPlace};
+use crate::audit::event::{HostCallOutcome, LeakPlace};
 use crate::egress::{Deadlines, EgressError, UrlHost, resolve_judged};
 use crate::sandbox::bindings::wasi::sockets::ip_name_lookup;
 use crate::sandbox::capabilities::gate::{HARMLESS, HostFunction};
@@ -80,8 +80,7 @@ impl CallState {
             }
         };
         if let Some(why) = self.secret_in_name(name) {
-            let outcome = HostCallOutcome::Error(Cow::Borrowed(ErrorCode::AccessDenied.name()));
-            self.gate.leave(entered, Decision::Denied(why), outcome, 0, 0);
+            self.gate.deny(entered, why, ErrorCode::AccessDenied.name());
             return Ok(Err(ErrorCode::AccessDenied));
         }
         let naming = naming(&self.rules, &host);

@@ -15,6 +15,7 @@ mod udp;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -23,9 +24,9 @@ use socket2::{Domain, Socket, Type};
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::IoError;
 
-use self::address::{NetworkError, code_of};
+use self::address::{NetworkError, code_of, socket_address};
 pub use self::lookup::FoundAddresses;
-use self::reach::{Found, Protocol};
+use self::reach::{Found, Protocol, subject};
 pub(crate) use self::streams::{SocketStream, refused_write};
 pub use self::tcp::TcpSocket;
 pub use self::udp::{IncomingDatagrams, OutgoingDatagrams, UdpSocket};
@@ -34,7 +35,7 @@ use super::{CallState, NOT_GRANTED, trapped};
 use crate::audit::event::{Decision, HostCallOutcome};
 use crate::sandbox::bindings::wasi::sockets::{instance_network, network};
 use crate::sandbox::connections::Connection;
-use network::{ErrorCode, IpAddressFamily};
+use network::{ErrorCode, IpAddressFamily, IpSocketAddress};
 
 /// The network that every guest may hold. It opens nothing.
 #[derive(Debug)]
@@ -128,6 +129,26 @@ impl CallState {
         result
     }
 
+    /// Binds a socket, as far as that is let: to no address and no port in particular.
+    async fn bind_socket(
+        &mut self,
+        function: &'static HostFunction,
+        protocol: Protocol,
+        address: IpSocketAddress,
+        bind: impl FnOnce(&mut Self, SocketAddr) -> wasmtime::Result<Answer<()>>,
+    ) -> wasmtime::Result<Answer<()>> {
+        let address = socket_address(address);
+        let entered = self.gate.enter(function, Some(subject(protocol, None, address))).await?;
+        let result = bind(self, address)?;
+        match result {
+            Err(ErrorCode::AccessDenied) => {
+                self.gate.deny(entered, NOT_GRANTED, ErrorCode::AccessDenied.name());
+            }
+            Ok(()) | Err(_) => self.gate.leave(entered, HARMLESS, outcome_of(&Ok(result)), 0, 0),
+        }
+        Ok(result)
+    }
+
     /// A function that makes a socket: by any rule for its kind, and if there is room for a connection.
     async fn create_socket<T: Send + 'static>(
         &mut self,
@@ -144,9 +165,7 @@ impl CallState {
         let connection = match self.connections.take() {
             Ok(connection) => connection,
             Err(reached) => {
-                let why = Decision::Denied(Cow::Owned(format!("limit {}", reached.limit)));
-                let outcome = HostCallOutcome::Error(Cow::Borrowed(ErrorCode::NewSocketLimit.name()));
-                self.gate.leave(entered, why, outcome, 0, 0);
+                self.gate.deny(entered, format!("limit {}", reached.limit), ErrorCode::NewSocketLimit.name());
                 return Ok(Err(ErrorCode::NewSocketLimit));
             }
         };

@@ -291,17 +291,10 @@ impl tcp::HostTcpSocket for CallState {
         _: Resource<Network>,
         address: IpSocketAddress,
     ) -> wasmtime::Result<Answer<()>> {
-        let address = socket_address(address);
-        let name = subject(Protocol::Tcp, None, address);
-        let entered = self.gate.enter(f::START_BIND, Some(name)).await?;
-        let result = self.table.get_mut(&socket)?.start_bind(address);
-        match result {
-            Err(ErrorCode::AccessDenied) => {
-                self.gate.deny(entered, NOT_GRANTED, ErrorCode::AccessDenied.name());
-            }
-            Ok(()) | Err(_) => self.gate.leave(entered, HARMLESS, outcome_of(&Ok(result)), 0, 0),
-        }
-        Ok(result)
+        self.bind_socket(f::START_BIND, Protocol::Tcp, address, |state, address| {
+            Ok(state.table.get_mut(&socket)?.start_bind(address))
+        })
+        .await
     }
 
     async fn finish_bind(&mut self, socket: Resource<TcpSocket>) -> wasmtime::Result<Answer<()>> {

@@ -324,17 +324,10 @@ impl udp::HostUdpSocket for CallState {
         _: Resource<Network>,
         address: IpSocketAddress,
     ) -> wasmtime::Result<Answer<()>> {
-        let address = socket_address(address);
-        let name = subject(Protocol::Udp, None, address);
-        let entered = self.gate.enter(f::START_BIND, Some(name)).await?;
-        let result = self.table.get_mut(&socket)?.start_bind(address);
-        match result {
-            Err(ErrorCode::AccessDenied) => {
-                self.gate.deny(entered, NOT_GRANTED, ErrorCode::AccessDenied.name());
-            }
-            Ok(()) | Err(_) => self.gate.leave(entered, HARMLESS, outcome_of(&Ok(result)), 0, 0),
-        }
-        Ok(result)
+        self.bind_socket(f::START_BIND, Protocol::Udp, address, |state, address| {
+            Ok(state.table.get_mut(&socket)?.start_bind(address))
+        })
+        .await
     }
 
     async fn finish_bind(&mut self, socket: Resource<UdpSocket>) -> wasmtime::Result<Answer<()>> {
@@ -530,8 +523,7 @@ impl udp::HostOutgoingDatagramStream for CallState {
         };
         let held = sending.datagrams.iter().find_map(|data| self.held_secret(LeakPlace::Socket, data));
         if let Some(why) = held {
-            let outcome = HostCallOutcome::Error(Cow::Borrowed(ErrorCode::AccessDenied.name()));
-            self.gate.leave(entered, Decision::Denied(why), outcome, 0, 0);
+            self.gate.deny(entered, why, ErrorCode::AccessDenied.name());
             return Ok(Err(ErrorCode::AccessDenied));
         }
         let attempted = self.gate.attempt(entered, Cow::Owned(rule), sending.bytes()).await?;
