@@ -155,6 +155,10 @@ pub struct HostHealth {
     pub revision: Revision,
     /// Why the log takes no records, if it does not.
     pub log_failure: Option<String>,
+    /// What is not as it should be with the log, though it takes records: closed segments that can't be compressed
+    /// or dropped.
+    #[serde(default)]
+    pub log_alarm: Option<String>,
     /// Why no new calls are taken, if the disk is low.
     pub disk_low: Option<String>,
     /// What is kept free on the disk.
@@ -563,6 +567,7 @@ impl Host {
         HostHealth {
             revision: self.in_force().policy.revision,
             log_failure: self.log.check().err().map(|error| error.to_string()),
+            log_alarm: self.log.alarm(),
             disk_low: self.disk.check().err().map(|low| low.to_string()),
             disk_reserve_bytes: self.disk.reserve_bytes(),
             outlets: self.outlets(),

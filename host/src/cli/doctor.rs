@@ -70,6 +70,6 @@ async fn health(paths: &DataPaths) -> Result<Health, String> {
 
 fn answered(health: Health) -> Owner {
     let Health { version, pid, health } = health;
-    let HostHealth { revision, log_failure, disk_low, disk_reserve_bytes, outlets: _ } = health;
-    Owner::Answers { pid, version, revision, log_failure, disk_low, disk_reserve_bytes }
+    let HostHealth { revision, log_failure, log_alarm, disk_low, disk_reserve_bytes, outlets: _ } = health;
+    Owner::Answers { pid, version, revision, log_failure, log_alarm, disk_low, disk_reserve_bytes }
 }

@@ -87,6 +87,10 @@ fn readable(facts: &LogFacts, owner: &Owner) -> Check {
     if let Owner::Answers { log_failure: Some(failure), .. } = owner {
         return Check::fail(NAME, failure.clone(), "mend the disk, end that process and start it anew");
     }
+    if let Owner::Answers { log_alarm: Some(alarm), .. } = owner {
+        let advice = "make room on its disk; it is tried again by itself";
+        return Check::warn(NAME, format!("closed segments are kept as they are: {alarm}"), advice);
+    }
     let Some(last) = last else { return Check::info(NAME, "there are no records yet") };
     if *is_cut {
         return Check::info(

@@ -96,6 +96,8 @@ pub enum Owner {
         revision: Revision,
         /// Why its log takes no records, if it does not.
         log_failure: Option<String>,
+        /// What is not as it should be with it all the same.
+        log_alarm: Option<String>,
         /// Why it takes no new calls, if its disk is low.
         disk_low: Option<String>,
         /// What it keeps free on the disk.
