@@ -70,6 +70,24 @@ fn the_log_is_asked_beside_a_host_and_without_one() {
     unknown.says("the log has no call");
 }
 
+/// A caller's trace is in the call's records and those of what it led to, and a malformed one is refused.
+#[test]
+fn a_call_belongs_to_its_callers_trace() {
+    let (cli, _) = Cli::with_notes();
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let call =
+        |trace: &str| cli.run(["call", "notes", "list", "--as", AGENT, "--json", "--traceparent", trace]);
+    let traced = call(trace).expect(0).answer()["call"].as_str().expect("an id").to_owned();
+    call("00-0-0-0").expect(2).says("traceparent");
+    let untraced =
+        cli.call("notes", "list", "{}").expect(0).answer()["call"].as_str().expect("an id").to_owned();
+    for (call, expected) in [(traced, json!(trace)), (untraced, Value::Null)] {
+        let records = cli.run(["audit", "query", "--call", &call, "--json"]).expect(0).stdout;
+        let records = lines(&records);
+        assert!(records.iter().all(|record| record["trace"] == expected), "{records:?}");
+    }
+}
+
 #[test]
 fn questions_that_nothing_can_answer_are_refused() {
     let (cli, _) = Cli::with_notes();

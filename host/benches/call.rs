@@ -167,6 +167,7 @@ impl Ours {
             tool: tool.parse().expect("a name"),
             argument_bytes: 32,
             arguments,
+            trace: None,
         };
         self.host.call(request).await.expect("it answers").answer.structured.unwrap_or_default()
     }

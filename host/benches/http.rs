@@ -122,6 +122,7 @@ impl Ours {
             tool: "run".parse().expect("a name"),
             argument_bytes: 64,
             arguments: json!({ "steps": steps }),
+            trace: None,
         };
         let answer = self.host.call(request).await.expect("it answers").answer.structured.unwrap_or_default();
         if times > 0 {

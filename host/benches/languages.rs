@@ -106,6 +106,7 @@ async fn call(host: &Host, guest: &Guest) -> Usage {
         tool: guest.tool.parse().expect("a name"),
         argument_bytes: 32,
         arguments: guest.arguments.clone(),
+        trace: None,
     };
     host.call(request).await.expect("it answers").report.usage
 }

@@ -38,7 +38,9 @@ use crate::authn::local_admin;
 use crate::config::{DataFolder, DataPaths};
 use crate::database::{Database, GrantsChange};
 use crate::egress::{Resolver, Roots, SystemResolver};
-use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId, Revision, Sequence, ToolName};
+use crate::ids::{
+    CallId, PackageDigest, PackageName, PrincipalId, Revision, Sequence, ToolName, TraceParent,
+};
 use crate::limits::{HostLimits, Usage};
 use crate::outlets::metrics::Metrics;
 use crate::outlets::{OutletHealth, Outlets};
@@ -181,6 +183,8 @@ pub struct CallRequest {
     pub arguments: Value,
     /// Bytes of the arguments as they were sent.
     pub argument_bytes: u64,
+    /// Where the call belongs in its caller's trace. Recorded, and told to nobody else.
+    pub trace: Option<TraceParent>,
 }
 
 /// What a call gave.
@@ -400,6 +404,7 @@ impl Host {
             tool: request.tool,
             revision: authorized.revision(),
             parent: parent_id,
+            trace: request.trace,
         });
         let secrets = self.secrets.open_for_call(authorized.secrets()).await;
         let secrets = secrets.map_err(|error| HostError::Secrets(error.into()))?;

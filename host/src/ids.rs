@@ -184,6 +184,31 @@ checked_name!(
     |text| text.len() <= 500 && !text.trim().is_empty() && !text.chars().any(char::is_control)
 );
 
+checked_name!(
+    /// Where a call belongs in its caller's trace: a `traceparent` of W3C Trace Context, in its first version's form.
+    ///
+    /// `VERSION-TRACE-PARENT-FLAGS`: 2, 32, 16 and 2 lower-case hex digits; trace and parent are not all zeros, and
+    /// the version is not `ff`.
+    TraceParent,
+    "traceparent",
+    "write 00-, 32 hex digits, -, 16 hex digits, - and 2 hex digits, lower case (W3C Trace Context)",
+    is_trace_parent
+);
+
+fn is_trace_parent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_hex =
+        |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let [version, trace, parent, flags] = parts.as_slice() else { return false };
+    let lengths = [version.len(), trace.len(), parent.len(), flags.len()];
+    let is_something = |part: &str| part.bytes().any(|byte| byte != b'0');
+    lengths == [2, 32, 16, 2]
+        && parts.iter().all(is_hex)
+        && *version != "ff"
+        && is_something(trace)
+        && is_something(parent)
+}
+
 /// The SHA-256 of a component's bytes; written `sha256:` and 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -381,6 +406,25 @@ mod tests {
         }
         for bad in ["", "  ", "two\nlines", "\u{1b}[31m", "nul\0", &"x".repeat(501)] {
             assert!(bad.parse::<Remark>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_trace_parent_is_what_w3c_says() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert!(good.parse::<TraceParent>().is_ok());
+        for bad in [
+            "",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319-b7ad6b71692033311-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0\n",
+        ] {
+            assert!(bad.parse::<TraceParent>().is_err(), "{bad:?}");
         }
     }
 

@@ -220,6 +220,7 @@ pub(crate) fn request(agent: &str, package: &str, tool: &str, arguments: Value) 
         tool: tool.parse().expect("a name"),
         argument_bytes: arguments.to_string().len() as u64,
         arguments,
+        trace: None,
     }
 }
 

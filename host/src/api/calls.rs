@@ -10,15 +10,16 @@ use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
+use http::HeaderMap;
 use tokio::sync::watch;
 
 use super::http::{Api, Checked, body, line, lines, to_its_end};
-use super::messages::{CallLine, CallQuery, Cancelled};
+use super::messages::{CallLine, CallQuery, Cancelled, TRACE_PARENT_HEADER};
 use super::problem::{ErrorKind, Problem};
 use crate::arguments::{ARGUMENT_BYTES_MAX, parse_arguments};
 use crate::authn::local_admin;
 use crate::gateway::{Blame, CallAnswer, CallControl, CallError, CallRequest};
-use crate::ids::CallId;
+use crate::ids::{CallId, TraceParent};
 
 /// The call itself runs in this future, or in its answer's stream: when hyper drops that, because the client
 /// went away, it is cancelled.
@@ -27,6 +28,7 @@ pub(super) async fn call(
     Checked(Query(query)): Checked<Query<CallQuery>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let trace = trace_parent(request.headers())?;
     let text = body(request, ARGUMENT_BYTES_MAX).await.map_err(|error| {
         error.into_problem(|bytes| {
             let detail = format!(
@@ -39,7 +41,7 @@ pub(super) async fn call(
         .map_err(|error| Problem::bad_input(format!("the arguments can't be read: {error}")))?;
     let CallQuery { principal, package, tool, progress } = query;
     let argument_bytes = text.len() as u64;
-    let request = CallRequest { principal, package, tool, arguments, argument_bytes };
+    let request = CallRequest { principal, package, tool, arguments, argument_bytes, trace };
     if !progress {
         return Ok(Json(api.host.call(request).await?).into_response());
     }
@@ -52,6 +54,19 @@ pub(super) async fn call(
         let line = calling.next().await?;
         Some((Ok::<_, Infallible>(line), calling))
     })))
+}
+
+/// The caller's `traceparent` (W3C Trace Context). One that is malformed is an error and not left out: who sends it
+/// wants to find the call again.
+fn trace_parent(headers: &HeaderMap) -> Result<Option<TraceParent>, Box<Problem>> {
+    let mut values = headers.get_all(TRACE_PARENT_HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::bad_input("there is more than one `traceparent`").into());
+    }
+    let text = value.to_str().map_err(|_| Problem::bad_input("`traceparent` is not ASCII"))?;
+    let parsed = text.parse::<TraceParent>();
+    parsed.map(Some).map_err(|error| Problem::bad_input(error.to_string()).into())
 }
 
 type Running = Pin<Box<dyn Future<Output = Result<CallAnswer, CallError>> + Send>>;

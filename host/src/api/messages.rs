@@ -128,6 +128,9 @@ pub struct PrincipalRequest {
     pub note: Option<Remark>,
 }
 
+/// The header of a call's request that says where it belongs in its caller's trace (W3C Trace Context).
+pub const TRACE_PARENT_HEADER: &str = "traceparent";
+
 /// The header of each answer while the host is frozen: the freeze, as JSON.
 pub const FROZEN_HEADER: &str = "portcullis-frozen";
 

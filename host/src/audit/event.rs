@@ -12,7 +12,7 @@ use super::commitment::Commitment;
 use super::hash::TreeHash;
 use crate::ids::{
     CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, SecretName, Sequence,
-    StoreName, ToolName,
+    StoreName, ToolName, TraceParent,
 };
 use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};
@@ -519,6 +519,9 @@ pub struct CallContext {
     /// The call whose tool made this one, if an agent did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<CallId>,
+    /// Where the call belongs in its caller's trace, if the caller said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceParent>,
 }
 
 /// A host call without an effect.

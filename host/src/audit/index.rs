@@ -3,6 +3,7 @@
 //! The index is `index.db` beside the segments. It follows the log when somebody asks, never on the way of
 //! a call, and is no evidence: each line that it points to is read from the log, and held against what was asked.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::query::{self, LineAt, ReadError, Reader};
@@ -110,7 +111,8 @@ impl LogIndex {
         let mut indexed = Indexed::default();
         let mut place = self.index.place().await.map_err(self.failed())?;
         let first = self.check(place.clone()).await?;
-        if let Some(first) = first.filter(|first| place.as_ref().is_some_and(|place| place.next > *first)) {
+        if let Some(first) = first.filter(|first| first.0 > 0 && place.is_some()) {
+            // Of what is before it no text is kept.
             self.index.forget_before(first).await.map_err(self.failed())?;
         }
         let mut reader = None;
@@ -176,9 +178,27 @@ impl LogIndex {
         after: Option<Sequence>,
         limit: usize,
     ) -> Result<Vec<FoundLine>, IndexError> {
-        let hits = self.index.find(question, order, after, limit).await.map_err(self.failed())?;
-        let (folder, question) = (self.folder.clone(), question.clone());
-        blocking(move || fetch(&folder, hits, &question, order)).await
+        let mut after = after;
+        loop {
+            let hits = self.index.find(question, order, after, limit).await.map_err(self.failed())?;
+            let Some(last) = hits.last().map(|hit| hit.seq) else { return Ok(Vec::new()) };
+            after = Some(last);
+            let (folder, question) = (self.folder.clone(), question.clone());
+            let fetched = blocking(move || match fetch(&folder, &hits, &question, order) {
+                // A segment was compressed, or dropped, between the look at the folder and the reading.
+                Err(IndexError::Read(ReadError::Io { source, .. }))
+                    if source.kind() == io::ErrorKind::NotFound =>
+                {
+                    fetch(&folder, &hits, &question, order)
+                }
+                fetched => fetched,
+            });
+            let lines = fetched.await?;
+            // What retention drops while somebody asks is not there any more, and what comes after it is.
+            if !lines.is_empty() {
+                return Ok(lines);
+            }
+        }
     }
 
     /// The calls that a call's tool made, at most `limit`.
@@ -239,17 +259,21 @@ fn read_batch(reader: &mut Reader) -> Result<Option<Batch>, IndexError> {
 /// Reads the lines that hits point to, in the order of the hits, each held against what was asked.
 fn fetch(
     folder: &Path,
-    mut hits: Vec<Hit>,
+    hits: &[Hit],
     question: &Question,
     order: Order,
 ) -> Result<Vec<FoundLine>, IndexError> {
     let segments = query::segments(folder)?;
     // Lines are read forwards; a segment that is compressed can't be read in another way.
+    let mut hits = hits.to_vec();
     hits.sort_unstable_by_key(|hit| hit.seq);
     let mut fetcher = Fetcher::default();
     let mut lines = Vec::with_capacity(hits.len());
     for hit in hits {
         let Some(segment) = segments.iter().find(|segment| segment.first == hit.segment) else {
+            if segments.first().is_some_and(|first| hit.segment < first.first) {
+                continue;
+            }
             return disagrees(format!("record {} has no segment any more", hit.seq));
         };
         let line = fetcher.fetch(segment, hit)?;

@@ -54,6 +54,6 @@ pub use line::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 pub use log::{Clock, Log, LogError, LogOptions};
 pub use recorder::{RECORDER_BYTES_MAX, RECORDER_UNITS_MAX, Recorder, Recording};
 pub use settings::{
-    AUDIT_FILE_BYTES_MAX, AnchorSettings, AnchorSink, AuditSettings, Peer, ShipSettings, ShipSink,
+    AUDIT_FILE_BYTES_MAX, AnchorSettings, AnchorSink, AuditSettings, Peer, ShipSettings, ShipSink, Signal,
     parse_audit_settings,
 };

@@ -107,7 +107,8 @@ impl Facts {
         let Event::HostStarted { version, engine, .. } = &host.event else { return None };
         let (version, engine, time) = (version.clone(), engine.clone(), last.time);
         if let Event::CallFinished { context, end } = &last.event {
-            let CallContext { call, principal, package, digest, tool, revision, parent } = &**context;
+            let CallContext { call, principal, package, digest, tool, revision, parent, trace: _ } =
+                &**context;
             let facts = Self {
                 time,
                 principal: principal.clone(),

@@ -408,6 +408,7 @@ fn parts() -> Vec<(&'static str, Value)> {
         ("count", json!({"type": "integer", "minimum": 0})),
         ("time", json!({"type": "string", "format": "date-time"})),
         ("call", pattern("^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")),
+        ("trace", pattern("^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")),
         ("digest", pattern("^sha256:[0-9a-f]{64}$")),
         ("commitment", pattern("^hmac-sha256:[0-9a-f]{64}$")),
         ("tree_hash", pattern("^[A-Za-z0-9+/]{43}=$")),
@@ -432,6 +433,7 @@ fn parts() -> Vec<(&'static str, Value)> {
                 ("tool", is("tool")),
                 ("revision", is("revision")),
                 ("parent?", is("call")),
+                ("trace?", is("trace")),
             ]),
         ),
         ("open_call", {

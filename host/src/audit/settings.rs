@@ -4,7 +4,7 @@ mod outlets;
 
 use std::time::Duration;
 
-pub use outlets::{AnchorSettings, AnchorSink, Peer, ShipSettings, ShipSink};
+pub use outlets::{AnchorSettings, AnchorSink, Peer, ShipSettings, ShipSink, Signal};
 
 use crate::policy::evidence::Durability;
 use crate::policy::parse::reader::{Keys, Node, Reader, Table};

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(super) use admin::{PrincipalCommand, SecretCommand, StateCommand};
 
-use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName};
+use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName, TraceParent};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -297,6 +297,9 @@ pub(super) struct CallArguments {
     /// The agent in whose name it is called
     #[arg(long = "as", value_name = "AGENT")]
     pub(super) principal: PrincipalId,
+    /// Where the call belongs in your trace (W3C Trace Context): recorded, and told to nobody
+    #[arg(long, value_name = "VALUE")]
+    pub(super) traceparent: Option<TraceParent>,
 }
 
 /// The key of the log.
@@ -751,6 +754,7 @@ mod tests {
             &["freeze", "--reason", " "],
             &["freeze", "--reason", "two\nlines"],
             &["package", "quarantine", "p"],
+            &["call", "p", "t", "--as", "a", "--traceparent", "00-0-0-0"],
             &["package", "quarantine", "p", "sha256:12", "--reason", "r"],
             &["principal", "add", "group:a"],
             &["principal", "add", "a", "--role", "owner"],

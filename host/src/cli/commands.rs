@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use serde::Serialize;
 
 use super::arguments::{
@@ -18,7 +18,8 @@ use super::output::Output;
 use super::progress::{Progress, Steps};
 use super::{admin, archive, evidence, input, records, secret, show, state};
 use crate::api::messages::{
-    AddLine, ApproveRequest, Approved, AuditKey, CallLine, Cancelled, GrantList, Health, Removed, TailError,
+    AddLine, ApproveRequest, Approved, AuditKey, CallLine, Cancelled, GrantList, Health, Removed,
+    TRACE_PARENT_HEADER, TailError,
 };
 use crate::api::{Body, Problem};
 use crate::audit::commitment::Opening;
@@ -194,14 +195,20 @@ async fn apply(client: Client, file: PathBuf, output: &Output) -> Result<(), Fai
 }
 
 async fn call(client: Client, arguments: CallArguments, output: &Output) -> Result<(), Failure> {
-    let CallArguments { package, tool, args, principal } = arguments;
+    let CallArguments { package, tool, args, principal, traceparent } = arguments;
     let text = input::arguments(args).await?;
     let mut query = Query::new("/v1/calls");
     query.push("as", principal.as_str());
     query.push("package", package.as_str());
     query.push("tool", tool.as_str());
     query.push("progress", "true");
-    let answer = answered(client.lines(send(Method::POST, &query.0, text)?).await?, output).await?;
+    let mut request = send(Method::POST, &query.0, text)?;
+    if let Some(trace) = traceparent {
+        let value = HeaderValue::from_str(trace.as_str())
+            .map_err(|error| Failure::host(format!("the request can't be made: {error}")))?;
+        request.headers_mut().insert(TRACE_PARENT_HEADER, value);
+    }
+    let answer = answered(client.lines(request).await?, output).await?;
     if !output.json {
         show::printed(&answer.report, output);
     }

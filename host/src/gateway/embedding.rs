@@ -47,6 +47,7 @@ impl CallRequest {
             tool: tool.parse()?,
             arguments: parse_arguments(arguments.as_bytes())?,
             argument_bytes: arguments.len() as u64,
+            trace: None,
         })
     }
 }

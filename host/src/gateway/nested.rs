@@ -90,6 +90,7 @@ impl Host {
                     tool,
                     arguments: parsed,
                     argument_bytes: arguments.len() as u64,
+                    trace: context.trace.clone(),
                 };
                 let (depth_max, durability) = (*depth_max, *durability);
                 let parent = Parent { call: context.call, budget, ancestors, depth_max, durability };

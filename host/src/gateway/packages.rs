@@ -168,6 +168,7 @@ impl Host {
             tool: LIST_TOOLS.parse().expect("the constant is a valid name"),
             revision: in_force.policy.revision,
             parent: None,
+            trace: None,
         });
         let stopped = self.stopped(
             Subject { context: Arc::clone(&context), authorized: None, control: CallControl::default() },

@@ -44,6 +44,7 @@ async fn call(host: &Host) -> Result<CallAnswer, CallError> {
         tool: "answer".parse().expect("a name"),
         arguments: json!({}),
         argument_bytes: 2,
+        trace: None,
     };
     host.call(request).await
 }
@@ -188,6 +189,7 @@ async fn a_call_that_was_allowed_before_a_change_is_judged_again_before_it_runs(
             tool,
             revision,
             parent: None,
+            trace: None,
         };
         let authorized = Some(Arc::new(authorized.expect("granted")));
         Subject { context: Arc::new(context), authorized, control: CallControl::default() }

@@ -8,6 +8,7 @@
 //! | part | its one job |
 //! | --- | --- |
 //! | `ship`, `ocsf`, `syslog`, `otlp` | records, translated to OCSF, at least once |
+//! | `spans` | calls as spans of OpenTelemetry |
 //! | `anchor`, `witness` | checkpoints, to a file, a program or a witness |
 //! | `status` | how far each is, and whether that is an alarm |
 //! | `web` | one POST over `egress` |
@@ -17,6 +18,7 @@ pub mod metrics;
 mod ocsf;
 mod otlp;
 mod ship;
+mod spans;
 mod status;
 mod syslog;
 #[cfg(test)]
@@ -33,7 +35,7 @@ use tokio::task::JoinSet;
 
 pub use status::{OutletHealth, OutletKind};
 
-use crate::audit::{AnchorSettings, AnchorSink, AuditSettings, ShipSettings, ShipSink};
+use crate::audit::{AnchorSettings, AnchorSink, AuditSettings, ShipSettings, ShipSink, Signal};
 use crate::egress::{Resolver, Roots};
 use crate::ids::Sequence;
 use status::Status;
@@ -145,9 +147,12 @@ fn shipper(
             let syslog = syslog::Syslog::new(host.clone(), *port, *tls, peer, surroundings);
             ship::Sink::Syslog(Box::new(syslog.map_err(refuse)?))
         }
-        ShipSink::Otlp { url, peer } => {
-            let web = web::Web::new(url.clone(), peer, surroundings).map_err(refuse)?;
-            ship::Sink::Otlp(Box::new(web))
+        ShipSink::Otlp { url, signal, peer } => {
+            let web = Box::new(web::Web::new(url.clone(), peer, surroundings).map_err(refuse)?);
+            match signal {
+                Signal::Logs => ship::Sink::Logs(web),
+                Signal::Traces => ship::Sink::Traces(web, Box::default()),
+            }
         }
     };
     Ok(ship::Shipper::new(settings.name.clone(), sink, surroundings, status))

@@ -41,14 +41,29 @@ pub(super) fn logs(records: Vec<LogRecord>) -> Bytes {
         .collect();
     let document = json!({
         "resourceLogs": [{
-            "resource": { "attributes": [
-                { "key": "service.name", "value": { "stringValue": "portcullis" } },
-                { "key": "service.version", "value": { "stringValue": env!("CARGO_PKG_VERSION") } },
-            ]},
+            "resource": resource(),
             "scopeLogs": [{ "scope": { "name": "portcullis.audit" }, "logRecords": records }],
         }],
     });
     document.to_string().into()
+}
+
+/// The body of a request to `/v1/traces`.
+pub(super) fn traces(spans: Vec<Value>) -> Bytes {
+    let document = json!({
+        "resourceSpans": [{
+            "resource": resource(),
+            "scopeSpans": [{ "scope": { "name": "portcullis.audit" }, "spans": spans }],
+        }],
+    });
+    document.to_string().into()
+}
+
+fn resource() -> Value {
+    json!({ "attributes": [
+        { "key": "service.name", "value": { "stringValue": "portcullis" } },
+        { "key": "service.version", "value": { "stringValue": env!("CARGO_PKG_VERSION") } },
+    ]})
 }
 
 /// Sends one, and waits until it is taken. `Err` is worth another try, always: evidence is not thrown away because
@@ -60,7 +75,8 @@ pub(super) async fn send(web: &Web, body: Bytes) -> Result<(), String> {
     }
     // Those that it rejects it would reject again (OTLP, "partial success"): that is told, and not tried again.
     let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
-    let rejected = &answer["partialSuccess"]["rejectedLogRecords"];
+    let partial = &answer["partialSuccess"];
+    let rejected = partial.get("rejectedLogRecords").unwrap_or(&partial["rejectedSpans"]);
     let rejected = rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok()).unwrap_or_default();
     if rejected > 0 {
         tracing::error!(rejected, "the collector rejected records, and will not have them");

@@ -17,10 +17,12 @@ use tokio::time::sleep;
 use super::Surroundings;
 use super::ocsf::{Translated, translate};
 use super::otlp::{self, LogRecord};
+use super::spans::Spans;
 use super::status::Status;
 use super::syslog::Syslog;
 use super::web::Web;
 use crate::audit::follow::Follower;
+use crate::audit::index::FoundLine;
 use crate::ids::{OutletName, Sequence};
 
 /// The most records and bytes of one batch.
@@ -37,7 +39,8 @@ const CURSOR_BYTES_MAX: u64 = 1_000;
 pub(super) enum Sink {
     File(PathBuf),
     Syslog(Box<Syslog>),
-    Otlp(Box<Web>),
+    Logs(Box<Web>),
+    Traces(Box<Web>, Box<Spans>),
 }
 
 /// One outlet of records.
@@ -140,8 +143,7 @@ impl Shipper {
         self.status.owe();
         let after = Sequence(end.seq.0 + 1);
         let lost = first.seq.0.saturating_sub(next.0);
-        let batch: Result<Vec<_>, String> = lines.iter().map(|line| translate(line, &self.origin)).collect();
-        self.send(batch?).await?;
+        self.send(&lines).await?;
         let path = self.cursor.clone();
         let kept = tokio::task::spawn_blocking(move || write_cursor(&path, after)).await;
         let kept = kept.map_err(|error| error.to_string())?;
@@ -155,7 +157,20 @@ impl Shipper {
         Ok(true)
     }
 
-    async fn send(&self, batch: Vec<Translated>) -> Result<(), String> {
+    async fn send(&mut self, lines: &[FoundLine]) -> Result<(), String> {
+        if let Sink::Traces(web, known) = &mut self.sink {
+            // What is known moves on when the batch was taken: it may come again.
+            let mut after = known.clone();
+            let spans: Result<Vec<_>, String> = lines.iter().map(|line| after.of(line)).collect();
+            let spans: Vec<_> = spans?.into_iter().flatten().collect();
+            if !spans.is_empty() {
+                otlp::send(web, otlp::traces(spans)).await?;
+            }
+            *known = after;
+            return Ok(());
+        }
+        let batch: Result<Vec<_>, String> = lines.iter().map(|line| translate(line, &self.origin)).collect();
+        let batch = batch?;
         match &self.sink {
             Sink::File(path) => {
                 let path = path.clone();
@@ -163,7 +178,8 @@ impl Shipper {
                 written.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
             }
             Sink::Syslog(syslog) => syslog.send(&batch).await,
-            Sink::Otlp(web) => {
+            Sink::Traces(..) => Ok(()),
+            Sink::Logs(web) => {
                 let now = jiff::Timestamp::now().as_nanosecond();
                 otlp::send(web, otlp::logs(batch.into_iter().map(|event| log_record(event, now)).collect()))
                     .await

@@ -385,6 +385,39 @@ async fn a_collector_that_never_answers_holds_nobody_up_and_becomes_an_alarm() {
     assert!(begun.elapsed() < Duration::from_secs(20), "it is left");
 }
 
+#[tokio::test]
+async fn calls_are_sent_as_spans_and_what_makes_none_is_not_sent() {
+    let world = World::new();
+    let (handler, taken) = scripted(vec![Reply::Close, Reply::Answer(200, "{}".to_owned())]);
+    let port = serve(true, handler).await;
+    let settings = format!(
+        "[[ship]]\nname = \"t\"\nkind = \"otlp\"\nsignal = \"traces\"\nurl = \"http://127.0.0.1:{port}/v1/traces\""
+    );
+    let mut outlets = world.start(&settings);
+    let total = world.append(5).await;
+    world.wait(&outlets, "passed over", |health| health.records == total).await;
+    assert!(taken.lock().expect("no panic").is_empty(), "there is no call in it");
+    let event = Event::CallDenied {
+        call: crate::ids::CallId::generate(),
+        principal: "bob".parse().expect("a name"),
+        package: "evil".parse().expect("a name"),
+        digest: None,
+        tool: "search".parse().expect("a name"),
+        revision: crate::ids::Revision(3),
+        parent: None,
+        denial: crate::policy::Denial::NotApproved { package: "evil".parse().expect("a name") },
+    };
+    let total = world.log.append(event).await.expect("recorded").0 + 1;
+    world.wait(&outlets, "sent", |health| health.records == total).await;
+    outlets.close().await;
+    let bodies = taken.lock().expect("no panic");
+    assert_eq!(bodies.len(), 2, "the first answer was lost");
+    assert_eq!(bodies[0], bodies[1], "it is the same span");
+    let body: Value = serde_json::from_slice(&bodies[1]).expect("JSON");
+    let spans = body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().expect("spans");
+    assert_eq!((spans.len(), &spans[0]["name"]), (1, &"tools/call search".into()));
+}
+
 fn anchor(lines: &str) -> String {
     format!("[[anchor]]\nname = \"a\"\nevery = \"100ms\"\nlag_max = \"1s\"\n{lines}")
 }

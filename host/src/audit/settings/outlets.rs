@@ -58,9 +58,21 @@ pub enum ShipSink {
     Otlp {
         /// The whole URL, such as `https://collector.example.com/v1/logs`.
         url: CanonicalUrl,
+        /// What is sent. Default: logs.
+        signal: Signal,
         /// How it is reached.
         peer: Peer,
     },
+}
+
+/// What a collector is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Signal {
+    /// Each record.
+    #[default]
+    Logs,
+    /// Calls and their effects, as spans.
+    Traces,
 }
 
 /// How an outlet in the network is reached.
@@ -168,7 +180,7 @@ pub(super) fn read_ship(reader: &mut Reader<'_>, root: &Table<'_, '_>) -> Vec<Sh
     const KINDS: [(&str, &[&str]); 3] = [
         ("file", &["path"]),
         ("syslog", &["address", "tls", "addresses", "roots"]),
-        ("otlp", &["url", "addresses", "roots", "bearer"]),
+        ("otlp", &["url", "signal", "addresses", "roots", "bearer"]),
     ];
     let mut names = BTreeSet::new();
     let mut found = Vec::new();
@@ -179,9 +191,7 @@ pub(super) fn read_ship(reader: &mut Reader<'_>, root: &Table<'_, '_>) -> Vec<Sh
         let sink = match kind {
             Some("file") => path(reader, &table, "path", true).map(|path| ShipSink::File { path }),
             Some("syslog") => syslog(reader, &table),
-            Some(_) => {
-                url(reader, &table).zip(peer(reader, &table)).map(|(url, peer)| ShipSink::Otlp { url, peer })
-            }
+            Some(_) => otlp(reader, &table),
             None => None,
         };
         if let (Some(name), Some(sink)) = (name, sink) {
@@ -216,6 +226,24 @@ pub(super) fn read_anchors(reader: &mut Reader<'_>, root: &Table<'_, '_>) -> Vec
         }
     }
     found
+}
+
+fn otlp(reader: &mut Reader<'_>, table: &Table<'_, '_>) -> Option<ShipSink> {
+    let url = url(reader, table);
+    let signal = match table.child("signal") {
+        None => Some(Signal::default()),
+        Some(node) => match reader.string(&node)? {
+            "logs" => Some(Signal::Logs),
+            "traces" => Some(Signal::Traces),
+            other => {
+                let help = "write \"logs\" or \"traces\"";
+                reader.report_node(&node, Problem::new(format!("{} is no signal", quoted(other)), help));
+                None
+            }
+        },
+    };
+    let peer = peer(reader, table)?;
+    Some(ShipSink::Otlp { url: url?, signal: signal?, peer })
 }
 
 fn syslog(reader: &mut Reader<'_>, table: &Table<'_, '_>) -> Option<ShipSink> {
@@ -398,6 +426,11 @@ mod tests {
                 "[[ship]]\nname = \"a\"\nkind = \"file\"\npath = \"/a\"\nlag_max = \"1ms\"",
                 5,
                 "ship[0].lag_max",
+            ),
+            (
+                "[[ship]]\nname = \"a\"\nkind = \"otlp\"\nurl = \"https://a/\"\nsignal = \"metrics\"",
+                5,
+                "ship[0].signal",
             ),
             ("[ship]\nname = \"a\"", 1, "ship"),
             ("[[anchor]]\nname = \"a\"\nkind = \"command\"\ncommand = [\"keep\"]", 4, "anchor[0].command"),

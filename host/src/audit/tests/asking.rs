@@ -295,3 +295,52 @@ proptest! {
         });
     }
 }
+
+/// Closed segments are compressed, and their text may be dropped: the index finds what is there.
+#[tokio::test]
+async fn the_index_finds_what_is_compressed_and_forgets_what_is_dropped() {
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let folder = temporary.path();
+    let settings = crate::audit::AuditSettings { segment_bytes: 4_000, ..Default::default() };
+    let options =
+        |settings| LogOptions { settings, checkpoints: Some(super::signed::key()), ..LogOptions::default() };
+    let files = |ending: &str| {
+        let names = fs::read_dir(folder).expect("listed").map(|entry| entry.expect("an entry").file_name());
+        names.filter(|name| name.to_string_lossy().ends_with(ending)).count()
+    };
+    let until = async |is_done: &dyn Fn() -> bool| {
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !is_done() {
+            assert!(tokio::time::Instant::now() < deadline, "the archivist is late");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let log = Log::open(folder, options(settings.clone())).expect("opened");
+    whole_call(&log).await.expect("recorded");
+    let index = index_of(folder).await;
+    for _ in 0..20 {
+        whole_call(&log).await.expect("recorded");
+    }
+    until(&|| files(".jsonl") == 1 && files(".next") == 0 && files(".zst") > 3).await;
+    index.catch_up(|_| {}).await.expect("indexed");
+    let all = both(folder, &index, &Question::default()).await;
+    assert_eq!(all.len(), numbered_records(folder).len());
+    log.close().await.expect("closed");
+
+    let settings = crate::audit::AuditSettings { keep_bytes: Some(1), ..settings };
+    let log = Log::open(folder, options(settings)).expect("opened");
+    for _ in 0..20 {
+        whole_call(&log).await.expect("recorded");
+    }
+    until(&|| files(".jsonl") == 1 && files(".zst") <= 1).await;
+    // So that nothing is dropped while answers are compared.
+    log.close().await.expect("closed");
+    index.catch_up(|_| {}).await.expect("indexed");
+    let kept = both(folder, &index, &Question::default()).await;
+    assert!(kept.len() < all.len(), "{} {}", kept.len(), all.len());
+    let first: Record = serde_json::from_str(&kept[0]).expect("a record");
+    assert!(first.seq.0 > 0, "{first:?}");
+    let event = Some("segment_started".to_owned());
+    let found = both(folder, &index, &Question { event, ..Question::default() }).await;
+    assert_eq!(found[0], kept[0]);
+}

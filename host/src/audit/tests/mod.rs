@@ -46,6 +46,7 @@ fn context_of(call: CallId) -> Arc<CallContext> {
         tool: "search".parse().expect("a valid name"),
         revision: Revision(3),
         parent: None,
+        trace: None,
     })
 }
 

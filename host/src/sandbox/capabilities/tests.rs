@@ -98,6 +98,7 @@ impl Ungranted {
             tool: "tool".parse().expect("a name"),
             revision: Revision(1),
             parent: None,
+            trace: None,
         });
         let recorder = log
             .begin_call(Arc::clone(&context), Vec::new(), 0, Recording::default())
