@@ -561,6 +561,7 @@ mod tests {
           freeze       Stop everything: running calls end, no call begins, until `thaw`
           thaw         Let calls begin again after `freeze`
           status       Show whether the host is frozen, what is quarantined, and what runs now
+          metrics      Show the host's numbers since it started, as Prometheus reads them
           audit        Read the audit log
           backup       Write database, components and log into one file, while calls go on
           serve        Own the data folder and answer other commands until told to stop
