@@ -10,6 +10,7 @@ mod admin;
 mod asking;
 mod bad_input;
 mod bounded;
+mod bundles;
 mod clocks;
 mod command_line;
 mod commitments;

@@ -15,6 +15,7 @@
 pub mod anchoring;
 mod archive;
 mod bell;
+pub mod bundle;
 mod checkpoint;
 pub mod commitment;
 pub mod consistency;

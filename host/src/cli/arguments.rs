@@ -3,6 +3,8 @@
 mod admin;
 pub(super) mod asking;
 
+mod audit;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -10,6 +12,11 @@ use clap::{Args, Parser, Subcommand};
 pub(super) use admin::{PrincipalCommand, SecretCommand, StateCommand};
 
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName, TraceParent};
+
+pub(super) use audit::{
+    AuditCommand, BundleArguments, BundleVerifyArguments, ConsistencyArguments, LogArguments, ProveArguments,
+    TailArguments, VerifyArguments, VerifyConsistencyArguments, VerifyReceiptArguments,
+};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -314,221 +321,6 @@ pub(super) enum KeyCommand {
     /// it can verify the log from there on, with nothing new.
     #[command(after_help = "Example:\n  portcullis audit key rotate")]
     Rotate,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum AuditCommand {
-    /// Show the last records of the log, or those of one call
-    #[command(after_help = "\
-Examples:
-  portcullis audit tail --last 20 --follow
-  portcullis audit tail --call 01890a5d-ac96-774b-bcce-b302099a8057 --json | jq .function")]
-    Tail(TailArguments),
-    /// Verify the log against what its host signed: needs no host, and changes nothing
-    ///
-    /// Reads every line and makes the tree of their hashes anew. Ends with 8 if the log is not what was signed, and
-    /// says where. An earlier checkpoint, kept elsewhere, shows that nothing was taken back since.
-    #[command(after_help = "\
-Examples:
-  portcullis audit verify
-  portcullis audit verify --folder evidence/audit --key audit.pub --checkpoint monday.checkpoint")]
-    Verify(VerifyArguments),
-    /// Write the receipt of a call: what proves it to whoever has the log's public key, and not the log
-    ///
-    /// It holds the call's last record, the proof that it is in the log that was signed, and the checkpoint;
-    /// commitments to what was asked and answered, never that itself. Needs no host, and changes nothing.
-    #[command(after_help = "\
-Examples:
-  portcullis audit prove 01890a5d-ac96-774b-bcce-b302099a8057 --out receipt.json
-  portcullis audit prove 01890a5d-ac96-774b-bcce-b302099a8057 --with-records --out receipt.json")]
-    Prove(ProveArguments),
-    /// Write the private part of a call's receipt: the salt that opens its commitments
-    ///
-    /// Whoever has it can be shown what the call asked or answered, and check that; without it nobody can guess
-    /// either. That it was given is in the log.
-    #[command(after_help = "\
-Example:
-  portcullis audit opening 01890a5d-ac96-774b-bcce-b302099a8057 --out opening.json
-  portcullis audit verify-receipt receipt.json --key audit.pub --opening opening.json --arguments asked.json")]
-    Opening {
-        /// The call
-        call: CallId,
-        /// The file to write. Default: stdout
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
-    /// Write the JSON Schema of the log's records to stdout
-    #[command(after_help = "Example:\n  portcullis audit schema > audit-record.schema.json")]
-    Schema,
-    /// Show what a call asked and answered, if a grant of it says `record = "payloads"`
-    ///
-    /// That it was shown is in the log. Secrets of the call are not in there.
-    #[command(
-        after_help = "Example:\n  portcullis audit payload 01890a5d-ac96-774b-bcce-b302099a8057 --json | jq .arguments.value"
-    )]
-    Payload {
-        /// The call
-        call: CallId,
-    },
-    /// Show or rotate the key that signs checkpoints
-    #[command(subcommand)]
-    Key(KeyCommand),
-    /// Erase what opens a principal's commitments, and what was kept whole of its calls
-    ///
-    /// The log stays as it is and verifiable; nobody can tell any more what the calls asked and answered.
-    /// Backups keep what they have.
-    #[command(after_help = "Example:\n  portcullis audit erase researcher")]
-    Erase {
-        /// Whose
-        principal: PrincipalId,
-    },
-    /// Verify a receipt with the log's public key alone
-    ///
-    /// Ends with 8 if it does not hold, and says what. A checkpoint that you kept shows that the receipt is of
-    /// the same log as that; if the two are of different size, give the proof that `audit consistency` wrote.
-    #[command(after_help = "\
-Examples:
-  portcullis audit verify-receipt receipt.json --key audit.pub
-  portcullis audit verify-receipt receipt.json --key audit.pub --checkpoint monday.checkpoint --consistency proof.json")]
-    VerifyReceipt(VerifyReceiptArguments),
-    /// Write the proof that the log of one checkpoint grew into that of a later one
-    #[command(
-        after_help = "Example:\n  portcullis audit consistency --from monday.checkpoint --out proof.json"
-    )]
-    Consistency(ConsistencyArguments),
-    /// Verify what `audit consistency` wrote, with the log's public key alone
-    ///
-    /// Ends with 8 if it does not hold.
-    #[command(
-        after_help = "Example:\n  portcullis audit verify-consistency proof.json --key audit.pub --from monday.checkpoint"
-    )]
-    VerifyConsistency(VerifyConsistencyArguments),
-    /// Find records by time, call, principal, package, interface, decision, outcome, subject
-    ///
-    /// All parts that are given must fit. Needs no host, and works beside one. An index beside the log, which is
-    /// brought up to date first, says where the records are; what is shown are the log's own lines. Where the
-    /// index can't be written the log is read whole.
-    #[command(after_help = asking::QUERY_EXAMPLES)]
-    Query(Box<asking::QueryArguments>),
-    /// Show the whole story of a call: its records and those of the calls that its tool made, as a tree with times
-    #[command(after_help = asking::SHOW_EXAMPLES)]
-    Show(asking::ShowArguments),
-    /// Show how far records are shipped and checkpoints anchored, and what fails
-    ///
-    /// Ends with 1 if one is an alarm: it lags for longer than its `lag_max`, or says that the log is not what
-    /// it was.
-    #[command(
-        visible_alias = "anchors",
-        after_help = "Example:\n  portcullis audit outlets --json | jq '.[] | select(.alarm)'"
-    )]
-    Outlets,
-    /// Make the index of the log anew from the log
-    #[command(after_help = "Example:\n  portcullis audit reindex")]
-    Reindex(asking::ReindexArguments),
-}
-
-/// Which log, and whose key.
-#[derive(Clone, Debug, Args)]
-pub(super) struct LogArguments {
-    /// The folder of the log. Default: that of the data folder
-    #[arg(long, value_name = "DIR")]
-    pub(super) folder: Option<PathBuf>,
-    /// The public key, or a file with it. Default: `audit.pub` of the data folder
-    #[arg(long, value_name = "KEY")]
-    pub(super) key: Option<String>,
-}
-
-#[derive(Clone, Debug, Args)]
-pub(super) struct ProveArguments {
-    /// The call
-    pub(super) call: CallId,
-    /// The file to write. Default: stdout
-    #[arg(long, value_name = "FILE")]
-    pub(super) out: Option<PathBuf>,
-    /// Put all of the call's own records into it, which name paths and hosts
-    #[arg(long)]
-    pub(super) with_records: bool,
-    /// The checkpoint to prove it against, a copy of the log's file `checkpoint`. Default: the newest
-    #[arg(long, value_name = "FILE")]
-    pub(super) checkpoint: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) log: LogArguments,
-}
-
-#[derive(Clone, Debug, Args)]
-pub(super) struct VerifyReceiptArguments {
-    /// The receipt
-    pub(super) file: PathBuf,
-    /// The log's public key, or a file with it. Default: `audit.pub` of the data folder
-    #[arg(long, value_name = "KEY")]
-    pub(super) key: Option<String>,
-    /// A checkpoint of the same log that you kept
-    #[arg(long, value_name = "FILE")]
-    pub(super) checkpoint: Option<PathBuf>,
-    /// The proof that it and the receipt's grew one from the other
-    #[arg(long, value_name = "FILE", requires = "checkpoint")]
-    pub(super) consistency: Option<PathBuf>,
-    /// The private part of the receipt, which `audit opening` wrote
-    #[arg(long, value_name = "FILE")]
-    pub(super) opening: Option<PathBuf>,
-    /// What the call is said to have asked: its arguments, a JSON object
-    #[arg(long, value_name = "FILE", requires = "opening")]
-    pub(super) arguments: Option<PathBuf>,
-    /// What the call is said to have answered: `content` and `structured` of its answer, a JSON object
-    #[arg(long, value_name = "FILE", requires = "opening")]
-    pub(super) result: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug, Args)]
-pub(super) struct ConsistencyArguments {
-    /// The earlier checkpoint, a copy of the log's file `checkpoint`
-    #[arg(long, value_name = "FILE")]
-    pub(super) from: PathBuf,
-    /// The later checkpoint. Default: the newest
-    #[arg(long, value_name = "FILE")]
-    pub(super) to: Option<PathBuf>,
-    /// The file to write. Default: stdout
-    #[arg(long, value_name = "FILE")]
-    pub(super) out: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) log: LogArguments,
-}
-
-#[derive(Clone, Debug, Args)]
-pub(super) struct VerifyConsistencyArguments {
-    /// The proof
-    pub(super) file: PathBuf,
-    /// The log's public key, or a file with it. Default: `audit.pub` of the data folder
-    #[arg(long, value_name = "KEY")]
-    pub(super) key: Option<String>,
-    /// The earlier checkpoint, if you kept it: the proof must be from it
-    #[arg(long, value_name = "FILE")]
-    pub(super) from: Option<PathBuf>,
-    /// The later checkpoint, if you kept it: the proof must lead to it
-    #[arg(long, value_name = "FILE")]
-    pub(super) to: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug, Args)]
-pub(super) struct VerifyArguments {
-    #[command(flatten)]
-    pub(super) log: LogArguments,
-    /// An earlier checkpoint of the same log: a copy of its file `checkpoint`
-    #[arg(long, value_name = "FILE")]
-    pub(super) checkpoint: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, Args)]
-pub(super) struct TailArguments {
-    /// Only the records of this call
-    #[arg(long, value_name = "ID", conflicts_with = "last")]
-    pub(super) call: Option<CallId>,
-    /// How many records, from the end; 100 if nothing is said
-    #[arg(long, value_name = "N")]
-    pub(super) last: Option<usize>,
-    /// Go on with new records until interrupted
-    #[arg(long)]
-    pub(super) follow: bool,
 }
 
 #[cfg(test)]

@@ -90,6 +90,8 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
             | AuditCommand::VerifyReceipt(_)
             | AuditCommand::Consistency(_)
             | AuditCommand::VerifyConsistency(_)
+            | AuditCommand::Bundle(_)
+            | AuditCommand::BundleVerify(_)
             | AuditCommand::Schema
             | AuditCommand::Query(_)
             | AuditCommand::Show(_)

@@ -9,7 +9,7 @@ use super::arguments::{AuditCommand, LogArguments};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
-use super::{environment, proofs, query, verify};
+use super::{bundle, environment, proofs, query, verify};
 use crate::audit::schema::record_schema;
 use crate::audit::{VerifierKey, read_note};
 use crate::config::DataPaths;
@@ -22,6 +22,8 @@ pub(super) fn needs_no_host(command: &AuditCommand) -> bool {
         | AuditCommand::VerifyReceipt(_)
         | AuditCommand::Consistency(_)
         | AuditCommand::VerifyConsistency(_)
+        | AuditCommand::Bundle(_)
+        | AuditCommand::BundleVerify(_)
         | AuditCommand::Schema
         | AuditCommand::Query(_)
         | AuditCommand::Show(_)
@@ -50,6 +52,8 @@ pub(super) async fn run(
         | AuditCommand::VerifyReceipt(_)
         | AuditCommand::Consistency(_)
         | AuditCommand::VerifyConsistency(_)
+        | AuditCommand::Bundle(_)
+        | AuditCommand::BundleVerify(_)
         | AuditCommand::Schema
         | AuditCommand::Key(_)
         | AuditCommand::Outlets
@@ -62,6 +66,8 @@ pub(super) async fn run(
         let place = Place { data_folder };
         match command {
             AuditCommand::Schema => schema(&output),
+            AuditCommand::Bundle(arguments) => bundle::bundle(&place, &arguments, &output),
+            AuditCommand::BundleVerify(arguments) => bundle::verify(&place, &arguments, &output),
             AuditCommand::Verify(arguments) => verify::run(&place, &arguments, &output),
             AuditCommand::Prove(arguments) => proofs::prove(&place, &arguments, &output),
             AuditCommand::VerifyReceipt(arguments) => proofs::verify_receipt(&place, &arguments, &output),
@@ -108,12 +114,22 @@ impl Place {
 
     /// The key: as text, from a file, or the data folder's.
     pub(super) fn key(&self, given: Option<&str>) -> Result<VerifierKey, Failure> {
-        let text = match given {
-            Some(key) if key.contains('+') => key.to_owned(),
-            Some(file) => text(Path::new(file))?,
-            None => text(&self.paths()?.audit_public_key())?,
-        };
+        let text = self.key_text(given)?;
         VerifierKey::parse(&text).map_err(|error| Failure::input(error.to_string()))
+    }
+
+    /// The same as text.
+    pub(super) fn key_text(&self, given: Option<&str>) -> Result<String, Failure> {
+        match given {
+            Some(key) if key.contains('+') => Ok(key.to_owned()),
+            Some(file) => text(Path::new(file)),
+            None => text(&self.paths()?.audit_public_key()),
+        }
+    }
+
+    /// Where components are.
+    pub(super) fn packages(&self) -> Result<PathBuf, Failure> {
+        Ok(self.paths()?.packages())
     }
 }
 

@@ -6,6 +6,7 @@
 mod admin;
 mod archive;
 mod arguments;
+mod bundle;
 mod client;
 mod commands;
 mod doctor;

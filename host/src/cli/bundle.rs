@@ -1,0 +1,96 @@
+//! `portcullis audit bundle` and `bundle-verify`: evidence of some calls in one encrypted file, without a host.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::arguments::{BundleArguments, BundleVerifyArguments};
+use super::evidence::{Place, not_verified, text, total};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::Output;
+use super::progress::Meter;
+use crate::audit::bundle::{self, BundleError, BundleManifest, Calls, Source};
+use crate::audit::prove::ProveError;
+
+/// Writes a bundle, which has its name when it is whole.
+pub(super) fn bundle(place: &Place, arguments: &BundleArguments, output: &Output) -> Result<Exit, Failure> {
+    let BundleArguments { call, since, to, out, log } = arguments;
+    let (folder, key) = place.log(log)?;
+    let key_text = place.key_text(log.key.as_deref())?;
+    let packages = place.packages()?;
+    let calls = match (call, since) {
+        (Some(call), _) => Calls::Of(*call),
+        (None, Some(time)) => Calls::Since(*time),
+        (None, None) => return Err(Failure::input("give a call, or --since TIME")),
+    };
+    let failed =
+        |error: std::io::Error| Failure::host(format!("{} can't be written: {error}", out.display()));
+    let beside = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary =
+        tempfile::Builder::new().prefix(".portcullis-").tempfile_in(beside).map_err(failed)?;
+    let mut meter = Meter::new(output, "gathering", total(&folder));
+    let source = Source { folder: &folder, key: &key, key_text: &key_text, packages: &packages, calls };
+    let written = bundle::write(&source, to, temporary.as_file_mut(), |bytes| meter.advance(bytes));
+    drop(meter);
+    let manifest = match written {
+        Ok(manifest) => manifest,
+        Err(error) => return refused(error, output),
+    };
+    temporary.as_file().sync_all().map_err(failed)?;
+    temporary.persist(out).map_err(|error| failed(error.error))?;
+    output.answer(&manifest, |manifest| format!("wrote {}: {}", out.display(), told(manifest)))?;
+    Ok(Exit::Ok)
+}
+
+/// Opens a bundle and checks all of it.
+pub(super) fn verify(
+    place: &Place,
+    arguments: &BundleVerifyArguments,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let BundleVerifyArguments { file, identity, key } = arguments;
+    let (key, identity) = (place.key(key.as_deref())?, zeroize::Zeroizing::new(text(identity)?));
+    let opened = File::open(file).and_then(|opened| Ok((opened.metadata()?.len(), opened)));
+    let (bytes, opened) = opened.map_err(|error| Failure::input(format!("{}: {error}", file.display())))?;
+    let mut meter = Meter::new(output, "checking", Some(bytes));
+    let verified = bundle::verify(opened, &identity, &key, |bytes| meter.advance(bytes));
+    drop(meter);
+    match verified {
+        Ok(manifest) => {
+            output.answer(&manifest, |manifest| format!("verified: {}", told(manifest)))?;
+            Ok(Exit::Ok)
+        }
+        Err(error) => refused(error, output),
+    }
+}
+
+fn refused(error: BundleError, output: &Output) -> Result<Exit, Failure> {
+    match error {
+        BundleError::NotWhole(_)
+        | BundleError::Receipt { .. }
+        | BundleError::Prove(
+            ProveError::Checkpoint(_) | ProveError::Changed { .. } | ProveError::Consistency(_),
+        ) => not_verified(&error, output),
+        BundleError::Recipient(_)
+        | BundleError::Identity
+        | BundleError::NotForUs(_)
+        | BundleError::NoCalls
+        | BundleError::TooMany => Err(Failure::input(error.to_string())),
+        BundleError::Io { .. } | BundleError::Read(_) | BundleError::Prove(_) => {
+            Err(Failure::host(error.to_string()))
+        }
+    }
+}
+
+fn told(manifest: &BundleManifest) -> String {
+    let BundleManifest { origin, calls, unfinished, missing, files, .. } = manifest;
+    let unfinished = match unfinished.len() {
+        0 => String::new(),
+        count => format!(", {count} that had not ended"),
+    };
+    let missing = match missing.len() {
+        0 => String::new(),
+        count => format!(", {count} components that are gone"),
+    };
+    format!("{} calls of {origin}{unfinished}, {} files{missing}", calls.len(), files.len())
+}
