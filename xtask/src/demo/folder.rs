@@ -182,6 +182,18 @@ impl DemoFolder {
         Ok(forged)
     }
 
+    /// Where a receipt is written.
+    pub(crate) fn receipt(&self) -> PathBuf {
+        self.root.join("input/receipt.json")
+    }
+
+    /// A copy of the public key of the log, as somebody else keeps it.
+    pub(crate) fn first_key(&self) -> Result<PathBuf> {
+        let kept = self.root.join("input/first-audit.pub");
+        fs::copy(self.data.join("audit.pub"), &kept)?;
+        Ok(kept)
+    }
+
     /// The file that holds a note.
     pub(crate) fn note(&self, name: &str) -> Result<String> {
         let file = self.root.join(format!("files/notes/{name}.txt"));

@@ -255,6 +255,46 @@ fn prove(console: &mut Console, demo: &DemoFolder) -> Result<()> {
         Exit::NotVerified,
         &["not_verified", "line"],
     )?;
+    let found = console.step(
+        "somebody asks which call of notes went well last",
+        &[
+            "audit",
+            "query",
+            "--event",
+            "call_finished",
+            "--package",
+            "notes",
+            "--outcome",
+            "ok",
+            "--limit",
+            "1",
+        ],
+        Exit::Ok,
+        &["call_finished"],
+    )?;
+    let call = found.call().context("a record of a call has its id")?;
+    console.step(
+        "its whole story",
+        &["audit", "show", &call],
+        Exit::Ok,
+        &["call_admitted", "call_finished"],
+    )?;
+    let (receipt, key) = (demo.receipt(), demo.first_key()?);
+    let (receipt, key) = (text(&receipt)?, text(&key)?);
+    console.step("a receipt of it", &["audit", "prove", &call, "--out", receipt], Exit::Ok, &["receipt"])?;
+    console.step(
+        "which whoever has the public key can check, without the log",
+        &["audit", "verify-receipt", receipt, "--key", key],
+        Exit::Ok,
+        &[&call],
+    )?;
+    console.step("the key is rotated", &["audit", "key", "rotate"], Exit::Ok, &["portcullis/"])?;
+    console.step(
+        "whoever trusts the first key can go on from there",
+        &["audit", "verify", "--key", key],
+        Exit::Ok,
+        &["\"rotations\":1"],
+    )?;
     Ok(())
 }
 
