@@ -307,6 +307,7 @@ async fn work(folder: &Path, disk: &Arc<JournalDisk>, durability: Durability) ->
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
     while !failed
         && log.alarm().is_none()
+        && log.check().is_ok()
         && open_segments(folder) > 1
         && tokio::time::Instant::now() < deadline
     {
