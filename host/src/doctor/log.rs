@@ -16,6 +16,8 @@ use crate::ids::{PackageDigest, PackageName, Revision, Sequence};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct LogFacts {
     records: u64,
+    /// The first record whose text is kept.
+    first: Option<Sequence>,
     last: Option<Sequence>,
     pub(super) latest: Option<Timestamp>,
     revision: Revision,
@@ -45,6 +47,7 @@ pub(super) fn read(folder: &Path, time_max: Duration) -> Result<LogFacts, ReadEr
 impl LogFacts {
     fn note(&mut self, event: &Event, seq: Sequence, time: Timestamp) {
         self.records += 1;
+        self.first.get_or_insert(seq);
         self.last = Some(seq);
         self.latest = self.latest.max(Some(time));
         self.revision = self.revision.max(event.revision().unwrap_or_default());
@@ -169,6 +172,8 @@ fn approvals(facts: &LogFacts, content: &Content) -> Option<Check> {
             Some(None) => {
                 wrong.push(format!("{}: removed by the log, approved by the database", package.name))
             }
+            // It may have been in text that the host dropped.
+            None if facts.first > Some(Sequence(0)) => {}
             None => wrong.push(format!("{}: the log knows of no approval", package.name)),
         }
     }
@@ -230,8 +235,8 @@ mod tests {
             approved_at: None,
             quarantine: None,
         };
-        let judged = |log: Option<Option<&str>>, state| {
-            let mut facts = facts(1);
+        let judged_from = |first: u64, log: Option<Option<&str>>, state| {
+            let mut facts = LogFacts { first: Some(Sequence(first)), ..facts(1) };
             if let Some(approved) = log {
                 facts.approved.insert("notes".parse().expect("a name"), approved.map(digest));
             }
@@ -239,6 +244,9 @@ mod tests {
                 .expect("judged")
                 .level
         };
+        let judged = |log, state| judged_from(0, log, state);
+        assert_eq!(judged_from(7, None, PackageState::Approved), Level::Ok, "its text may be dropped");
+        assert_eq!(judged_from(7, Some(Some("new")), PackageState::Approved), Level::Fail);
         assert_eq!(judged(Some(Some("old")), PackageState::Approved), Level::Ok);
         assert_eq!(judged(Some(Some("new")), PackageState::Approved), Level::Fail);
         assert_eq!(judged(Some(None), PackageState::Approved), Level::Fail);
