@@ -21,6 +21,7 @@ mod files;
 mod fuzzed;
 mod harness;
 mod http;
+mod kept;
 mod languages;
 mod mutated;
 mod nested;
