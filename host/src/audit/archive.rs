@@ -19,7 +19,7 @@ use super::event::{DropReason, Event, Record};
 use super::log::{Handle, LogError};
 use super::segment::{self, Found, Lines, Segment};
 use super::settings::AuditSettings;
-use crate::ids::Sequence;
+use crate::ids::{Sequence, hex};
 
 /// How much a closed segment is compressed: zstd's own default, some tenfold at hundreds of megabytes a second.
 const LEVEL: i32 = 3;
@@ -279,10 +279,6 @@ impl Sum {
         io::copy(&mut std::fs::File::open(path)?, &mut sum)?;
         Ok(sum.finish())
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Counts and sums what is written.

@@ -19,7 +19,7 @@ use super::event::Event;
 use super::prove::{ProveError, prove_call};
 use super::query::{self, Filter, ReadError};
 use super::receipt::{RECEIPT_BYTES_MAX, ReceiptError, verify_receipt};
-use crate::ids::{CallId, PackageDigest};
+use crate::ids::{CallId, PackageDigest, hex};
 
 /// What the form of this version is called.
 pub const BUNDLE_FORMAT: &str = "portcullis-bundle/1";
@@ -344,10 +344,6 @@ fn whole(entry: &mut impl Read, name: &str, bytes_max: u64) -> Result<Vec<u8>, B
         return Err(BundleError::NotWhole(format!("{name:?} has more than {bytes_max} bytes")));
     }
     Ok(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Sums what is read.

@@ -649,13 +649,16 @@ impl Handle {
 
     /// As [`Log::append`], on a thread that may wait, until the log closes.
     pub(super) fn append_blocking(&self, event: Event, stopping: &AtomicBool) -> Result<(), LogError> {
+        let deadline = std::time::Instant::now() + self.wait_max;
         let room = loop {
             self.check()?;
             match self.try_room(1) {
                 Some(room) => break room,
+                None if std::time::Instant::now() > deadline => return Err(LogError::Overloaded),
                 None => std::thread::sleep(CLOSE_POLL),
             }
         };
+        let deadline = std::time::Instant::now() + self.wait_max;
         let (ack, mut answer) = oneshot::channel();
         let body = Body::Event { time: self.now(), event: Box::new(event) };
         self.send(Message { body, ack: Some(Ack::Durable(ack)), units: 1 }, room);
@@ -664,6 +667,10 @@ impl Handle {
                 Ok(answer) => return answer.map(drop),
                 Err(TryRecvError::Closed) => return Err(self.state.refusal()),
                 Err(TryRecvError::Empty) if stopping.load(Ordering::SeqCst) => return Err(LogError::Closed),
+                Err(TryRecvError::Empty) if std::time::Instant::now() > deadline => {
+                    self.state.poison(&format!("the disk did not answer within {:?}", self.wait_max));
+                    return Err(self.state.refusal());
+                }
                 Err(TryRecvError::Empty) => std::thread::sleep(CLOSE_POLL),
             }
         }

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use serde::Serialize;
 use tlog_tiles::{Error, Hash, record_hash};
 
-use super::archive::{Sum, hex};
+use super::archive::Sum;
 use super::checkpoint::{self, Checkpoint, CheckpointError, VerifierKey};
 use super::event::{Event, Record, is_zero};
 use super::line::sequence_of;
 use super::rotation::{self, HandedOver};
 use super::segment::{self, Found, Lines, Segment};
 use super::tree::{Frontier, StoredHashes};
-use crate::ids::Sequence;
+use crate::ids::{Sequence, hex};
 
 /// What was found to be true.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

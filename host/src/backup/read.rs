@@ -12,9 +12,10 @@ use sha2::{Digest, Sha256};
 
 use super::{
     AUDIT, BLOCK_BYTES, BackupError, DATABASE, FORMAT, MANIFEST_BYTES_MAX, MEMBERS_MAX, Manifest, Member,
-    MemberName, PACKAGES, QUARANTINE, hex,
+    MemberName, PACKAGES, QUARANTINE,
 };
 use crate::config::DataFolder;
+use crate::ids::hex;
 use crate::platform;
 
 /// Reads a backup from its beginning to its end, and changes nothing. `progress` gets the number of

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{BLOCK_BYTES, BackupError, FORMAT, Manifest, Member, MemberName, Moment, hex};
-use crate::ids::{PackageDigest, Sequence};
+use super::{BLOCK_BYTES, BackupError, FORMAT, Manifest, Member, MemberName, Moment};
+use crate::ids::{PackageDigest, Sequence, hex};
 
 /// A file of the log, up to the end of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::audit::index::FoundLine;
+use crate::ids::hex;
 
 /// The version of the schema.
 const OCSF_VERSION: &str = "1.8.0";
@@ -214,10 +215,6 @@ fn api(event: &str, record: &Record<'_>) -> Value {
         }
     }
     api
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

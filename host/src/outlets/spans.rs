@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::audit::index::FoundLine;
-use crate::ids::{CallId, Sequence, TraceParent};
+use crate::ids::{CallId, Sequence, TraceParent, hex};
 
 /// The most calls and attempts that are kept in mind; of what is forgotten, the span says less.
 const KEPT_MAX: usize = 10_000;
@@ -204,10 +204,6 @@ fn span_of(call: CallId) -> String {
 
 fn hash(bytes: &[u8], length: usize) -> String {
     hex(&Sha256::digest(bytes)[..length])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

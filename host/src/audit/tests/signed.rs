@@ -3,11 +3,13 @@
 use proptest::prelude::*;
 use tlog_tiles::{Hash, check_record, check_tree, prove_record, prove_tree, record_hash};
 
+use super::vectors::LEAVES;
 use super::*;
 use crate::audit::checkpoint;
 use crate::audit::tree::{Frontier, StoredHashes};
 use crate::audit::verify::{Verified, VerifyError, verify};
 use crate::audit::{CheckpointKey, VerifierKey};
+use crate::ids::hex;
 
 pub(super) fn key() -> CheckpointKey {
     CheckpointKey::new(&[7; 32]).expect("any 32 bytes are a key")
@@ -44,16 +46,6 @@ fn segment(folder: &Path) -> std::path::PathBuf {
 /// roots over the first of them.
 #[test]
 fn roots_are_those_of_certificate_transparency() {
-    let leaves: [&[u8]; 8] = [
-        b"",
-        &[0x00],
-        &[0x10],
-        &[0x20, 0x21],
-        &[0x30, 0x31],
-        &[0x40, 0x41, 0x42, 0x43],
-        &[0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57],
-        &[0x60, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f],
-    ];
     let roots = [
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
@@ -65,12 +57,11 @@ fn roots_are_those_of_certificate_transparency() {
         "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
         "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
     ];
-    let hex = |hash: Hash| hash.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut tree = Frontier::default();
-    assert_eq!(hex(tree.root()), roots[0]);
-    for (leaf, root) in leaves.iter().zip(&roots[1..]) {
+    assert_eq!(hex(&tree.root().0), roots[0]);
+    for (leaf, root) in LEAVES.iter().zip(&roots[1..]) {
         tree.push(record_hash(leaf)).expect("it grows");
-        assert_eq!(hex(tree.root()), *root);
+        assert_eq!(hex(&tree.root().0), *root);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::audit::tree::Frontier;
 use crate::audit::{CheckpointError, CheckpointKey, TreeHash, VerifierKey};
 
 /// The leaves of Certificate Transparency's own tests, of which the vectors are.
-const LEAVES: [&[u8]; 8] = [
+pub(super) const LEAVES: [&[u8]; 8] = [
     b"",
     &[0x00],
     &[0x10],
