@@ -419,6 +419,20 @@ async fn connections_are_used_again_within_their_scope_only() {
     assert_eq!(opened.load(Ordering::Relaxed), 5);
 }
 
+/// What waits for idle connections to be closed is one task, however often one is taken and given back.
+#[tokio::test]
+async fn many_requests_leave_no_tasks_behind() {
+    let address = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let client = client();
+    exchange(&client, get(address)).await.expect("an answer");
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for _ in 0..50 {
+        exchange(&client, get(address)).await.expect("an answer");
+    }
+    assert!(tasks() <= before, "{} tasks, and {before} before", tasks());
+}
+
 #[tokio::test]
 async fn a_connection_that_the_peer_closed_is_replaced() {
     let address = server(|mut stream, number| async move {
