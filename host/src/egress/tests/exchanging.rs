@@ -59,6 +59,7 @@ fn request(method: Method, url: &str) -> OutboundRequest {
         deadlines: ExchangeDeadlines::default(),
         traffic: Arc::new(Traffic::new(1 << 20, 1 << 20)),
         bytes: ExchangeBytes::default(),
+        is_handed_over: Arc::default(),
     }
 }
 
