@@ -71,6 +71,7 @@ impl Archivist {
     pub(super) fn run(self) {
         let keep_age = self.settings.keep_age.unwrap_or(LOOK_INTERVAL_MAX);
         let interval = (keep_age / 10).clamp(LOOK_INTERVAL_MIN, LOOK_INTERVAL_MAX);
+        let mut is_told = false;
         loop {
             let trouble = match self.seal_all().and_then(|()| self.drop_text()) {
                 Ok(()) => None,
@@ -80,9 +81,24 @@ impl Archivist {
             if let Some(reason) = &trouble {
                 tracing::warn!(reason, "a closed segment of the audit log is kept as it is for now");
             }
+            let changed = match (&trouble, is_told) {
+                (Some(reason), false) => Some(Event::SegmentsAlarm { reason: reason.clone() }),
+                (None, true) => Some(Event::SegmentsRecovered),
+                (Some(_), true) | (None, false) => None,
+            };
             let Some(log) = self.log.upgrade() else { return };
             log.set_alarm(trouble);
             drop(log);
+            // Once for each change, so at most once a try; there is a try for a closed segment, or an interval.
+            if let Some(event) = changed {
+                match self.record(event) {
+                    Ok(()) => is_told = !is_told,
+                    Err(Trouble::Stopping) => return,
+                    Err(Trouble::Failed(reason)) => {
+                        tracing::warn!(reason, "an alarm is not in the audit log yet");
+                    }
+                }
+            }
             match self.closed.recv_timeout(interval) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -106,6 +122,22 @@ impl Archivist {
     fn seal(&self, segment: &Segment, next: Sequence) -> Result<(), Trouble> {
         let target = segment::compressed_path_of(&self.folder, segment.first);
         let partial = target.with_added_extension("next");
+        let sealed = self.seal_into(segment, next, &target, &partial);
+        if sealed.is_err() {
+            // On a disk that is full it is in the way of the record that says so. What can't be removed now is
+            // removed by the next try.
+            let _ = remove_if_there(&*self.disk, &partial);
+        }
+        sealed
+    }
+
+    fn seal_into(
+        &self,
+        segment: &Segment,
+        next: Sequence,
+        target: &Path,
+        partial: &Path,
+    ) -> Result<(), Trouble> {
         let failed = |action: &'static str, path: &Path| {
             let path = path.to_owned();
             move |error: io::Error| {
@@ -115,16 +147,16 @@ impl Archivist {
                 Trouble::Failed(format!("could not {action} {}: {error}", path.display()))
             }
         };
-        remove_if_there(&*self.disk, &partial).map_err(failed("remove", &partial))?;
-        let file = self.disk.create(&partial).map_err(failed("create", &partial))?;
-        let written = self.compress(segment, &*file).map_err(failed("compress into", &partial))?;
-        file.sync().map_err(failed("sync", &partial))?;
-        let read = self.text_of(&partial, segment.first).map_err(failed("read back", &partial))?;
+        remove_if_there(&*self.disk, partial).map_err(failed("remove", partial))?;
+        let file = self.disk.create(partial).map_err(failed("create", partial))?;
+        let written = self.compress(segment, &*file).map_err(failed("compress into", partial))?;
+        file.sync().map_err(failed("sync", partial))?;
+        let read = self.text_of(partial, segment.first).map_err(failed("read back", partial))?;
         if read != written.text {
             let reason = "what was compressed is not what comes out of it".to_owned();
             return Err(Trouble::Failed(format!("{}: {reason}", partial.display())));
         }
-        self.disk.rename(&partial, &target).map_err(failed("rename", &partial))?;
+        self.disk.rename(partial, target).map_err(failed("rename", partial))?;
         self.disk.sync_folder(&self.folder).map_err(failed("sync", &self.folder))?;
         self.record(Event::SegmentSealed {
             first: segment.first,

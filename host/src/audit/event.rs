@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::commitment::Commitment;
 use super::hash::TreeHash;
 use crate::ids::{
-    CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, SecretName, Sequence,
-    StoreName, ToolName, TraceParent,
+    CallId, GrantId, OutletName, PackageDigest, PackageName, PrincipalId, Remark, Revision, SecretName,
+    Sequence, StoreName, ToolName, TraceParent,
 };
 use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};
@@ -100,6 +100,42 @@ pub enum Event {
         key: String,
         /// Who did it.
         by: PrincipalId,
+    },
+    /// Closed files of the log can't be compressed, or old text not dropped. Once, until it is done.
+    SegmentsAlarm {
+        /// What failed first.
+        reason: String,
+    },
+    /// What could not be done with closed files was done.
+    SegmentsRecovered,
+    /// What goes out of the log is behind for longer than it may be, or is said to be not what it was. Once,
+    /// until it works again.
+    OutletAlarm {
+        /// Which, as `audit.toml` names it.
+        name: OutletName,
+        /// What it passes on.
+        kind: OutletKind,
+        /// What is wrong.
+        because: OutletTrouble,
+        /// What failed last, if it said so: text of a stranger, cleaned and cut.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// What was an alarm took what it was owed.
+    OutletRecovered {
+        /// Which.
+        name: OutletName,
+        /// What it passes on.
+        kind: OutletKind,
+    },
+    /// Records that an outlet never got: their text was dropped before. It goes on with the next.
+    OutletLost {
+        /// Which.
+        name: OutletName,
+        /// How many.
+        records: u64,
+        /// The last of them.
+        through: Sequence,
     },
     /// A component was registered.
     PackageAdded {
@@ -424,6 +460,11 @@ impl Event {
             | Event::SegmentStarted { .. }
             | Event::SegmentSealed { .. }
             | Event::TextDropped { .. }
+            | Event::SegmentsAlarm { .. }
+            | Event::SegmentsRecovered
+            | Event::OutletAlarm { .. }
+            | Event::OutletRecovered { .. }
+            | Event::OutletLost { .. }
             | Event::KeyRotated { .. }
             | Event::PackageAdded { .. }
             | Event::PackageRefused { .. }
@@ -470,6 +511,36 @@ pub enum DropReason {
     Age,
     /// Closed segments took more room than they may.
     Size,
+}
+
+/// What goes out of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutletKind {
+    /// Records.
+    Ship,
+    /// Checkpoints.
+    Anchor,
+}
+
+impl OutletKind {
+    /// As the settings call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            OutletKind::Ship => "ship",
+            OutletKind::Anchor => "anchor",
+        }
+    }
+}
+
+/// What is wrong with what goes out of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutletTrouble {
+    /// It has not taken what it was owed for longer than its `lag_max`.
+    Lags,
+    /// It says that the log is not what it was.
+    Disagrees,
 }
 
 /// Holds a name of a kind of record, such as `host_call`, against those that there are.
@@ -735,6 +806,11 @@ impl Event {
             | Event::Recovered { .. }
             | Event::SegmentSealed { .. }
             | Event::TextDropped { .. }
+            | Event::SegmentsAlarm { .. }
+            | Event::SegmentsRecovered
+            | Event::OutletAlarm { .. }
+            | Event::OutletRecovered { .. }
+            | Event::OutletLost { .. }
             | Event::KeyRotated { .. }
             | Event::PackageAdded { .. }
             | Event::PackageRefused { .. }

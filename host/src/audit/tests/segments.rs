@@ -299,3 +299,41 @@ async fn a_call_that_a_crash_interrupts_is_known_from_the_segment_it_ended_in() 
     assert_eq!((end.outcome, end.records), (CallOutcome::Interrupted, 11));
     verified(crashed.path()).expect_err("damaged");
 }
+
+/// What can't be compressed is an alarm and a record, once, until it can be.
+#[tokio::test]
+async fn a_segment_that_cannot_be_compressed_is_recorded_once_and_so_is_its_recovery() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // In the way of what the first segment would be compressed into.
+    let in_the_way = segment::compressed_path_of(folder.path(), Sequence(0)).with_added_extension("next");
+    fs::create_dir_all(&in_the_way).expect("made");
+    let log = opened(folder.path(), small());
+    let told = || {
+        let events = records(folder.path()).into_iter().map(|record| record.event);
+        let told =
+            events.filter(|event| matches!(event, Event::SegmentsAlarm { .. } | Event::SegmentsRecovered));
+        told.collect::<Vec<_>>()
+    };
+    let goes_on_until = async |is_done: &dyn Fn(&[Event]) -> bool| {
+        let deadline = tokio::time::Instant::now() + SOON;
+        while !is_done(&told()) {
+            assert!(tokio::time::Instant::now() < deadline, "{:?}", told());
+            whole_call(&log).await.expect("the log goes on");
+        }
+    };
+    goes_on_until(&|told| !told.is_empty()).await;
+    assert!(log.alarm().is_some());
+    // Some tries more.
+    for _ in 0..20 {
+        whole_call(&log).await.expect("recorded");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let [Event::SegmentsAlarm { reason }] = &told()[..] else { panic!("{:?}", told()) };
+    assert!(reason.contains(".jsonl.zst.next"), "{reason}");
+    fs::remove_dir(&in_the_way).expect("removed");
+    goes_on_until(&|told| told.len() == 2).await;
+    assert_eq!(told()[1], Event::SegmentsRecovered);
+    assert_eq!(log.alarm(), None);
+    log.close().await.expect("closed");
+    verified(folder.path()).expect("verified");
+}
