@@ -83,20 +83,8 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
             let erased: Erased = client.document(send(Method::DELETE, &target, Bytes::new())?).await?;
             output.answer(&erased, show::erased)
         }
-        // They need no host, and were done without one.
-        Command::Audit(
-            AuditCommand::Verify(_)
-            | AuditCommand::Prove(_)
-            | AuditCommand::VerifyReceipt(_)
-            | AuditCommand::Consistency(_)
-            | AuditCommand::VerifyConsistency(_)
-            | AuditCommand::Bundle(_)
-            | AuditCommand::BundleVerify(_)
-            | AuditCommand::Schema
-            | AuditCommand::Query(_)
-            | AuditCommand::Show(_)
-            | AuditCommand::Reindex(_),
-        ) => Ok(()),
+        // It needs no host, and was done without one.
+        Command::Audit(AuditCommand::Evidence(_)) => Ok(()),
         Command::Backup(arguments) => archive::backup(client, arguments, output).await,
     }
 }

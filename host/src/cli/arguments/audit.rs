@@ -15,24 +15,8 @@ Examples:
   portcullis audit tail --last 20 --follow
   portcullis audit tail --call 01890a5d-ac96-774b-bcce-b302099a8057 --json | jq .function")]
     Tail(TailArguments),
-    /// Verify the log against what its host signed: needs no host, and changes nothing
-    ///
-    /// Reads every line and makes the tree of their hashes anew. Ends with 8 if the log is not what was signed, and
-    /// says where. An earlier checkpoint, kept elsewhere, shows that nothing was taken back since.
-    #[command(after_help = "\
-Examples:
-  portcullis audit verify
-  portcullis audit verify --folder evidence/audit --key audit.pub --checkpoint monday.checkpoint")]
-    Verify(VerifyArguments),
-    /// Write the receipt of a call: what proves it to whoever has the log's public key, and not the log
-    ///
-    /// It holds the call's last record, the proof that it is in the log that was signed, and the checkpoint;
-    /// commitments to what was asked and answered, never that itself. Needs no host, and changes nothing.
-    #[command(after_help = "\
-Examples:
-  portcullis audit prove 01890a5d-ac96-774b-bcce-b302099a8057 --out receipt.json
-  portcullis audit prove 01890a5d-ac96-774b-bcce-b302099a8057 --with-records --out receipt.json")]
-    Prove(ProveArguments),
+    #[command(flatten)]
+    Evidence(EvidenceCommand),
     /// Write the private part of a call's receipt: the salt that opens its commitments
     ///
     /// Whoever has it can be shown what the call asked or answered, and check that; without it nobody can guess
@@ -48,26 +32,6 @@ Example:
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Write all that proves some calls into one file, encrypted for whoever is to check it
-    ///
-    /// Receipts with all records of each call, those that its tool made included, the components that ran, the
-    /// public key, and a manifest with the SHA-256 of each. An age file around a tar: `age -d` opens it as well.
-    /// Needs no host. At most 1,000 calls.
-    #[command(after_help = "\
-Examples:
-  portcullis audit bundle 01890a5d-ac96-774b-bcce-b302099a8057 --to age1… --out evidence.age
-  portcullis audit bundle --since 2027-01-01T00:00:00Z --to age1… --out evidence.age")]
-    Bundle(BundleArguments),
-    /// Open a bundle and verify all that is in it
-    ///
-    /// Ends with 8 if something is changed, missing or too much.
-    #[command(
-        after_help = "Example:\n  portcullis audit bundle-verify evidence.age --identity key.txt --key audit.pub"
-    )]
-    BundleVerify(BundleVerifyArguments),
-    /// Write the JSON Schema of the log's records to stdout
-    #[command(after_help = "Example:\n  portcullis audit schema > audit-record.schema.json")]
-    Schema,
     /// Show what a call asked and answered, if a grant of it says `record = "payloads"`
     ///
     /// That it was shown is in the log. Secrets of the call are not in there.
@@ -90,6 +54,58 @@ Examples:
         /// Whose
         principal: PrincipalId,
     },
+    /// Show how far records are shipped and checkpoints anchored, and what fails
+    ///
+    /// Ends with 1 if one is an alarm: it lags for longer than its `lag_max`, or says that the log is not what
+    /// it was.
+    #[command(
+        visible_alias = "anchors",
+        after_help = "Example:\n  portcullis audit outlets --json | jq '.[] | select(.alarm)'"
+    )]
+    Outlets,
+}
+
+/// What needs no host, and works beside one: it reads files and changes nothing of the log.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum EvidenceCommand {
+    /// Verify the log against what its host signed: needs no host, and changes nothing
+    ///
+    /// Reads every line and makes the tree of their hashes anew. Ends with 8 if the log is not what was signed, and
+    /// says where. An earlier checkpoint, kept elsewhere, shows that nothing was taken back since.
+    #[command(after_help = "\
+Examples:
+  portcullis audit verify
+  portcullis audit verify --folder evidence/audit --key audit.pub --checkpoint monday.checkpoint")]
+    Verify(VerifyArguments),
+    /// Write the receipt of a call: what proves it to whoever has the log's public key, and not the log
+    ///
+    /// It holds the call's last record, the proof that it is in the log that was signed, and the checkpoint;
+    /// commitments to what was asked and answered, never that itself. Needs no host, and changes nothing.
+    #[command(after_help = "\
+Examples:
+  portcullis audit prove 01890a5d-ac96-774b-bcce-b302099a8057 --out receipt.json
+  portcullis audit prove 01890a5d-ac96-774b-bcce-b302099a8057 --with-records --out receipt.json")]
+    Prove(ProveArguments),
+    /// Write all that proves some calls into one file, encrypted for whoever is to check it
+    ///
+    /// Receipts with all records of each call, those that its tool made included, the components that ran, the
+    /// public key, and a manifest with the SHA-256 of each. An age file around a tar: `age -d` opens it as well.
+    /// Needs no host. At most 1,000 calls.
+    #[command(after_help = "\
+Examples:
+  portcullis audit bundle 01890a5d-ac96-774b-bcce-b302099a8057 --to age1… --out evidence.age
+  portcullis audit bundle --since 2027-01-01T00:00:00Z --to age1… --out evidence.age")]
+    Bundle(BundleArguments),
+    /// Open a bundle and verify all that is in it
+    ///
+    /// Ends with 8 if something is changed, missing or too much.
+    #[command(
+        after_help = "Example:\n  portcullis audit bundle-verify evidence.age --identity key.txt --key audit.pub"
+    )]
+    BundleVerify(BundleVerifyArguments),
+    /// Write the JSON Schema of the log's records to stdout
+    #[command(after_help = "Example:\n  portcullis audit schema > audit-record.schema.json")]
+    Schema,
     /// Verify a receipt with the log's public key alone
     ///
     /// Ends with 8 if it does not hold, and says what. A checkpoint that you kept shows that the receipt is of
@@ -121,15 +137,6 @@ Examples:
     /// Show the whole story of a call: its records and those of the calls that its tool made, as a tree with times
     #[command(after_help = asking::SHOW_EXAMPLES)]
     Show(asking::ShowArguments),
-    /// Show how far records are shipped and checkpoints anchored, and what fails
-    ///
-    /// Ends with 1 if one is an alarm: it lags for longer than its `lag_max`, or says that the log is not what
-    /// it was.
-    #[command(
-        visible_alias = "anchors",
-        after_help = "Example:\n  portcullis audit outlets --json | jq '.[] | select(.alarm)'"
-    )]
-    Outlets,
     /// Make the index of the log anew from the log
     #[command(after_help = "Example:\n  portcullis audit reindex")]
     Reindex(asking::ReindexArguments),
