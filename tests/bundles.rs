@@ -139,3 +139,30 @@ fn a_bundle_that_was_changed_is_refused_and_it_is_said_why() {
     });
     refused(&component, "not what its name says");
 }
+
+/// A bundle brings what leads from the reader's key to the one that signed, and no other way.
+#[test]
+fn a_bundle_is_verified_with_a_key_from_before_the_log_rotated_it() {
+    let bundled = Bundled::new();
+    bundled.bundle(&["--since", "2020-01-01T00:00:00Z"]).expect(0);
+    let before = bundled.written();
+    bundled.cli.run(["audit", "key", "rotate"]).expect(0);
+    bundled.cli.call("notes", "add", &json!({"name": "three", "text": "x"}).to_string()).expect(0);
+    let later = bundled.cli.file("later", std::fs::read(bundled.cli.path("data/audit.pub")).expect("a key"));
+    bundled.bundle(&["--since", "2020-01-01T00:00:00Z"]).expect(0);
+    let after = bundled.written();
+    for key in [&bundled.key, &later] {
+        let shown = bundled.verify(&after, &bundled.identity, key).expect(0).stdout;
+        assert!(shown.starts_with("verified: 3 calls"), "{shown}");
+    }
+    bundled.verify(&before, &bundled.identity, &bundled.key).expect(0);
+    bundled.verify(&before, &bundled.identity, &later).expect(8).says("does not lead back");
+    let without = bundled.forged(|files| files.retain(|(name, _)| name != "rotations.json"));
+    bundled.verify(&without, &bundled.identity, &bundled.key).expect(8).says("not signed by");
+    let changed = bundled.forged(|files| {
+        let at = files.iter().position(|(name, _)| name == "rotations.json").expect("rotations");
+        let text = String::from_utf8(files[at].1.clone()).expect("text");
+        files[at].1 = text.replace("key_rotated", "key_r0tated").into_bytes();
+    });
+    bundled.verify(&changed, &bundled.identity, &bundled.key).expect(8).says("the rotation from key");
+}

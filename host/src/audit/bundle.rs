@@ -1,7 +1,7 @@
 //! Evidence bundles: what proves some calls, in one file that only its recipient can open.
 //!
-//! An age file around a tar: a receipt of each call with all its records, the components that ran, the public key,
-//! and at its end a manifest with the SHA-256 of each. Holds one receipt at a time.
+//! An age file around a tar: a receipt of each call with all its records, the components that ran, the public key
+//! and its rotations, and at its end a manifest with the SHA-256 of each. Holds one receipt at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -19,6 +19,7 @@ use super::event::Event;
 use super::prove::{ProveError, prove_call};
 use super::query::{self, Filter, ReadError};
 use super::receipt::{RECEIPT_BYTES_MAX, ReceiptError, verify_receipt};
+use super::trust::{ROTATIONS_BYTES_MAX, RotationsError, TrustedKeys, rotations_of};
 use crate::ids::{CallId, PackageDigest, hex};
 
 /// What the form of this version is called.
@@ -29,6 +30,8 @@ pub const BUNDLE_CALLS_MAX: usize = 1_000;
 
 const MANIFEST: &str = "manifest.json";
 const KEY: &str = "audit.pub";
+/// Before the receipts, so that whoever trusts an earlier key can check them as they come.
+const ROTATIONS: &str = "rotations.json";
 const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 const KEY_BYTES_MAX: u64 = 4 << 10;
 /// As many as a component may have.
@@ -99,6 +102,9 @@ pub enum BundleError {
     /// It is not what was written.
     #[error("the bundle is not whole: {0}")]
     NotWhole(String),
+    /// The rotations of the key in it do not hold.
+    #[error(transparent)]
+    Rotations(#[from] RotationsError),
     /// A receipt in it does not hold.
     #[error("the receipt of call {call}: {error}")]
     Receipt {
@@ -160,6 +166,11 @@ pub fn write(
         },
     };
     archive.bytes(KEY, source.key_text.trim().as_bytes())?;
+    let rotations = rotations_of(source.folder, source.key)?;
+    if !rotations.rotations.is_empty() {
+        let text = serde_json::to_vec(&rotations).expect("rotations are texts and numbers");
+        archive.bytes(ROTATIONS, &text)?;
+    }
     let mut digests = BTreeSet::new();
     for call in calls {
         let receipt = match prove_call(source.folder, source.key, call, None, true, &mut progress) {
@@ -280,6 +291,7 @@ pub fn verify(
     let plain = plain.map_err(|error| BundleError::NotForUs(error.to_string()))?;
     let not_whole = |error: io::Error| BundleError::NotWhole(error.to_string());
     let mut archive = tar::Archive::new(plain);
+    let mut keys = TrustedKeys::from(key.clone());
     let (mut files, mut manifest, mut calls, mut ran) = (BTreeMap::new(), None, Vec::new(), BTreeSet::new());
     for entry in archive.entries().map_err(not_whole)? {
         let mut entry = entry.map_err(not_whole)?;
@@ -297,13 +309,17 @@ pub fn verify(
             name.strip_prefix("receipts/").and_then(|rest| rest.strip_suffix(".json"))
         {
             let text = whole(&mut entry, &name, RECEIPT_BYTES_MAX as u64)?;
-            let verified = verify_receipt(&text, key, None);
+            let verified = verify_receipt(&text, &keys, None);
             let verified = verified.map_err(|error| BundleError::Receipt { call: call.to_owned(), error })?;
             if verified.call.to_string() != call {
                 return Err(BundleError::NotWhole(format!("{name:?} is of call {}", verified.call)));
             }
             calls.push(verified.call);
             ran.extend(verified.facts.digest);
+            hex(&Sha256::digest(&text))
+        } else if name == ROTATIONS {
+            let text = whole(&mut entry, &name, ROTATIONS_BYTES_MAX as u64)?;
+            keys = TrustedKeys::with_rotations(key.clone(), &text)?;
             hex(&Sha256::digest(&text))
         } else if name == KEY {
             hex(&Sha256::digest(whole(&mut entry, &name, KEY_BYTES_MAX)?))

@@ -46,6 +46,7 @@ pub mod story;
 #[cfg(test)]
 mod tests;
 mod tree;
+pub mod trust;
 pub mod verify;
 mod writer;
 

@@ -15,6 +15,7 @@ use super::event::{Event, Record};
 use super::query::{self, Filter, ReadError};
 use super::receipt::{Facts, Included, RECEIPT_BYTES_MAX, RECEIPT_FORMAT, Receipt};
 use super::tree::{StoredHashes, leaf_of};
+use super::trust::TrustedKeys;
 use crate::ids::{CallId, Sequence};
 
 /// What a receipt may hold of the call's own records, so that it can be read again whatever must be escaped.
@@ -106,7 +107,8 @@ pub fn prove_call(
     progress: impl FnMut(u64),
 ) -> Result<Receipt, ProveError> {
     let note = checkpoint.map_or_else(|| newest(folder), |note| Ok(note.to_vec()))?;
-    let checkpoint = key.check(&note)?;
+    let keys = TrustedKeys::of_log(folder, key).map_err(|error| ProveError::io(folder, error))?;
+    let checkpoint = keys.check(&note)?;
     let Story { host, last, records } = find(folder, call, with_records, progress)?;
     if last.seq.0 >= checkpoint.size {
         return Err(ProveError::NotCovered { record: last.seq, covered: checkpoint.size });
@@ -138,9 +140,9 @@ pub(super) fn newest(folder: &Path) -> Result<Vec<u8>, ProveError> {
 }
 
 /// A line and its place.
-struct Line {
-    seq: Sequence,
-    text: String,
+pub(super) struct Line {
+    pub(super) seq: Sequence,
+    pub(super) text: String,
 }
 
 /// What the log has of a call.
@@ -198,7 +200,11 @@ fn find(
 }
 
 /// A record with the proof that the checkpoint's tree has it.
-fn included(stored: &StoredHashes, checkpoint: &Checkpoint, line: Line) -> Result<Included, ProveError> {
+pub(super) fn included(
+    stored: &StoredHashes,
+    checkpoint: &Checkpoint,
+    line: Line,
+) -> Result<Included, ProveError> {
     let Line { seq, text } = line;
     let proof = prove_record(checkpoint.size, seq.0, stored).map_err(|_| ProveError::HashesMissing)?;
     check_record(&proof, checkpoint.size, checkpoint.root, seq.0, leaf_of(text.as_bytes()))

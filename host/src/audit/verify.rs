@@ -17,6 +17,7 @@ use super::line::sequence_of;
 use super::rotation::{self, HandedOver};
 use super::segment::{self, Found, Lines, Segment};
 use super::tree::{Frontier, StoredHashes};
+use super::trust::TrustedKeys;
 use crate::ids::{Sequence, hex};
 
 /// What was found to be true.
@@ -182,8 +183,8 @@ pub fn verify(
     let note = checkpoint::read(folder).map_err(io(folder))?;
     let note = note.ok_or_else(|| VerifyError::NoCheckpoint { path: folder.to_owned() })?;
     let chain = Chain::of(folder, key)?;
-    let newest = chain.check(&note).map_err(signed(NEWEST))?;
-    let earlier = earlier.map(|note| chain.check(note)).transpose().map_err(signed(EARLIER))?;
+    let newest = chain.keys.check(&note).map_err(signed(NEWEST))?;
+    let earlier = earlier.map(|note| chain.keys.check(note)).transpose().map_err(signed(EARLIER))?;
     let segments = segment::list(folder).map_err(io(folder))?;
     let last = segments.len().saturating_sub(1);
     let dropped = segments.first().map_or(0, |first| first.first.0);
@@ -223,16 +224,16 @@ pub fn verify(
 
 /// The keys that may have signed: the one that is trusted, and those that it handed over to, one by one.
 struct Chain {
-    keys: Vec<VerifierKey>,
+    keys: TrustedKeys,
     handed_over: Vec<(HandedOver, Hash)>,
 }
 
 impl Chain {
     fn of(folder: &Path, key: &VerifierKey) -> Result<Self, VerifyError> {
         let io = |error| VerifyError::Io { path: folder.to_owned(), source: Arc::new(error) };
-        let mut chain = Self { keys: vec![key.clone()], handed_over: Vec::new() };
+        let mut chain = Self { keys: key.clone().into(), handed_over: Vec::new() };
         for rotation in rotation::read(folder).map_err(io)? {
-            let Some(last) = chain.keys.last() else { break };
+            let last = chain.keys.newest();
             // Those before the key that is trusted say nothing of it.
             if rotation.from != last.text() {
                 continue;
@@ -243,22 +244,6 @@ impl Chain {
             chain.handed_over.push((over, record_hash(rotation.record.as_bytes())));
         }
         Ok(chain)
-    }
-
-    /// A checkpoint that one of the keys signed: the newest first.
-    fn check(&self, note: &[u8]) -> Result<Checkpoint, CheckpointError> {
-        let mut keys = self.keys.iter().rev();
-        let mut checked = keys.next().map_or_else(
-            || Err(CheckpointError::Key("there is none".to_owned())),
-            |newest| newest.check(note),
-        );
-        for key in keys {
-            match checked {
-                Err(CheckpointError::Signature { .. }) => checked = key.check(note),
-                _ => break,
-            }
-        }
-        checked
     }
 }
 

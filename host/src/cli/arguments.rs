@@ -15,8 +15,8 @@ use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remar
 
 pub(super) use audit::{
     AuditCommand, BundleArguments, BundleVerifyArguments, ConsistencyArguments, EvidenceCommand,
-    LogArguments, ProveArguments, TailArguments, VerifyArguments, VerifyConsistencyArguments,
-    VerifyReceiptArguments,
+    LogArguments, ProveArguments, RotationsArguments, TailArguments, VerifyArguments,
+    VerifyConsistencyArguments, VerifyReceiptArguments,
 };
 
 const AFTER_HELP: &str = "\

@@ -9,8 +9,10 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::Meter;
+use super::proofs::note_rotations;
 use crate::audit::bundle::{self, BundleError, BundleManifest, Calls, Source};
 use crate::audit::prove::ProveError;
+use crate::audit::receipt::ReceiptError;
 
 /// Writes a bundle, which has its name when it is whole.
 pub(super) fn bundle(place: &Place, arguments: &BundleArguments, output: &Output) -> Result<Exit, Failure> {
@@ -60,13 +62,19 @@ pub(super) fn verify(
             output.answer(&manifest, |manifest| format!("verified: {}", told(manifest)))?;
             Ok(Exit::Ok)
         }
-        Err(error) => refused(error, output),
+        Err(error) => {
+            if let BundleError::Receipt { error: ReceiptError::Checkpoint { error, .. }, .. } = &error {
+                note_rotations(error, output);
+            }
+            refused(error, output)
+        }
     }
 }
 
 fn refused(error: BundleError, output: &Output) -> Result<Exit, Failure> {
     match error {
         BundleError::NotWhole(_)
+        | BundleError::Rotations(_)
         | BundleError::Receipt { .. }
         | BundleError::Prove(
             ProveError::Checkpoint(_) | ProveError::Changed { .. } | ProveError::Consistency(_),

@@ -40,6 +40,9 @@ pub(super) async fn run(
         EvidenceCommand::VerifyReceipt(arguments) => {
             reading(data_folder, move |place| proofs::verify_receipt(place, &arguments, &output)).await
         }
+        EvidenceCommand::Rotations(arguments) => {
+            reading(data_folder, move |place| proofs::rotations(place, &arguments, &output)).await
+        }
         EvidenceCommand::Consistency(arguments) => {
             reading(data_folder, move |place| proofs::consistency(place, &arguments, &output)).await
         }

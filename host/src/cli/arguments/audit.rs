@@ -115,6 +115,15 @@ Examples:
   portcullis audit verify-receipt receipt.json --key audit.pub
   portcullis audit verify-receipt receipt.json --key audit.pub --checkpoint monday.checkpoint --consistency proof.json")]
     VerifyReceipt(VerifyReceiptArguments),
+    /// Write the rotations of the log's key: what leads whoever trusts one of its keys to the next ones
+    ///
+    /// For those who verify receipts and proofs without the log. Each rotation is the record that names the new key,
+    /// and the proof that it is in the log that the old key signed.
+    #[command(after_help = "\
+Examples:
+  portcullis audit rotations --out rotations.json
+  portcullis audit verify-receipt receipt.json --key first.pub --rotations rotations.json")]
+    Rotations(RotationsArguments),
     /// Write the proof that the log of one checkpoint grew into that of a later one
     #[command(
         after_help = "Example:\n  portcullis audit consistency --from monday.checkpoint --out proof.json"
@@ -207,6 +216,9 @@ pub(in crate::cli) struct VerifyReceiptArguments {
     /// The log's public key, or a file with it. Default: `audit.pub` of the data folder
     #[arg(long, value_name = "KEY")]
     pub(in crate::cli) key: Option<String>,
+    /// The rotations of the log's key, which `audit rotations` wrote, if it was rotated since yours
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) rotations: Option<PathBuf>,
     /// A checkpoint of the same log that you kept
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) checkpoint: Option<PathBuf>,
@@ -222,6 +234,15 @@ pub(in crate::cli) struct VerifyReceiptArguments {
     /// What the call is said to have answered: `content` and `structured` of its answer, a JSON object
     #[arg(long, value_name = "FILE", requires = "opening")]
     pub(in crate::cli) result: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(in crate::cli) struct RotationsArguments {
+    /// The file to write. Default: stdout
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) log: LogArguments,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -246,6 +267,9 @@ pub(in crate::cli) struct VerifyConsistencyArguments {
     /// The log's public key, or a file with it. Default: `audit.pub` of the data folder
     #[arg(long, value_name = "KEY")]
     pub(in crate::cli) key: Option<String>,
+    /// The rotations of the log's key, which `audit rotations` wrote, if it was rotated since yours
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) rotations: Option<PathBuf>,
     /// The earlier checkpoint, if you kept it: the proof must be from it
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) from: Option<PathBuf>,
