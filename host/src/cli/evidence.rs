@@ -99,6 +99,11 @@ impl Place {
         }
     }
 
+    /// Where grants are.
+    pub(super) fn database(&self) -> Result<PathBuf, Failure> {
+        Ok(self.paths()?.database())
+    }
+
     /// Where components are.
     pub(super) fn packages(&self) -> Result<PathBuf, Failure> {
         Ok(self.paths()?.packages())

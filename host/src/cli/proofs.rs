@@ -21,9 +21,10 @@ use crate::audit::CheckpointError;
 use crate::audit::commitment::{OPENING_BYTES_MAX, Opened, verify_opening};
 use crate::audit::consistency::{self, CONSISTENCY_BYTES_MAX, ConsistencyError, VerifiedConsistency};
 use crate::audit::prove::{ProveError, prove_call};
+use crate::audit::query::ReadError;
 use crate::audit::receipt::{self, Kept, RECEIPT_BYTES_MAX, ReceiptError, VerifiedReceipt};
 use crate::audit::trust::{ROTATIONS_BYTES_MAX, RotationsError, TrustedKeys, rotations_of};
-use crate::gateway::Blame;
+use crate::gateway::{Blame, HostError};
 use crate::text::clean_line;
 
 /// Writes a receipt.
@@ -87,9 +88,11 @@ pub(super) fn rotations(
 /// Whether the log does not hold, or there is nothing to prove.
 fn not_proved(error: ProveError, output: &Output) -> Result<Exit, Failure> {
     match error {
+        ProveError::Read(error @ ReadError::Dropped { .. }) => Err(HostError::from(error).into()),
         ProveError::Io { .. }
         | ProveError::Read(_)
         | ProveError::NoCheckpoint { .. }
+        | ProveError::StartDropped { .. }
         | ProveError::HashesMissing => Err(Failure::host(error.to_string())),
         ProveError::NoSuchCall { .. }
         | ProveError::TooLarge

@@ -9,6 +9,7 @@ mod lines;
 mod order;
 mod power;
 mod proofs;
+mod racing;
 mod reading;
 mod recording;
 mod rotation;

@@ -88,9 +88,9 @@ Examples:
     Prove(ProveArguments),
     /// Write all that proves some calls into one file, encrypted for whoever is to check it
     ///
-    /// Receipts with all records of each call, those that its tool made included, the components that ran, the
-    /// public key, and a manifest with the SHA-256 of each. An age file around a tar: `age -d` opens it as well.
-    /// Needs no host. At most 1,000 calls.
+    /// Receipts with all records of each call, those that its tool made included, the grants that allowed them, the
+    /// components that ran, the public key and its rotations, and a manifest with the SHA-256 of each. An age file around a tar: `age -d` opens it as well.
+    /// Needs no host. At most 10,000 calls.
     #[command(after_help = "\
 Examples:
   portcullis audit bundle 01890a5d-ac96-774b-bcce-b302099a8057 --to age1… --out evidence.age
