@@ -5,6 +5,7 @@
 mod asking;
 mod crash;
 mod faults;
+mod flips;
 mod lines;
 mod order;
 mod power;
