@@ -146,7 +146,7 @@ fn a_bundle_that_was_changed_is_refused_and_it_is_said_why() {
 fn a_bundle_has_the_terms_of_the_grants_that_allowed_its_calls() {
     let bundled = Bundled::new();
     // The grant of both calls ends, and another allows the third.
-    let narrower = crate::harness::process::notes_folder("notes").replace("read-write", "read-only");
+    let narrower = crate::harness::process::notes_folder("notes").replace("read-write", "read");
     let grants = bundled.cli.file("narrower.toml", crate::harness::process::grant("notes", &narrower));
     bundled.cli.run(["grant", "apply", &grants]).expect(0);
     bundled.cli.call("notes", "list", "{}").expect(0);

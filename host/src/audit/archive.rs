@@ -12,13 +12,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::disk::{self, Disk, DiskFile};
 use super::event::{DropReason, Event, Record};
 use super::log::{Handle, LogError};
 use super::segment::{self, Found, Lines, Segment};
 use super::settings::AuditSettings;
+use super::start;
+use super::sum::{Sum, Summed};
 use crate::ids::{Sequence, hex};
 
 /// How much a closed segment is compressed: zstd's own default, some tenfold at hundreds of megabytes a second.
@@ -163,7 +164,7 @@ impl Archivist {
             last: Sequence(next.0.saturating_sub(1)),
             file: target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             bytes: written.file.bytes,
-            sha256: hex(&written.file.sum),
+            sha256: hex(&written.file.sha256),
             text_bytes: written.text.bytes,
         })?;
         self.remove(std::slice::from_ref(&segment.path))
@@ -214,7 +215,7 @@ impl Archivist {
         let now = self.log.upgrade().ok_or(Trouble::Stopping)?.now();
         let size = |segment: &Segment| std::fs::metadata(&segment.path).map_or(0, |metadata| metadata.len());
         let mut taken: u64 = segments.iter().filter(|segment| segment.is_compressed).map(size).sum();
-        let mut dropped: Vec<PathBuf> = Vec::new();
+        let mut dropped: Vec<Segment> = Vec::new();
         let mut last = None;
         for pair in segments.windows(2) {
             let [segment, next] = pair else { continue };
@@ -232,12 +233,16 @@ impl Archivist {
                 _ => break,
             };
             taken = taken.saturating_sub(size(segment));
-            dropped.push(segment.path.clone());
+            dropped.push(segment.clone());
             last = Some((Sequence(next.first.0.saturating_sub(1)), because));
         }
         let Some((through, because)) = last else { return Ok(()) };
+        start::keep(&*self.disk, &self.folder, &dropped).map_err(|error| {
+            Trouble::Failed(format!("could not keep the host's start of text that is to be dropped: {error}"))
+        })?;
         self.record(Event::TextDropped { through, because })?;
-        self.remove(&dropped)
+        let files: Vec<PathBuf> = dropped.into_iter().map(|segment| segment.path).collect();
+        self.remove(&files)
     }
 
     /// The time of a segment's first record: no record before it is much younger.
@@ -295,52 +300,6 @@ fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
 struct Written {
     text: Sum,
     file: Sum,
-}
-
-/// Bytes, and their SHA-256.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Sum {
-    pub(super) bytes: u64,
-    pub(super) sum: [u8; 32],
-}
-
-impl Sum {
-    /// Of a whole file.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
-        let mut sum = Summed::new(io::sink());
-        io::copy(&mut std::fs::File::open(path)?, &mut sum)?;
-        Ok(sum.finish())
-    }
-}
-
-/// Counts and sums what is written.
-struct Summed<W> {
-    inner: W,
-    sum: Sha256,
-    bytes: u64,
-}
-
-impl<W> Summed<W> {
-    fn new(inner: W) -> Self {
-        Self { inner, sum: Sha256::new(), bytes: 0 }
-    }
-
-    fn finish(self) -> Sum {
-        Sum { bytes: self.bytes, sum: self.sum.finalize().into() }
-    }
-}
-
-impl<W: Write> Write for Summed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.sum.update(&bytes[..count]);
-        self.bytes += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 /// A file of the log as a stream.

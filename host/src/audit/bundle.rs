@@ -19,6 +19,8 @@ use super::event::{CallContext, Event, Record};
 use super::prove::{Line, ProveError, Prover, RECORDS_BYTES_MAX, Story};
 use super::query::{self, Filter, ReadError};
 use super::receipt::{RECEIPT_BYTES_MAX, Receipt, ReceiptError, verify_receipt};
+use super::start;
+use super::sum::Summed;
 use super::trust::{ROTATIONS_BYTES_MAX, RotationsError, TrustedKeys, rotations_of};
 use crate::database::{DatabaseError, GrantHistory};
 use crate::ids::{CallId, GrantId, PackageDigest, hex};
@@ -208,7 +210,7 @@ pub fn write(
         which: source.calls,
         prover: Prover::new(source.folder, source.key, None)?,
         archive,
-        host: None,
+        host: start::read(source.folder).map_err(BundleError::io("read", &start::path_of(source.folder)))?,
         found: BTreeSet::new(),
         running: BTreeMap::new(),
         held: 0,
@@ -389,9 +391,9 @@ impl<W: Write> Archive<W> {
         };
         let bytes = file.metadata().map_err(BundleError::io("measure", &path))?.len();
         let name = format!("packages/{}.wasm", digest.hex());
-        let mut reader = Summed { inner: (&mut file).take(bytes), sum: Sha256::new() };
+        let mut reader = Summed::new((&mut file).take(bytes));
         self.append(&name, bytes, &mut reader)?;
-        if hex(&reader.sum.finalize()) != digest.hex() {
+        if hex(&reader.finish().sha256) != digest.hex() {
             let altered = io::Error::other("it was altered");
             return Err(BundleError::io("read", &path)(altered));
         }
@@ -479,9 +481,9 @@ pub fn verify(
         } else if name == KEY {
             hex(&Sha256::digest(whole(&mut entry, &name, KEY_BYTES_MAX)?))
         } else {
-            let mut summed = Summed { inner: (&mut entry).take(PACKAGE_BYTES_MAX), sum: Sha256::new() };
+            let mut summed = Summed::new((&mut entry).take(PACKAGE_BYTES_MAX));
             io::copy(&mut summed, &mut io::sink()).map_err(not_whole)?;
-            let sum = hex(&summed.sum.finalize());
+            let sum = hex(&summed.finish().sha256);
             if name != format!("packages/{sum}.wasm") {
                 return Err(BundleError::NotWhole(format!("{name:?} is not what its name says")));
             }
@@ -567,18 +569,4 @@ fn whole(entry: &mut impl Read, name: &str, bytes_max: u64) -> Result<Vec<u8>, B
         return Err(BundleError::NotWhole(format!("{name:?} has more than {bytes_max} bytes")));
     }
     Ok(bytes)
-}
-
-/// Sums what is read.
-struct Summed<R> {
-    inner: R,
-    sum: Sha256,
-}
-
-impl<R: Read> Read for Summed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.sum.update(&buffer[..count]);
-        Ok(count)
-    }
 }

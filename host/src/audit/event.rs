@@ -296,6 +296,13 @@ pub enum Event {
         /// Who did it.
         by: PrincipalId,
     },
+    /// An admin erased what was kept whole of one call. What opens its commitments is there as before.
+    PayloadErased {
+        /// The call.
+        call: CallId,
+        /// Who did it.
+        by: PrincipalId,
+    },
     /// An admin deleted all keys of a store.
     StateCleared {
         /// The new revision.
@@ -433,7 +440,8 @@ impl Event {
     pub fn call(&self) -> Option<CallId> {
         if let Event::CallDenied { call, .. }
         | Event::CallCancelled { call, .. }
-        | Event::EvidenceOpened { call, .. } = self
+        | Event::EvidenceOpened { call, .. }
+        | Event::PayloadErased { call, .. } = self
         {
             return Some(*call);
         }
@@ -454,6 +462,7 @@ impl Event {
             | Event::CallCancelled { .. }
             | Event::EvidenceOpened { .. }
             | Event::EvidenceErased { .. }
+            | Event::PayloadErased { .. }
             | Event::HostStarted { .. }
             | Event::HostStopped { .. }
             | Event::Recovered { .. }
@@ -803,6 +812,7 @@ impl Event {
             | Event::CallCancelled { .. }
             | Event::EvidenceOpened { .. }
             | Event::EvidenceErased { .. }
+            | Event::PayloadErased { .. }
             | Event::Recovered { .. }
             | Event::SegmentSealed { .. }
             | Event::TextDropped { .. }

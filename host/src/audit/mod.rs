@@ -41,8 +41,10 @@ pub mod schema;
 pub mod search;
 mod segment;
 mod settings;
+mod start;
 #[doc(hidden)]
 pub mod story;
+pub(crate) mod sum;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -14,6 +14,7 @@ use super::consistency::ConsistencyError;
 use super::event::{Event, Record};
 use super::query::{self, Filter, ReadError};
 use super::receipt::{Facts, Included, RECEIPT_BYTES_MAX, RECEIPT_FORMAT, Receipt};
+use super::start;
 use super::tree::{StoredHashes, leaf_of};
 use super::trust::TrustedKeys;
 use crate::ids::{CallId, Sequence};
@@ -197,7 +198,8 @@ fn find(
 ) -> Result<Story, ProveError> {
     let id = call.to_string();
     let mut reader = query::read(folder, Filter::default());
-    let (mut host, mut began) = (None, false);
+    let mut host = start::read(folder).map_err(|error| ProveError::io(&start::path_of(folder), error))?;
+    let mut began = false;
     let (mut records, mut bytes) = (Vec::new(), 0);
     while let Some(seq) = reader.next_line()? {
         let text = reader.line()?;

@@ -12,6 +12,7 @@ use super::event::Record;
 use super::line::sequence_of;
 use super::recovery;
 use super::segment::{self, Found, Lines, Segment};
+use super::start;
 use super::tree;
 use crate::ids::{CallId, Sequence};
 
@@ -167,6 +168,8 @@ pub struct LogParts {
     pub segments: Vec<LogPart>,
     /// The hashes of records whose text was dropped: the file, and how much of it.
     pub hashes: Option<(PathBuf, u64)>,
+    /// The host's start before the text that is kept: the file, and how much of it.
+    pub start: Option<(PathBuf, u64)>,
     /// What crashes tore off, by name.
     pub quarantine: Vec<(String, (PathBuf, u64))>,
 }
@@ -204,6 +207,12 @@ pub fn parts(folder: &Path) -> Result<LogParts, ReadError> {
     // Of records whose text was dropped nothing else is left.
     if let Some(first) = parts.segments.first().map(|part| part.first.0).filter(|first| *first > 0) {
         parts.hashes = Some((tree, tree::bytes_of(first)));
+        let start = start::path_of(folder);
+        parts.start = match length(&start) {
+            Ok(bytes) => Some((start, bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(ReadError::io(&start, error)),
+        };
     }
     let quarantine = folder.join(recovery::QUARANTINE);
     let entries = match fs::read_dir(&quarantine) {

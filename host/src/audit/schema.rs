@@ -317,6 +317,12 @@ fn events() -> Vec<Kind> {
             &[],
         ),
         kind(
+            "payload_erased",
+            "An admin erased what was kept whole of one call.",
+            &[("call", call.clone()), by.clone()],
+            &[],
+        ),
+        kind(
             "evidence_erased",
             "An admin erased what opens the commitments of a principal's calls.",
             &[("name", principal.clone()), ("keys", list("count")), by.clone()],

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use tlog_tiles::{Error, Hash, record_hash};
 
-use super::archive::Sum;
 use super::checkpoint::{self, Checkpoint, CheckpointError, VerifierKey};
 use super::event::{Event, Record, is_zero};
 use super::line::sequence_of;
 use super::rotation::{self, HandedOver};
 use super::segment::{self, Found, Lines, Segment};
+use super::sum::Sum;
 use super::tree::{Frontier, StoredHashes};
 use super::trust::TrustedKeys;
 use crate::ids::{Sequence, hex};
@@ -345,7 +345,7 @@ impl Walk<'_> {
                 }
                 sum => sum.map_err(io_of(&path))?,
             };
-            if hex(&sum.sum) != *sha256 {
+            if hex(&sum.sha256) != *sha256 {
                 return Err(of("its SHA-256 is not the one that was recorded when it was closed"));
             }
         }

@@ -14,8 +14,8 @@ pub(super) use admin::{PrincipalCommand, SecretCommand, StateCommand};
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName, TraceParent};
 
 pub(super) use audit::{
-    AuditCommand, BundleArguments, BundleVerifyArguments, ConsistencyArguments, EvidenceCommand,
-    LogArguments, ProveArguments, RotationsArguments, TailArguments, VerifyArguments,
+    AuditCommand, BundleArguments, BundleVerifyArguments, ConsistencyArguments, EraseArguments,
+    EvidenceCommand, LogArguments, ProveArguments, RotationsArguments, TailArguments, VerifyArguments,
     VerifyConsistencyArguments, VerifyReceiptArguments,
 };
 

@@ -123,6 +123,9 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
             let keys = keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             ("evidence_erased", format!("of {name}, keys {keys}, by {by}"))
         }
+        Event::PayloadErased { call, by } => {
+            ("payload_erased", format!("what was kept whole of {call}, by {by}"))
+        }
         Event::StateCleared { revision, package, agent, store, by } => {
             let whose =
                 agent.as_ref().map_or_else(|| "all agents".to_owned(), |agent| format!("agent {agent}"));

@@ -13,6 +13,7 @@ use super::*;
 use crate::audit::AuditSettings;
 use crate::audit::bundle::{self, Calls, Source};
 use crate::audit::prove::{ProveError, prove_call};
+use crate::audit::receipt::verify_receipt;
 use crate::audit::verify::{VerifyError, verify};
 
 /// A log whose text up to a record was dropped, and what was dropped.
@@ -317,4 +318,49 @@ async fn proofs_and_bundles_are_made_while_segments_change_or_it_is_said_what_wa
     raced.before();
     let error = bundled(&|| raced.drop_text()).expect_err("dropped").to_string();
     assert!(error.contains("was dropped while the log was read"), "{error}");
+}
+
+/// A host runs for longer than its text is kept: what it runs then can be proved all the same.
+#[tokio::test]
+async fn a_call_is_proved_though_the_text_of_its_hosts_start_was_dropped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = opened(folder.path(), AuditSettings { keep_bytes: Some(1_500), ..small() });
+    let first = |folder: &Path| segment::list(folder).expect("segments")[0].first;
+    for _ in 0..12 {
+        whole_call(&log).await.expect("recorded");
+    }
+    until(folder.path(), |folder| is_sealed(folder) && first(folder) > Sequence(20)).await;
+    // While it runs, and after it has ended.
+    let last = || {
+        let ends = records(folder.path()).into_iter().filter_map(|record| match record.event {
+            Event::CallFinished { context, .. } => Some(context.call),
+            _ => None,
+        });
+        ends.last().expect("a call")
+    };
+    whole_call(&log).await.expect("recorded");
+    let call = last();
+    let proved = || prove_call(folder.path(), &public(), call, None, true, |_| {});
+    let receipt = proved().expect("proved");
+    assert_eq!(receipt.host.sequence, Sequence(0));
+    let text = serde_json::to_vec(&receipt).expect("JSON");
+    verify_receipt(&text, &public().into(), None).expect("verified");
+    log.close().await.expect("closed");
+    proved().expect("proved");
+    assert!(query::parts(folder.path()).expect("parts").start.is_some(), "a backup has it");
+
+    // What stands there is believed by nobody for standing there.
+    let path = folder.path().join("start.jsonl");
+    let kept = fs::read_to_string(&path).expect("text");
+    fs::write(&path, kept.replace("\"pid\":", "\"pid\":1")).expect("written");
+    let error = proved().expect_err("refused");
+    assert!(matches!(error, ProveError::Changed { record: Sequence(0) }), "{error}");
+    for useless in ["", "{}", "x"] {
+        fs::write(&path, useless).expect("written");
+        let error = proved().expect_err("refused");
+        assert!(matches!(error, ProveError::StartDropped { .. }), "{error}");
+    }
+    fs::remove_file(&path).expect("removed");
+    let error = proved().expect_err("refused");
+    assert!(matches!(error, ProveError::StartDropped { .. }), "{error}");
 }

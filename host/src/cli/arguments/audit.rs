@@ -45,15 +45,16 @@ Example:
     /// Show or rotate the key that signs checkpoints
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Erase what opens a principal's commitments, and what was kept whole of its calls
+    /// Erase what opens a principal's commitments, and what was kept whole of its calls; or that of one call
     ///
-    /// The log stays as it is and verifiable; nobody can tell any more what the calls asked and answered.
-    /// Backups keep what they have.
-    #[command(after_help = "Example:\n  portcullis audit erase researcher")]
-    Erase {
-        /// Whose
-        principal: PrincipalId,
-    },
+    /// The log stays as it is and verifiable; nobody can tell any more what the principal's calls asked and answered.
+    /// Of one call only what was kept whole is erased: its commitments can be opened as before. Backups keep what they
+    /// have.
+    #[command(after_help = "\
+Examples:
+  portcullis audit erase researcher
+  portcullis audit erase --call 01890a5d-ac96-774b-bcce-b302099a8057")]
+    Erase(EraseArguments),
     /// Show how far records are shipped and checkpoints anchored, and what fails
     ///
     /// Ends with 1 if one is an alarm: it lags for longer than its `lag_max`, or says that the log is not what
@@ -149,6 +150,16 @@ Examples:
     /// Make the index of the log anew from the log
     #[command(after_help = "Example:\n  portcullis audit reindex")]
     Reindex(asking::ReindexArguments),
+}
+
+#[derive(Clone, Debug, Args)]
+#[group(id = "erased", required = true, multiple = false, args = ["principal", "call"])]
+pub(in crate::cli) struct EraseArguments {
+    /// Whose
+    pub(in crate::cli) principal: Option<PrincipalId>,
+    /// Only what was kept whole of this call
+    #[arg(long, value_name = "ID")]
+    pub(in crate::cli) call: Option<CallId>,
 }
 
 /// Which log, and whose key.
