@@ -531,10 +531,10 @@ impl Powers {
             };
         };
         let first: Record = serde_json::from_str(first).map_err(|error| error.to_string())?;
-        match first.event {
-            Event::CallAdmitted { context, grants, .. } => Ok(Some(Self { context, grants })),
-            other => Err(format!("it begins with another record: {other:?}").chars().take(200).collect()),
-        }
+        let Event::CallAdmitted { context, grants, .. } = first.event else {
+            return Err("it does not begin with the record that the call was admitted".to_owned());
+        };
+        Ok(Some(Self { context, grants }))
     }
 
     /// Whether its grants are there, and were in force for those bytes at its revision.

@@ -1,6 +1,6 @@
 //! The host's start before the text that is kept: a receipt has it, and a host may run for longer than text is kept.
 //!
-//! When retention drops the record of it, its line stays in `start.jsonl`. Nobody believes it for that: whoever uses
+//! When retention drops the record of it, its line stays in `start`. Nobody believes it for that: whoever uses
 //! it proves that it is in the tree, as any other line.
 
 use std::fs::File;
@@ -15,7 +15,7 @@ use super::segment::{self, Found, Lines, Segment};
 
 /// Its file.
 pub(super) fn path_of(folder: &Path) -> PathBuf {
-    folder.join("start.jsonl")
+    folder.join("start")
 }
 
 /// What the line of a start holds. No text of a guest reads so: its quotes are escaped.

@@ -199,7 +199,11 @@ pub fn verify(
     let found = walk.tree.size();
     for (which, checkpoint) in walk.checkpoints() {
         if checkpoint.size > found {
-            return Err(VerifyError::CutOff { which, covered: checkpoint.size, found });
+            // A newline that is gone makes one line of two, which the kept hashes tell.
+            let located = walk.locate(which, checkpoint);
+            let is_changed = matches!(located, VerifyError::Changed { .. });
+            let cut = VerifyError::CutOff { which, covered: checkpoint.size, found };
+            return Err(if is_changed { located } else { cut });
         }
     }
     walk.check_dropped()?;

@@ -9,7 +9,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use super::super::checkpoint;
 use super::segments::{files, long_log, verified};
 use super::*;
-use crate::audit::verify::VerifyError;
+use crate::audit::verify::{Place, VerifyError};
 
 /// How many bits are flipped in a run.
 const FLIPS: u64 = 1_500;
@@ -68,21 +68,19 @@ async fn every_flipped_bit_of_a_log_in_segments_is_found_where_it_is() {
         if is_text(file) {
             let line = file.bytes[..at].iter().filter(|byte| **byte == b'\n').count() as u64;
             let is_end = file.first == last && at + 1 == file.bytes.len();
-            match &error {
-                VerifyError::Changed { place, .. } => {
-                    let found = (&place.path, place.record, place.line);
-                    assert_eq!(found, (&file.path, Sequence(file.first + line), line + 1), "{what}: {error}");
-                }
+            if let VerifyError::Changed { place, .. } = &error {
+                let found = (&place.path, place.record, place.line);
+                assert_eq!(found, (&file.path, Sequence(file.first + line), line + 1), "{what}: {error}");
+            } else {
                 // Without its last newline the last line is not there.
-                VerifyError::CutOff { .. } => assert!(is_end, "{what}: {error}"),
-                other => panic!("{what}: {other:?}"),
+                assert!(is_end && matches!(error, VerifyError::CutOff { .. }), "{what}: {error}");
             }
         } else {
             // Bytes that are compressed are of no one line: their file is named.
-            let named = match &error {
-                VerifyError::Changed { place, .. } => &place.path,
-                VerifyError::OtherFile { path, .. } => path,
-                other => panic!("{what}: {other:?}"),
+            let (VerifyError::Changed { place: Place { path: named, .. }, .. }
+            | VerifyError::OtherFile { path: named, .. }) = &error
+            else {
+                panic!("{what}: {error}");
             };
             assert_eq!(named, &file.path, "{what}: {error}");
         }

@@ -273,9 +273,9 @@ async fn proofs_and_bundles_are_made_while_segments_change_or_it_is_said_what_wa
     raced.before();
     let calls: Vec<_> = records(raced.path())
         .into_iter()
-        .filter_map(|record| match record.event {
-            Event::CallFinished { context, .. } => Some(context.call),
-            _ => None,
+        .filter_map(|record| {
+            let Event::CallFinished { context, .. } = record.event else { return None };
+            Some(context.call)
         })
         .collect();
     let last = *calls.last().expect("a call");
@@ -332,9 +332,9 @@ async fn a_call_is_proved_though_the_text_of_its_hosts_start_was_dropped() {
     until(folder.path(), |folder| is_sealed(folder) && first(folder) > Sequence(20)).await;
     // While it runs, and after it has ended.
     let last = || {
-        let ends = records(folder.path()).into_iter().filter_map(|record| match record.event {
-            Event::CallFinished { context, .. } => Some(context.call),
-            _ => None,
+        let ends = records(folder.path()).into_iter().filter_map(|record| {
+            let Event::CallFinished { context, .. } = record.event else { return None };
+            Some(context.call)
         });
         ends.last().expect("a call")
     };
@@ -350,7 +350,7 @@ async fn a_call_is_proved_though_the_text_of_its_hosts_start_was_dropped() {
     assert!(query::parts(folder.path()).expect("parts").start.is_some(), "a backup has it");
 
     // What stands there is believed by nobody for standing there.
-    let path = folder.path().join("start.jsonl");
+    let path = folder.path().join("start");
     let kept = fs::read_to_string(&path).expect("text");
     fs::write(&path, kept.replace("\"pid\":", "\"pid\":1")).expect("written");
     let error = proved().expect_err("refused");
