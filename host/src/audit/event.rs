@@ -1,5 +1,6 @@
 //! What the log can say: one closed enum, written as one JSON object a line.
 
+mod keeping;
 mod secret;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use crate::ids::{
 use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};
 
+pub use keeping::{DropReason, OutletKind, OutletTrouble};
 pub use secret::{LeakAction, LeakPlace, SecretInjected, SecretLeak};
 
 /// One line of the log.
@@ -510,46 +512,6 @@ pub struct OpenCall {
     /// What its `call_admitted` commits to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments_commitment: Option<Commitment>,
-}
-
-/// Why text was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DropReason {
-    /// It was older than text is kept.
-    Age,
-    /// Closed segments took more room than they may.
-    Size,
-}
-
-/// What goes out of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutletKind {
-    /// Records.
-    Ship,
-    /// Checkpoints.
-    Anchor,
-}
-
-impl OutletKind {
-    /// As the settings call it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            OutletKind::Ship => "ship",
-            OutletKind::Anchor => "anchor",
-        }
-    }
-}
-
-/// What is wrong with what goes out of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutletTrouble {
-    /// It has not taken what it was owed for longer than its `lag_max`.
-    Lags,
-    /// It says that the log is not what it was.
-    Disagrees,
 }
 
 /// Holds a name of a kind of record, such as `host_call`, against those that there are.
