@@ -154,6 +154,51 @@ fn erasing_a_principal_leaves_a_log_that_verifies_and_nobody_can_open() {
     asked.cli.run(["audit", "opening", &asked.call]).expect(2);
 }
 
+#[test]
+fn what_was_kept_of_one_call_is_erased_alone_and_what_opens_it_stays() {
+    let asked = Asked::new("record = \"payloads\"\n");
+    let other = asked.cli.call("notes", "list", "{}").expect(0).answer();
+    let other = other["call"].as_str().expect("an id");
+    let erased = asked.cli.json(&["audit", "erase", "--call", &asked.call]);
+    assert_eq!((&erased["call"], &erased["payloads"]), (&json!(asked.call), &json!(2)));
+    asked.cli.run(["audit", "payload", &asked.call]).expect(2).says("or it was erased");
+    asked.cli.run(["audit", "erase", "--call", &asked.call]).expect(2).says("or it was erased");
+    asked.cli.run(["audit", "payload", other]).expect(0);
+    // Who has the words from elsewhere can be shown to be right.
+    let arguments = asked.cli.file("asked.json", ASKED);
+    let opening = asked.opening();
+    asked.verify(&asked.receipt(), &["--opening", &opening, "--arguments", &arguments]).expect(0);
+    asked.cli.run(["audit", "verify"]).expect(0);
+    let shown = asked.cli.run(["audit", "tail", "--call", &asked.call]).expect(0).stdout;
+    assert!(shown.contains("payload_erased"), "{shown}");
+    let unknown = "01890a5d-ac96-774b-bcce-b302099a8057";
+    asked.cli.run(["audit", "erase", "--call", unknown]).expect(2).says("no call");
+    asked.cli.run(["audit", "erase"]).expect(2);
+    asked.cli.run(["audit", "erase", "researcher", "--call", other]).expect(2);
+}
+
+/// Payloads go with a backup, and are opened where the key of the machine is put back.
+#[test]
+fn payloads_are_in_a_backup_and_open_with_the_key_that_is_not() {
+    let asked = Asked::new("record = \"payloads\"\n");
+    let before = asked.cli.json(&["audit", "payload", &asked.call]);
+    let archive = asked.cli.path("backup.tar").to_str().expect("UTF-8").to_owned();
+    asked.cli.run(["backup", &archive]).expect(0);
+    let bytes = std::fs::read(&archive).expect("written");
+    assert!(!bytes.windows(11).any(|window| window == b"low-entropy"));
+    let mut restored = Cli::new();
+    restored.data = asked.cli.path("restored");
+    restored.run(["restore", &archive]).expect(0);
+    restored.run(["audit", "payload", &asked.call]).expect(1).says("put that back into the data folder");
+    std::fs::copy(asked.cli.data.join("evidence.key"), restored.data.join("evidence.key")).expect("copied");
+    let after = restored.json(&["audit", "payload", &asked.call]);
+    assert_eq!(after["arguments"], before["arguments"]);
+    assert_eq!(after["result"], before["result"]);
+    // What is erased afterwards is in the backup yet.
+    asked.cli.run(["audit", "erase", "researcher"]).expect(0);
+    restored.run(["audit", "payload", &asked.call]).expect(0);
+}
+
 /// A secret that an agent writes into the arguments is not in what is kept of them, if the call was given it.
 #[tokio::test]
 async fn payloads_have_no_secrets_of_their_call() {

@@ -135,6 +135,78 @@ fn checkpoints_are_held_together_by_consistency_proofs() {
     evidence.cli.run(["audit", "consistency", "--from", &foreign]).expect(8).says("not signed by");
 }
 
+/// Calls before, between and after two rotations of the key, for verifiers who have different things at hand.
+#[test]
+fn proofs_hold_across_rotations_of_the_key_for_who_has_a_key_and_its_rotations() {
+    let mut evidence = Evidence::new();
+    let audit_pub = evidence.cli.path("data/audit.pub");
+    let kept = |name: &str| evidence.cli.file(name, std::fs::read(&audit_pub).expect("a key"));
+    let first = kept("first.pub");
+    let old_receipt = evidence.prove(&[]);
+    let old_checkpoint = evidence.checkpoint("old.checkpoint");
+    evidence.cli.run(["audit", "key", "rotate"]).expect(0);
+    let second = kept("second.pub");
+    let between = add(&evidence.cli, "between");
+    evidence.cli.run(["audit", "key", "rotate"]).expect(0);
+    let third = kept("third.pub");
+    let after = add(&evidence.cli, "after");
+    let rotations = evidence.cli.path("rotations.json");
+    let rotations = rotations.to_str().expect("UTF-8").to_owned();
+    evidence.cli.run(["audit", "rotations", "--out", &rotations]).expect(0);
+    let led = ["--rotations", rotations.as_str()];
+
+    // What was signed before stays good for who has the key of then, with and without the rotations.
+    evidence.key.clone_from(&first);
+    evidence.verify(&old_receipt, &[]).expect(0);
+    evidence.verify(&old_receipt, &led).expect(0);
+    // A later key does not lead back: it is said, and a receipt made anew is of the newest key.
+    evidence.key.clone_from(&third);
+    evidence.verify(&old_receipt, &led).expect(8).says("not signed by").says("does not lead back");
+    let calls = [evidence.call.clone(), between, after];
+    for call in &calls {
+        let receipt = evidence.cli.json(&["audit", "prove", call, "--with-records"]);
+        evidence.key.clone_from(&third);
+        evidence.verify(&receipt, &[]).expect(0);
+        for earlier in [&first, &second] {
+            evidence.key.clone_from(earlier);
+            evidence.verify(&receipt, &[]).expect(8).says("--rotations");
+            evidence.verify(&receipt, &led).expect(0);
+        }
+    }
+    // The host proves against what any of its keys signed.
+    let against_old = ["audit", "prove", &calls[0], "--checkpoint", &old_checkpoint];
+    assert_eq!(evidence.cli.json(&against_old), old_receipt);
+    let proof = evidence.cli.json(&["audit", "consistency", "--from", &old_checkpoint]).to_string();
+    let proof = evidence.cli.file("proof", proof);
+    let stranger = Cli::new();
+    let verify = |key: &str, more: &[&str]| {
+        let arguments = ["audit", "verify-consistency", &proof, "--key", key, "--from", &old_checkpoint];
+        stranger.run([&arguments, more].concat())
+    };
+    verify(&first, &led).expect(0);
+    verify(&first, &[]).expect(8).says("--rotations");
+    verify(&third, &led).expect(8).says("does not lead back");
+    // A checkpoint that was kept under the first key holds what the third signed to its word.
+    evidence.key.clone_from(&first);
+    let receipt = evidence.cli.json(&["audit", "prove", &calls[2]]);
+    let bridge = ["--checkpoint", &old_checkpoint, "--consistency", &proof, "--rotations", &rotations];
+    evidence.verify(&receipt, &bridge).expect(0);
+    evidence.cli.run(["audit", "verify", "--key", &first, "--checkpoint", &old_checkpoint]).expect(0);
+    let ran = evidence.cli.run(["audit", "verify", "--checkpoint", &old_checkpoint]);
+    ran.expect(8).says("give the key that signed the earliest checkpoint");
+
+    // Rotations that were changed, or are of another log, lead nowhere.
+    let text = std::fs::read_to_string(&rotations).expect("text");
+    let (second, third) = [&second, &third].map(|key| std::fs::read_to_string(key).expect("text")).into();
+    let changed = evidence.cli.file("changed", text.replace(second.trim(), third.trim()));
+    evidence.verify(&receipt, &["--rotations", &changed]).expect(8).says("the rotation from key");
+    let other = Evidence::new();
+    other.verify(&other.prove(&[]), &led).expect(8).says("the rotations are of the log");
+    // A log whose key was never rotated has none, and that holds as well.
+    let none = other.cli.file("none", other.cli.json(&["audit", "rotations"]).to_string());
+    other.verify(&other.prove(&[]), &["--rotations", &none]).expect(0);
+}
+
 /// Nothing of this project, and none of the crates that it hashes, proves and signs with: only the documents,
 /// their specifications (RFC 6962, C2SP signed-note and tlog-checkpoint), `ct-merkle`, `ring` and another `sha2`.
 #[test]

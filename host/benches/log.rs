@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use portcullis::audit::event::{
     Attempt, CallContext, CallOutcome, Decision, HostCall, HostCallOutcome, HostCallResult,
 };
+use portcullis::audit::index::LogIndex;
+use portcullis::audit::search::{Order, Question, Search, Way};
 use portcullis::audit::verify::verify;
 use portcullis::audit::{AuditSettings, CheckpointKey, Log, LogOptions, Recording};
 use portcullis::ids::{CallId, GrantId, PackageDigest, Revision};
@@ -24,6 +26,10 @@ const TURN: Duration = Duration::from_secs(1);
 const READS: u64 = 8;
 const RECORDS: u64 = READS + 4;
 const BUFFERED: u32 = 400;
+/// How many calls are recorded one after the other.
+const ALONE: usize = 300;
+/// How many records a log has that is asked.
+const ASKED_RECORDS: u64 = 200_000;
 /// How long a log that is verified grows.
 const LONG_BYTES: u64 = 256 << 20;
 
@@ -55,6 +61,83 @@ async fn main() {
     let took = begun.elapsed();
     let gigabyte = took.as_secs_f64() * f64::from(1_u32 << 30) / bytes as f64;
     println!("verify: {records} records, {bytes} bytes in {took:?}: 1 GiB in {gigabyte:.1} s");
+    alone().await;
+    ask().await;
+}
+
+/// What the records of one call cost when nobody else calls. `cargo xtask bench call` measures whole calls and calls
+/// on bare wasmtime, in one run as well: this is the part of the difference that is the log's.
+async fn alone() {
+    println!("one caller, calls of {RECORDS} records, one of them an effect; median of {ALONE} calls");
+    let mut relaxed = None;
+    for durability in Durability::ALL {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = open(folder.path(), AuditSettings::default());
+        let mut took = Vec::new();
+        for _ in 0..ALONE {
+            let begun = Instant::now();
+            record_call(&log, durability).await;
+            took.push(begun.elapsed().as_secs_f64());
+        }
+        log.close().await.expect("closed");
+        let took = median(&mut took);
+        let ratio = took / *relaxed.get_or_insert(took);
+        println!("{durability}: {:?} a call, {ratio:.2}x of relaxed", Duration::from_secs_f64(took));
+    }
+}
+
+/// How fast questions are answered by the index, beside reading the log.
+async fn ask() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = open(folder.path(), AuditSettings { segment_bytes: 16 << 20, ..AuditSettings::default() });
+    let (mut calls, mut middle) = (0, None);
+    while calls * RECORDS < ASKED_RECORDS {
+        if calls * RECORDS * 2 >= ASKED_RECORDS && middle.is_none() {
+            let own = context();
+            middle = Some((own.call, jiff::Timestamp::now()));
+            record(&log, own, Durability::Relaxed).await;
+        } else {
+            record_call(&log, Durability::Relaxed).await;
+        }
+        calls += 1;
+    }
+    log.close().await.expect("closed");
+    let (call, since) = middle.expect("there is a middle");
+    let index = LogIndex::open(folder.path()).await.expect("opened");
+    let begun = Instant::now();
+    let indexed = index.catch_up(|_| {}).await.expect("indexed");
+    println!("index: {} records in {:?}", indexed.records, begun.elapsed());
+    let principal = |name: &str| Some(name.parse().expect("a name"));
+    let questions = [
+        ("a call", Question { call: Some(call), ..Question::default() }, usize::MAX),
+        ("a principal, 100 records", Question { principal: principal("bench"), ..Question::default() }, 100),
+        (
+            "a principal that has none",
+            Question { principal: principal("nobody"), ..Question::default() },
+            100,
+        ),
+        ("a time, 100 records", Question { since: Some(since), ..Question::default() }, 100),
+    ];
+    for (name, question, limit) in questions {
+        let mut times = [Vec::new(), Vec::new()];
+        for (way, times) in [Way::Index(index.clone()), Way::Read].into_iter().zip(&mut times) {
+            for _ in 0..TURNS {
+                let begun = Instant::now();
+                let order = Order::OldestFirst;
+                let mut search = Search::new(folder.path(), way.clone(), question.clone(), order, limit);
+                while search.next().await.expect("answered").is_some() {}
+                times.push(begun.elapsed().as_secs_f64());
+            }
+        }
+        let [by_index, by_reading] = times.each_mut().map(|times| median(times));
+        println!(
+            "query by {name}: {:?} by the index, {:?} by reading, {:.4}x of that",
+            Duration::from_secs_f64(by_index),
+            Duration::from_secs_f64(by_reading),
+            by_index / by_reading,
+        );
+    }
+    index.close().await;
 }
 
 /// How many calls were recorded, by second.
@@ -85,8 +168,12 @@ async fn calls_in_a_turn(durability: Durability) -> f64 {
 }
 
 async fn record_call(log: &Log, durability: Durability) {
+    record(log, context(), durability).await;
+}
+
+async fn record(log: &Log, context: Arc<CallContext>, durability: Durability) {
     let recording = Recording { durability, ..Recording::default() };
-    let begun = log.begin_call(context(), vec![GrantId(1)], 2, recording).await;
+    let begun = log.begin_call(context, vec![GrantId(1)], 2, recording).await;
     let mut recorder = begun.expect("recorded");
     for _ in 0..READS {
         recorder.observe(read()).expect("room");

@@ -60,7 +60,7 @@ pub use backup::{Backup, RestoreProgress, RestoreStep, restore_backup};
 pub use disk::{DISK_RESERVE_BYTES_DEFAULT, DiskLow};
 pub use embedding::RequestError;
 pub use errors::{Blame, CallError, HostError};
-pub use evidence::{Erased, EvidenceError};
+pub use evidence::{Erased, EvidenceError, PayloadErased};
 pub use grants::{GrantsChanged, GrantsSource};
 pub use keys::KeyRotated;
 pub use packages::{AddProgress, AddedPackage, PackageDetails};

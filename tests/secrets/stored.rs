@@ -1,6 +1,6 @@
 //! Stored secrets by the built program: what is on disk, in a backup, in what commands print; and their key.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
@@ -171,4 +171,79 @@ fn a_restored_folder_needs_the_key_of_the_old_one_and_loses_nothing_without_it()
     other.environment[0].1 = "AGE-SECRET-KEY-1WRONG".to_owned();
     let told = other.run(["secret", "list"]).expect(2);
     assert!(told.stderr.contains("holds no age identity") && !told.stderr.contains("1WRONG"), "{told:?}");
+}
+
+/// A command at a terminal of its own.
+struct Typed {
+    child: std::process::Child,
+    terminal: std::fs::File,
+    shown: std::process::ChildStderr,
+}
+
+impl Typed {
+    /// Starts it, and waits until it asks.
+    fn new(cli: &Cli, arguments: &[&str]) -> Self {
+        let pair = nix::pty::openpty(None, None).expect("a terminal");
+        let mut command = cli.command(arguments);
+        command.stdin(pair.slave).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("started");
+        let mut shown = child.stderr.take().expect("piped");
+        let mut text = Vec::new();
+        while !text.ends_with(b"(it is not shown): ") {
+            let mut byte = [0];
+            shown.read_exact(&mut byte).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&text)));
+            text.push(byte[0]);
+        }
+        // Both ends are one terminal: what its program sees is what is told here.
+        let terminal = pair.master.into();
+        Self { child, terminal, shown }
+    }
+
+    fn echoes(&self) -> bool {
+        let flags = nix::sys::termios::tcgetattr(&self.terminal).expect("a terminal").local_flags;
+        flags.contains(nix::sys::termios::LocalFlags::ECHO)
+    }
+
+    /// Its exit code, and whether the terminal echoes again.
+    fn end(mut self) -> (Option<i32>, bool) {
+        let mut rest = String::new();
+        self.shown.read_to_string(&mut rest).expect("text");
+        let status = self.child.wait().expect("a child of ours");
+        assert!(!rest.contains("t0ken"), "{rest}");
+        (status.code(), self.echoes())
+    }
+}
+
+#[test]
+fn at_a_terminal_the_value_is_asked_for_and_not_shown() {
+    let cli = Cli::new();
+    cli.run(["package", "list"]).expect(0);
+    let mut typed = Typed::new(&cli, &["secret", "set", "github"]);
+    assert!(!typed.echoes());
+    typed.terminal.write_all(format!("{VALUE}\nnot this").as_bytes()).expect("typed");
+    // The terminal gives what it shows: a newline, and nothing that was typed.
+    let mut seen = [0; 64];
+    let count = typed.terminal.read(&mut seen).expect("a newline");
+    assert_eq!(&seen[..count], b"\r\n");
+    assert_eq!(typed.end(), (Some(0), true));
+    is_nowhere_in(&everything_below(&cli), VALUE);
+    assert!(cli.run(["secret", "list"]).expect(0).stdout.contains("github"));
+
+    // Whoever ends it finds a terminal that shows what is typed.
+    let typed = Typed::new(&cli, &["secret", "set", "other"]);
+    assert!(!typed.echoes());
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&typed.child),
+        rustix::process::Signal::INT,
+    )
+    .expect("a child of ours");
+    assert_eq!(typed.end(), (Some(130), true));
+    // The end of what is typed is no value, and an empty line is none either.
+    for (nothing, code) in [(&b"\x04"[..], 2), (b"\n", 2)] {
+        let mut typed = Typed::new(&cli, &["secret", "set", "other"]);
+        typed.terminal.write_all(nothing).expect("typed");
+        assert_eq!(typed.end(), (Some(code), true), "{nothing:?}");
+    }
+    assert!(!cli.run(["secret", "list"]).expect(0).stdout.contains("other"));
+    cli.run(["secret", "set", "other", "value"]).expect(2).says("unexpected argument");
 }

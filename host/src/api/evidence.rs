@@ -1,4 +1,4 @@
-//! What opens a call's commitments, what was kept of it, and erasing that of a principal. Decides nothing.
+//! What opens a call's commitments, what was kept of it, and erasing that of a call or a principal. Decides nothing.
 
 use axum::extract::{Path, Query, State};
 use axum::routing::{delete, get, post};
@@ -9,7 +9,7 @@ use super::messages::{AuditKey, OpeningQuery};
 use super::problem::Problem;
 use crate::audit::commitment::Opening;
 use crate::authn::local_admin;
-use crate::gateway::{Erased, KeyRotated};
+use crate::gateway::{Erased, KeyRotated, PayloadErased};
 use crate::ids::{CallId, PrincipalId};
 
 pub(super) fn routes() -> Router<Api> {
@@ -17,6 +17,7 @@ pub(super) fn routes() -> Router<Api> {
         .route("/v1/audit/key", get(show_key))
         .route("/v1/audit/key/rotate", post(rotate_key))
         .route("/v1/calls/{id}/opening", get(open_evidence))
+        .route("/v1/calls/{id}/payload", delete(erase_payload))
         .route("/v1/principals/{name}/evidence", delete(erase_evidence))
 }
 
@@ -41,4 +42,11 @@ async fn erase_evidence(
     Checked(Path(name)): Checked<Path<PrincipalId>>,
 ) -> Result<Json<Erased>, Problem> {
     to_its_end(async move { Ok(Json(api.host.erase_evidence(&local_admin(), name).await?)) }).await
+}
+
+async fn erase_payload(
+    State(api): State<Api>,
+    Checked(Path(call)): Checked<Path<CallId>>,
+) -> Result<Json<PayloadErased>, Problem> {
+    to_its_end(async move { Ok(Json(api.host.erase_payload(&local_admin(), call).await?)) }).await
 }

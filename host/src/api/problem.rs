@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::audit::query::ReadError;
 use crate::backup::BackupError;
 use crate::database::{ChangeError, DatabaseError};
 use crate::gateway::{Blame, CallError, CallReport, EvidenceError, HostError};
@@ -329,7 +330,8 @@ fn kind_of(error: &HostError) -> ErrorKind {
         HostError::Registry(error) => kind_of_registry(error),
         HostError::Database(error) => kind_of_database(error),
         HostError::DiskLow(_) => ErrorKind::DiskLow,
-        HostError::Occupied(_) => ErrorKind::Busy,
+        // Asked again, it is answered with what is kept.
+        HostError::Occupied(_) | HostError::Read(ReadError::Dropped { .. }) => ErrorKind::Busy,
         HostError::Secrets(error) => kind_of_secrets(error),
         HostError::Evidence(EvidenceError::Key(error)) => match error {
             EvidenceKeyError::Erased { .. } | EvidenceKeyError::Unknown { .. } => ErrorKind::NotFound,

@@ -12,13 +12,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::disk::{self, Disk, DiskFile};
 use super::event::{DropReason, Event, Record};
 use super::log::{Handle, LogError};
 use super::segment::{self, Found, Lines, Segment};
 use super::settings::AuditSettings;
+use super::start;
+use super::sum::{Sum, Summed};
 use crate::ids::{Sequence, hex};
 
 /// How much a closed segment is compressed: zstd's own default, some tenfold at hundreds of megabytes a second.
@@ -71,6 +72,7 @@ impl Archivist {
     pub(super) fn run(self) {
         let keep_age = self.settings.keep_age.unwrap_or(LOOK_INTERVAL_MAX);
         let interval = (keep_age / 10).clamp(LOOK_INTERVAL_MIN, LOOK_INTERVAL_MAX);
+        let mut is_told = false;
         loop {
             let trouble = match self.seal_all().and_then(|()| self.drop_text()) {
                 Ok(()) => None,
@@ -80,9 +82,24 @@ impl Archivist {
             if let Some(reason) = &trouble {
                 tracing::warn!(reason, "a closed segment of the audit log is kept as it is for now");
             }
+            let changed = match (&trouble, is_told) {
+                (Some(reason), false) => Some(Event::SegmentsAlarm { reason: reason.clone() }),
+                (None, true) => Some(Event::SegmentsRecovered),
+                (Some(_), true) | (None, false) => None,
+            };
             let Some(log) = self.log.upgrade() else { return };
             log.set_alarm(trouble);
             drop(log);
+            // Once for each change, so at most once a try; there is a try for a closed segment, or an interval.
+            if let Some(event) = changed {
+                match self.record(event) {
+                    Ok(()) => is_told = !is_told,
+                    Err(Trouble::Stopping) => return,
+                    Err(Trouble::Failed(reason)) => {
+                        tracing::warn!(reason, "an alarm is not in the audit log yet");
+                    }
+                }
+            }
             match self.closed.recv_timeout(interval) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -106,6 +123,22 @@ impl Archivist {
     fn seal(&self, segment: &Segment, next: Sequence) -> Result<(), Trouble> {
         let target = segment::compressed_path_of(&self.folder, segment.first);
         let partial = target.with_added_extension("next");
+        let sealed = self.seal_into(segment, next, &target, &partial);
+        if sealed.is_err() {
+            // On a disk that is full it is in the way of the record that says so. What can't be removed now is
+            // removed by the next try.
+            let _ = remove_if_there(&*self.disk, &partial);
+        }
+        sealed
+    }
+
+    fn seal_into(
+        &self,
+        segment: &Segment,
+        next: Sequence,
+        target: &Path,
+        partial: &Path,
+    ) -> Result<(), Trouble> {
         let failed = |action: &'static str, path: &Path| {
             let path = path.to_owned();
             move |error: io::Error| {
@@ -115,23 +148,23 @@ impl Archivist {
                 Trouble::Failed(format!("could not {action} {}: {error}", path.display()))
             }
         };
-        remove_if_there(&*self.disk, &partial).map_err(failed("remove", &partial))?;
-        let file = self.disk.create(&partial).map_err(failed("create", &partial))?;
-        let written = self.compress(segment, &*file).map_err(failed("compress into", &partial))?;
-        file.sync().map_err(failed("sync", &partial))?;
-        let read = self.text_of(&partial, segment.first).map_err(failed("read back", &partial))?;
+        remove_if_there(&*self.disk, partial).map_err(failed("remove", partial))?;
+        let file = self.disk.create(partial).map_err(failed("create", partial))?;
+        let written = self.compress(segment, &*file).map_err(failed("compress into", partial))?;
+        file.sync().map_err(failed("sync", partial))?;
+        let read = self.text_of(partial, segment.first).map_err(failed("read back", partial))?;
         if read != written.text {
             let reason = "what was compressed is not what comes out of it".to_owned();
             return Err(Trouble::Failed(format!("{}: {reason}", partial.display())));
         }
-        self.disk.rename(&partial, &target).map_err(failed("rename", &partial))?;
+        self.disk.rename(partial, target).map_err(failed("rename", partial))?;
         self.disk.sync_folder(&self.folder).map_err(failed("sync", &self.folder))?;
         self.record(Event::SegmentSealed {
             first: segment.first,
             last: Sequence(next.0.saturating_sub(1)),
             file: target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             bytes: written.file.bytes,
-            sha256: hex(&written.file.sum),
+            sha256: hex(&written.file.sha256),
             text_bytes: written.text.bytes,
         })?;
         self.remove(std::slice::from_ref(&segment.path))
@@ -182,7 +215,7 @@ impl Archivist {
         let now = self.log.upgrade().ok_or(Trouble::Stopping)?.now();
         let size = |segment: &Segment| std::fs::metadata(&segment.path).map_or(0, |metadata| metadata.len());
         let mut taken: u64 = segments.iter().filter(|segment| segment.is_compressed).map(size).sum();
-        let mut dropped: Vec<PathBuf> = Vec::new();
+        let mut dropped: Vec<Segment> = Vec::new();
         let mut last = None;
         for pair in segments.windows(2) {
             let [segment, next] = pair else { continue };
@@ -200,12 +233,16 @@ impl Archivist {
                 _ => break,
             };
             taken = taken.saturating_sub(size(segment));
-            dropped.push(segment.path.clone());
+            dropped.push(segment.clone());
             last = Some((Sequence(next.first.0.saturating_sub(1)), because));
         }
         let Some((through, because)) = last else { return Ok(()) };
+        start::keep(&*self.disk, &self.folder, &dropped).map_err(|error| {
+            Trouble::Failed(format!("could not keep the host's start of text that is to be dropped: {error}"))
+        })?;
         self.record(Event::TextDropped { through, because })?;
-        self.remove(&dropped)
+        let files: Vec<PathBuf> = dropped.into_iter().map(|segment| segment.path).collect();
+        self.remove(&files)
     }
 
     /// The time of a segment's first record: no record before it is much younger.
@@ -263,52 +300,6 @@ fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
 struct Written {
     text: Sum,
     file: Sum,
-}
-
-/// Bytes, and their SHA-256.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Sum {
-    pub(super) bytes: u64,
-    pub(super) sum: [u8; 32],
-}
-
-impl Sum {
-    /// Of a whole file.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
-        let mut sum = Summed::new(io::sink());
-        io::copy(&mut std::fs::File::open(path)?, &mut sum)?;
-        Ok(sum.finish())
-    }
-}
-
-/// Counts and sums what is written.
-struct Summed<W> {
-    inner: W,
-    sum: Sha256,
-    bytes: u64,
-}
-
-impl<W> Summed<W> {
-    fn new(inner: W) -> Self {
-        Self { inner, sum: Sha256::new(), bytes: 0 }
-    }
-
-    fn finish(self) -> Sum {
-        Sum { bytes: self.bytes, sum: self.sum.finalize().into() }
-    }
-}
-
-impl<W: Write> Write for Summed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.sum.update(&bytes[..count]);
-        self.bytes += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 /// A file of the log as a stream.

@@ -11,6 +11,7 @@ use super::hash::TreeHash;
 use super::prove::{ProveError, newest};
 use super::receipt::PROOF_HASHES_MAX;
 use super::tree::StoredHashes;
+use super::trust::TrustedKeys;
 
 /// What the form of this version is called.
 pub const CONSISTENCY_FORMAT: &str = "portcullis-consistency/1";
@@ -118,7 +119,8 @@ pub fn prove_consistency(
     to: Option<&[u8]>,
 ) -> Result<ConsistencyProof, ProveError> {
     let to = to.map_or_else(|| newest(folder), |note| Ok(note.to_vec()))?;
-    let (earlier, later) = checkpoints(key, from, &to)?;
+    let keys = TrustedKeys::of_log(folder, key).map_err(|error| ProveError::io(folder, error))?;
+    let (earlier, later) = checkpoints(&keys, from, &to)?;
     let proof = if earlier.size == 0 || earlier.size == later.size {
         Vec::new()
     } else {
@@ -135,24 +137,25 @@ pub fn prove_consistency(
     })
 }
 
-/// Verifies a proof with the log's public key alone; if checkpoints are given, that it is between these.
+/// Verifies a proof with the log's public key alone, or what it handed over to; if checkpoints are given, that it is
+/// between these.
 ///
 /// # Errors
 /// [`ConsistencyError`]: what does not hold.
 pub fn verify_consistency(
     text: &[u8],
-    key: &VerifierKey,
+    keys: &TrustedKeys,
     from: Option<&[u8]>,
     to: Option<&[u8]>,
 ) -> Result<VerifiedConsistency, ConsistencyError> {
     let given = parse(text)?;
-    if given.origin != key.origin() {
-        return Err(ConsistencyError::OtherLog { found: given.origin, expected: key.origin().to_owned() });
+    if given.origin != keys.origin() {
+        return Err(ConsistencyError::OtherLog { found: given.origin, expected: keys.origin().to_owned() });
     }
-    let (earlier, later) = checkpoints(key, given.from.as_bytes(), given.to.as_bytes())?;
+    let (earlier, later) = checkpoints(keys, given.from.as_bytes(), given.to.as_bytes())?;
     for (which, note, checkpoint) in [("earlier", from, earlier), ("later", to, later)] {
         let Some(note) = note else { continue };
-        let kept = key.check(note).map_err(|error| ConsistencyError::Checkpoint { which, error })?;
+        let kept = keys.check(note).map_err(|error| ConsistencyError::Checkpoint { which, error })?;
         if kept != checkpoint {
             return Err(ConsistencyError::OtherCheckpoint { which });
         }
@@ -183,11 +186,11 @@ fn parse(text: &[u8]) -> Result<ConsistencyProof, ConsistencyError> {
 }
 
 fn checkpoints(
-    key: &VerifierKey,
+    keys: &TrustedKeys,
     from: &[u8],
     to: &[u8],
 ) -> Result<(Checkpoint, Checkpoint), ConsistencyError> {
-    let check = |which, note| key.check(note).map_err(|error| ConsistencyError::Checkpoint { which, error });
+    let check = |which, note| keys.check(note).map_err(|error| ConsistencyError::Checkpoint { which, error });
     let (earlier, later) = (check("earlier", from)?, check("later", to)?);
     if earlier.size > later.size {
         return Err(ConsistencyError::Backwards { from: earlier.size, to: later.size });

@@ -1,5 +1,6 @@
 //! What the log can say: one closed enum, written as one JSON object a line.
 
+mod keeping;
 mod secret;
 
 use std::borrow::Cow;
@@ -11,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::commitment::Commitment;
 use super::hash::TreeHash;
 use crate::ids::{
-    CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, SecretName, Sequence,
-    StoreName, ToolName, TraceParent,
+    CallId, GrantId, OutletName, PackageDigest, PackageName, PrincipalId, Remark, Revision, SecretName,
+    Sequence, StoreName, ToolName, TraceParent,
 };
 use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};
 
+pub use keeping::{DropReason, OutletKind, OutletTrouble};
 pub use secret::{LeakAction, LeakPlace, SecretInjected, SecretLeak};
 
 /// One line of the log.
@@ -100,6 +102,42 @@ pub enum Event {
         key: String,
         /// Who did it.
         by: PrincipalId,
+    },
+    /// Closed files of the log can't be compressed, or old text not dropped. Once, until it is done.
+    SegmentsAlarm {
+        /// What failed first.
+        reason: String,
+    },
+    /// What could not be done with closed files was done.
+    SegmentsRecovered,
+    /// What goes out of the log is behind for longer than it may be, or is said to be not what it was. Once,
+    /// until it works again.
+    OutletAlarm {
+        /// Which, as `audit.toml` names it.
+        name: OutletName,
+        /// What it passes on.
+        kind: OutletKind,
+        /// What is wrong.
+        because: OutletTrouble,
+        /// What failed last, if it said so: text of a stranger, cleaned and cut.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// What was an alarm took what it was owed.
+    OutletRecovered {
+        /// Which.
+        name: OutletName,
+        /// What it passes on.
+        kind: OutletKind,
+    },
+    /// Records that an outlet never got: their text was dropped before. It goes on with the next.
+    OutletLost {
+        /// Which.
+        name: OutletName,
+        /// How many.
+        records: u64,
+        /// The last of them.
+        through: Sequence,
     },
     /// A component was registered.
     PackageAdded {
@@ -260,6 +298,13 @@ pub enum Event {
         /// Who did it.
         by: PrincipalId,
     },
+    /// An admin erased what was kept whole of one call. What opens its commitments is there as before.
+    PayloadErased {
+        /// The call.
+        call: CallId,
+        /// Who did it.
+        by: PrincipalId,
+    },
     /// An admin deleted all keys of a store.
     StateCleared {
         /// The new revision.
@@ -397,7 +442,8 @@ impl Event {
     pub fn call(&self) -> Option<CallId> {
         if let Event::CallDenied { call, .. }
         | Event::CallCancelled { call, .. }
-        | Event::EvidenceOpened { call, .. } = self
+        | Event::EvidenceOpened { call, .. }
+        | Event::PayloadErased { call, .. } = self
         {
             return Some(*call);
         }
@@ -418,12 +464,18 @@ impl Event {
             | Event::CallCancelled { .. }
             | Event::EvidenceOpened { .. }
             | Event::EvidenceErased { .. }
+            | Event::PayloadErased { .. }
             | Event::HostStarted { .. }
             | Event::HostStopped { .. }
             | Event::Recovered { .. }
             | Event::SegmentStarted { .. }
             | Event::SegmentSealed { .. }
             | Event::TextDropped { .. }
+            | Event::SegmentsAlarm { .. }
+            | Event::SegmentsRecovered
+            | Event::OutletAlarm { .. }
+            | Event::OutletRecovered { .. }
+            | Event::OutletLost { .. }
             | Event::KeyRotated { .. }
             | Event::PackageAdded { .. }
             | Event::PackageRefused { .. }
@@ -460,16 +512,6 @@ pub struct OpenCall {
     /// What its `call_admitted` commits to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments_commitment: Option<Commitment>,
-}
-
-/// Why text was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DropReason {
-    /// It was older than text is kept.
-    Age,
-    /// Closed segments took more room than they may.
-    Size,
 }
 
 /// Holds a name of a kind of record, such as `host_call`, against those that there are.
@@ -732,9 +774,15 @@ impl Event {
             | Event::CallCancelled { .. }
             | Event::EvidenceOpened { .. }
             | Event::EvidenceErased { .. }
+            | Event::PayloadErased { .. }
             | Event::Recovered { .. }
             | Event::SegmentSealed { .. }
             | Event::TextDropped { .. }
+            | Event::SegmentsAlarm { .. }
+            | Event::SegmentsRecovered
+            | Event::OutletAlarm { .. }
+            | Event::OutletRecovered { .. }
+            | Event::OutletLost { .. }
             | Event::KeyRotated { .. }
             | Event::PackageAdded { .. }
             | Event::PackageRefused { .. }

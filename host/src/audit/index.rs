@@ -3,7 +3,6 @@
 //! The index is `index.db` beside the segments. It follows the log when somebody asks, never on the way of
 //! a call, and is no evidence: each line that it points to is read from the log, and held against what was asked.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::query::{self, LineAt, ReadError, Reader};
@@ -16,6 +15,9 @@ use crate::ids::{CallId, Sequence};
 
 /// The most bytes of lines that are read for one batch of the index.
 const BATCH_BYTES_MAX: u64 = 8 << 20;
+
+/// How often it begins anew because retention was faster.
+const TRIES_MAX: usize = 10;
 
 /// A line that is less far ahead is reached by reading, not by a seek.
 const SKIP_BYTES_MAX: u64 = 256 << 10;
@@ -109,6 +111,18 @@ impl LogIndex {
     /// [`IndexError`]; what was indexed until then stays.
     pub async fn catch_up(&self, mut progress: impl FnMut(u64)) -> Result<Indexed, IndexError> {
         let mut indexed = Indexed::default();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.follow(&mut indexed, &mut progress).await {
+                // Retention was faster: it goes on with what is kept.
+                Err(IndexError::Read(ReadError::Dropped { .. })) if tries < TRIES_MAX => {}
+                followed => return followed.map(|()| indexed),
+            }
+        }
+    }
+
+    async fn follow(&self, indexed: &mut Indexed, progress: &mut impl FnMut(u64)) -> Result<(), IndexError> {
         let mut place = self.index.place().await.map_err(self.failed())?;
         let first = self.check(place.clone()).await?;
         if let Some(first) = first.filter(|first| first.0 > 0 && place.is_some()) {
@@ -127,7 +141,7 @@ impl LogIndex {
             });
             let (batch, read) = read.await?;
             reader = Some(read);
-            let Some(Batch { entries, place: reached, bytes }) = batch else { return Ok(indexed) };
+            let Some(Batch { entries, place: reached, bytes }) = batch else { return Ok(()) };
             let before = place.as_ref().map(|place| place.next);
             if self.index.add(before, &entries, &reached).await.map_err(self.failed())? {
                 indexed.records += entries.len() as u64;
@@ -158,7 +172,10 @@ impl LogIndex {
             };
             let hit =
                 Hit { seq: Sequence(place.next.0 - 1), segment: place.segment, offset: place.line_offset };
-            let line = Fetcher::default().fetch(segment, hit)?;
+            let line = match Fetcher::new(&folder).fetch(segment, hit) {
+                Err(IndexError::Read(ReadError::Dropped { first, .. })) => return Ok(Some(first)),
+                line => line?,
+            };
             match *blake3::hash(&line).as_bytes() == place.line_hash {
                 true => Ok(first),
                 false => disagrees(format!("record {} is another one than was indexed", hit.seq)),
@@ -184,14 +201,9 @@ impl LogIndex {
             let Some(last) = hits.last().map(|hit| hit.seq) else { return Ok(Vec::new()) };
             after = Some(last);
             let (folder, question) = (self.folder.clone(), question.clone());
-            let fetched = blocking(move || match fetch(&folder, &hits, &question, order) {
-                // A segment was compressed, or dropped, between the look at the folder and the reading.
-                Err(IndexError::Read(ReadError::Io { source, .. }))
-                    if source.kind() == io::ErrorKind::NotFound =>
-                {
-                    fetch(&folder, &hits, &question, order)
-                }
-                fetched => fetched,
+            let fetched = blocking(move || {
+                let listed = query::segments(&folder)?;
+                fetch(&folder, &listed, &hits, &question, order)
             });
             let lines = fetched.await?;
             // What retention drops while somebody asks is not there any more, and what comes after it is.
@@ -256,18 +268,19 @@ fn read_batch(reader: &mut Reader) -> Result<Option<Batch>, IndexError> {
     Ok(place.map(|place| Batch { entries, place, bytes }))
 }
 
-/// Reads the lines that hits point to, in the order of the hits, each held against what was asked.
+/// Reads the lines that hits point to, in the order of the hits, each held against what was asked, of a log whose
+/// segments were these a moment ago.
 fn fetch(
     folder: &Path,
+    segments: &[Segment],
     hits: &[Hit],
     question: &Question,
     order: Order,
 ) -> Result<Vec<FoundLine>, IndexError> {
-    let segments = query::segments(folder)?;
     // Lines are read forwards; a segment that is compressed can't be read in another way.
     let mut hits = hits.to_vec();
     hits.sort_unstable_by_key(|hit| hit.seq);
-    let mut fetcher = Fetcher::default();
+    let mut fetcher = Fetcher::new(folder);
     let mut lines = Vec::with_capacity(hits.len());
     for hit in hits {
         let Some(segment) = segments.iter().find(|segment| segment.first == hit.segment) else {
@@ -276,7 +289,11 @@ fn fetch(
             }
             return disagrees(format!("record {} has no segment any more", hit.seq));
         };
-        let line = fetcher.fetch(segment, hit)?;
+        let line = match fetcher.fetch(segment, hit) {
+            // Dropped between the look at the folder and the reading.
+            Err(IndexError::Read(ReadError::Dropped { .. })) => continue,
+            line => line?,
+        };
         if !is_asked_for(&line, question) {
             return disagrees(format!("record {} is not what was asked for", hit.seq));
         }
@@ -300,12 +317,17 @@ fn is_asked_for(line: &[u8], question: &Question) -> bool {
 }
 
 /// Reads single lines of segments, best in their order.
-#[derive(Debug, Default)]
-struct Fetcher {
+#[derive(Debug)]
+struct Fetcher<'a> {
+    folder: &'a Path,
     open: Option<(Sequence, Lines)>,
 }
 
-impl Fetcher {
+impl<'a> Fetcher<'a> {
+    fn new(folder: &'a Path) -> Self {
+        Self { folder, open: None }
+    }
+
     /// The line at a place, without its newline.
     fn fetch(&mut self, segment: &Segment, hit: Hit) -> Result<Vec<u8>, IndexError> {
         let io = |error| ReadError::io(&segment.path, error);
@@ -314,7 +336,8 @@ impl Fetcher {
             *first == segment.first && (end..=end.saturating_add(SKIP_BYTES_MAX)).contains(&hit.offset)
         });
         if !is_near {
-            self.open = Some((segment.first, Lines::open(segment, hit.offset).map_err(io)?));
+            let lines = query::with_listed(self.folder, segment, |segment| Lines::open(segment, hit.offset))?;
+            self.open = Some((segment.first, lines));
         }
         let Some((_, lines)) = &mut self.open else { return disagrees("no segment is open".to_owned()) };
         loop {

@@ -41,12 +41,15 @@ pub mod schema;
 pub mod search;
 mod segment;
 mod settings;
+mod start;
 #[doc(hidden)]
 pub mod story;
+pub(crate) mod sum;
 mod syncer;
 #[cfg(test)]
 mod tests;
 mod tree;
+pub mod trust;
 pub mod verify;
 mod writer;
 

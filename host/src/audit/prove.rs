@@ -14,11 +14,13 @@ use super::consistency::ConsistencyError;
 use super::event::{Event, Record};
 use super::query::{self, Filter, ReadError};
 use super::receipt::{Facts, Included, RECEIPT_BYTES_MAX, RECEIPT_FORMAT, Receipt};
+use super::start;
 use super::tree::{StoredHashes, leaf_of};
+use super::trust::TrustedKeys;
 use crate::ids::{CallId, Sequence};
 
 /// What a receipt may hold of the call's own records, so that it can be read again whatever must be escaped.
-const RECORDS_BYTES_MAX: usize = RECEIPT_BYTES_MAX / 2;
+pub(super) const RECORDS_BYTES_MAX: usize = RECEIPT_BYTES_MAX / 2;
 
 /// Why there is no proof.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -46,6 +48,14 @@ pub enum ProveError {
     /// The log has no such call.
     #[error("the log has no call {call}")]
     NoSuchCall {
+        /// Which.
+        call: CallId,
+    },
+    /// Nothing is left of the text of the host's start before it, which a receipt has.
+    #[error(
+        "the text of the record of the host's start before call {call} was dropped, so that no receipt can be made of it"
+    )]
+    StartDropped {
         /// Which.
         call: CallId,
     },
@@ -105,30 +115,58 @@ pub fn prove_call(
     with_records: bool,
     progress: impl FnMut(u64),
 ) -> Result<Receipt, ProveError> {
-    let note = checkpoint.map_or_else(|| newest(folder), |note| Ok(note.to_vec()))?;
-    let checkpoint = key.check(&note)?;
-    let Story { host, last, records } = find(folder, call, with_records, progress)?;
-    if last.seq.0 >= checkpoint.size {
-        return Err(ProveError::NotCovered { record: last.seq, covered: checkpoint.size });
+    let prover = Prover::new(folder, key, checkpoint)?;
+    let story = find(folder, call, with_records, progress)?;
+    prover.receipt(call, story)
+}
+
+/// Makes receipts against one checkpoint.
+pub(super) struct Prover {
+    origin: String,
+    note: Vec<u8>,
+    checkpoint: Checkpoint,
+    stored: StoredHashes,
+}
+
+impl Prover {
+    /// Against the newest checkpoint, or the one that is given.
+    pub(super) fn new(
+        folder: &Path,
+        key: &VerifierKey,
+        checkpoint: Option<&[u8]>,
+    ) -> Result<Self, ProveError> {
+        let note = checkpoint.map_or_else(|| newest(folder), |note| Ok(note.to_vec()))?;
+        let keys = TrustedKeys::of_log(folder, key).map_err(|error| ProveError::io(folder, error))?;
+        let checkpoint = keys.check(&note)?;
+        let stored = StoredHashes::open(folder).map_err(|error| ProveError::io(folder, error))?;
+        Ok(Self { origin: key.origin().to_owned(), note, checkpoint, stored })
     }
-    let stored = StoredHashes::open(folder).map_err(|error| ProveError::io(folder, error))?;
-    let (record, host) = (included(&stored, &checkpoint, last)?, included(&stored, &checkpoint, host)?);
-    let parse = |included: &Included| {
-        let changed = ProveError::Changed { record: included.sequence };
-        serde_json::from_str::<Record>(&included.line).map_err(|_| changed)
-    };
-    let facts = Facts::of(&parse(&record)?, &parse(&host)?);
-    let (_, facts) = facts.ok_or(ProveError::Changed { record: record.sequence })?;
-    Ok(Receipt {
-        format: RECEIPT_FORMAT.to_owned(),
-        origin: key.origin().to_owned(),
-        call,
-        facts,
-        record,
-        host,
-        records,
-        checkpoint: String::from_utf8_lossy(&note).into_owned(),
-    })
+
+    /// The receipt of what the log has of a call.
+    pub(super) fn receipt(&self, call: CallId, story: Story) -> Result<Receipt, ProveError> {
+        let Story { host, last, records } = story;
+        if last.seq.0 >= self.checkpoint.size {
+            return Err(ProveError::NotCovered { record: last.seq, covered: self.checkpoint.size });
+        }
+        let included = |line| included(&self.stored, &self.checkpoint, line);
+        let (record, host) = (included(last)?, included(host)?);
+        let parse = |included: &Included| {
+            let changed = ProveError::Changed { record: included.sequence };
+            serde_json::from_str::<Record>(&included.line).map_err(|_| changed)
+        };
+        let facts = Facts::of(&parse(&record)?, &parse(&host)?);
+        let (_, facts) = facts.ok_or(ProveError::Changed { record: record.sequence })?;
+        Ok(Receipt {
+            format: RECEIPT_FORMAT.to_owned(),
+            origin: self.origin.clone(),
+            call,
+            facts,
+            record,
+            host,
+            records,
+            checkpoint: String::from_utf8_lossy(&self.note).into_owned(),
+        })
+    }
 }
 
 /// The newest checkpoint's text.
@@ -138,16 +176,17 @@ pub(super) fn newest(folder: &Path) -> Result<Vec<u8>, ProveError> {
 }
 
 /// A line and its place.
-struct Line {
-    seq: Sequence,
-    text: String,
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) seq: Sequence,
+    pub(super) text: String,
 }
 
 /// What the log has of a call.
-struct Story {
-    host: Line,
-    last: Line,
-    records: Option<Vec<String>>,
+pub(super) struct Story {
+    pub(super) host: Line,
+    pub(super) last: Line,
+    pub(super) records: Option<Vec<String>>,
 }
 
 /// Reads the log up to the call's last record.
@@ -159,7 +198,8 @@ fn find(
 ) -> Result<Story, ProveError> {
     let id = call.to_string();
     let mut reader = query::read(folder, Filter::default());
-    let (mut host, mut began) = (None, false);
+    let mut host = start::read(folder).map_err(|error| ProveError::io(&start::path_of(folder), error))?;
+    let mut began = false;
     let (mut records, mut bytes) = (Vec::new(), 0);
     while let Some(seq) = reader.next_line()? {
         let text = reader.line()?;
@@ -179,7 +219,7 @@ fn find(
         let is_own = record.event.context().is_some_and(|context| context.call == call);
         let is_last = is_denied || is_own && matches!(record.event, Event::CallFinished { .. });
         if is_last {
-            let host = host.ok_or(ProveError::Changed { record: seq })?;
+            let host = host.ok_or(ProveError::StartDropped { call })?;
             let records = (with_records && is_own).then_some(records);
             return Ok(Story { host, last: line, records });
         }
@@ -198,7 +238,11 @@ fn find(
 }
 
 /// A record with the proof that the checkpoint's tree has it.
-fn included(stored: &StoredHashes, checkpoint: &Checkpoint, line: Line) -> Result<Included, ProveError> {
+pub(super) fn included(
+    stored: &StoredHashes,
+    checkpoint: &Checkpoint,
+    line: Line,
+) -> Result<Included, ProveError> {
     let Line { seq, text } = line;
     let proof = prove_record(checkpoint.size, seq.0, stored).map_err(|_| ProveError::HashesMissing)?;
     check_record(&proof, checkpoint.size, checkpoint.root, seq.0, leaf_of(text.as_bytes()))

@@ -12,6 +12,7 @@ use super::event::Record;
 use super::line::sequence_of;
 use super::recovery;
 use super::segment::{self, Found, Lines, Segment};
+use super::start;
 use super::tree;
 use crate::ids::{CallId, Sequence};
 
@@ -19,6 +20,9 @@ use crate::ids::{CallId, Sequence};
 pub const TAIL_RECORDS: usize = 100;
 
 const BLOCK_BYTES: usize = 64 << 10;
+
+/// How often something is tried again that the archivist was faster with. A segment has two forms and an end.
+const TRIES_MAX: usize = 10;
 
 /// Which records to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +43,17 @@ pub enum ReadError {
         path: PathBuf,
         /// Why not.
         source: Arc<io::Error>,
+    },
+    /// The text of records that were to be read next is not there any more: retention dropped it meanwhile.
+    #[error(
+        "the text of the records from {from} up to {first} was dropped while the log was read: begin anew, with what \
+         is kept"
+    )]
+    Dropped {
+        /// The first of them.
+        from: Sequence,
+        /// The first record whose text is kept.
+        first: Sequence,
     },
     /// A line is not the record that belongs there: the log was changed or damaged.
     #[error("the audit log is damaged at byte {offset} of {path}: {reason}", path = path.display())]
@@ -69,12 +84,29 @@ pub fn read(folder: &Path, filter: Filter) -> Reader {
 /// # Errors
 /// [`ReadError::Io`].
 pub fn tail(folder: &Path, count: usize) -> Result<Reader, ReadError> {
+    for _ in 1..TRIES_MAX {
+        match tail_of(folder, count, &segments(folder)?) {
+            // Even the newest of what was there: the log's end is elsewhere now.
+            Err(ReadError::Dropped { .. }) => {}
+            found => return found,
+        }
+    }
+    tail_of(folder, count, &segments(folder)?)
+}
+
+/// The same, of a log whose segments were these a moment ago.
+pub(super) fn tail_of(folder: &Path, count: usize, listed: &[Segment]) -> Result<Reader, ReadError> {
     let mut reader = Reader::new(folder, Filter::default());
     let mut wanted = count;
-    for segment in reader.segments()?.iter().rev() {
-        let (offset, found) =
-            line_from_end(segment, wanted).map_err(|error| ReadError::io(&segment.path, error))?;
-        reader.place = Place::open(segment, offset)?;
+    for segment in listed.iter().rev() {
+        let found = with_listed(folder, segment, |segment| line_from_end(segment, wanted));
+        let found = found.and_then(|(offset, found)| Ok((reader.open(segment, offset)?, found)));
+        let (place, found) = match found {
+            // What is before it is not kept either.
+            Err(ReadError::Dropped { .. }) if !matches!(reader.place, Place::Start) => break,
+            found => found?,
+        };
+        reader.place = place;
         wanted -= found;
         if wanted == 0 {
             break;
@@ -88,9 +120,45 @@ pub fn tail(folder: &Path, count: usize) -> Result<Reader, ReadError> {
 /// # Errors
 /// [`ReadError::Io`].
 pub fn text_bytes(folder: &Path) -> Result<u64, ReadError> {
-    let bytes =
-        |segment: &Segment| segment::text_bytes(segment).map_err(|error| ReadError::io(&segment.path, error));
-    segments(folder)?.iter().map(bytes).sum()
+    text_bytes_of(folder, &segments(folder)?)
+}
+
+/// The same, of a log whose segments were these a moment ago.
+pub(super) fn text_bytes_of(folder: &Path, listed: &[Segment]) -> Result<u64, ReadError> {
+    let bytes = |segment: &Segment| match with_listed(folder, segment, segment::text_bytes) {
+        Err(ReadError::Dropped { .. }) => Ok(0),
+        bytes => bytes,
+    };
+    listed.iter().map(bytes).sum()
+}
+
+/// Does something with a segment that was listed; if it was compressed since, with its new form.
+///
+/// # Errors
+/// [`ReadError::Dropped`] if its text was dropped since.
+pub(super) fn with_listed<T>(
+    folder: &Path,
+    segment: &Segment,
+    mut work: impl FnMut(&Segment) -> io::Result<T>,
+) -> Result<T, ReadError> {
+    let mut form = segment.clone();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match work(&form) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES_MAX => {
+                let listed = segments(folder)?;
+                match (listed.iter().find(|other| other.first == segment.first), listed.first()) {
+                    (Some(found), _) => form = found.clone(),
+                    (None, Some(kept)) if kept.first > segment.first => {
+                        return Err(ReadError::Dropped { from: segment.first, first: kept.first });
+                    }
+                    (None, _) => return Err(ReadError::io(&form.path, error)),
+                }
+            }
+            done => return done.map_err(|error| ReadError::io(&form.path, error)),
+        }
+    }
 }
 
 /// The files of a log, as far as they hold whole records now.
@@ -100,6 +168,8 @@ pub struct LogParts {
     pub segments: Vec<LogPart>,
     /// The hashes of records whose text was dropped: the file, and how much of it.
     pub hashes: Option<(PathBuf, u64)>,
+    /// The host's start before the text that is kept: the file, and how much of it.
+    pub start: Option<(PathBuf, u64)>,
     /// What crashes tore off, by name.
     pub quarantine: Vec<(String, (PathBuf, u64))>,
 }
@@ -137,6 +207,12 @@ pub fn parts(folder: &Path) -> Result<LogParts, ReadError> {
     // Of records whose text was dropped nothing else is left.
     if let Some(first) = parts.segments.first().map(|part| part.first.0).filter(|first| *first > 0) {
         parts.hashes = Some((tree, tree::bytes_of(first)));
+        let start = start::path_of(folder);
+        parts.start = match length(&start) {
+            Ok(bytes) => Some((start, bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(ReadError::io(&start, error)),
+        };
     }
     let quarantine = folder.join(recovery::QUARANTINE);
     let entries = match fs::read_dir(&quarantine) {
@@ -226,8 +302,8 @@ enum Place {
 }
 
 impl Place {
-    fn open(segment: &Segment, offset: u64) -> Result<Self, ReadError> {
-        let lines = Lines::open(segment, offset).map_err(|error| ReadError::io(&segment.path, error))?;
+    fn open(segment: &Segment, offset: u64) -> io::Result<Self> {
+        let lines = Lines::open(segment, offset)?;
         let expected = (offset == 0).then_some(segment.first);
         Ok(Place::In { path: segment.path.clone(), first: segment.first, lines, expected })
     }
@@ -262,7 +338,12 @@ impl Reader {
         let segments = reader.segments()?;
         match segments.iter().find(|found| found.first == segment) {
             Some(found) => {
-                reader.place = Place::open(found, offset)?;
+                reader.place = match reader.open(found, offset) {
+                    Err(ReadError::Dropped { from, first }) => {
+                        return Err(ReadError::Dropped { from: from.max(next), first });
+                    }
+                    opened => opened?,
+                };
                 if let Place::In { expected, .. } = &mut reader.place {
                     *expected = Some(next);
                 }
@@ -355,25 +436,44 @@ impl Reader {
         if matches!(self.place, Place::Failed) {
             return Ok(false);
         }
-        let segments = self.segments()?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.start_in(&self.segments()?) {
+                // It begins with what is kept, and that is less now.
+                Err(ReadError::Dropped { .. }) if tries < TRIES_MAX => {}
+                Ok(Some(place)) => {
+                    self.place = place;
+                    return Ok(true);
+                }
+                Ok(None) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn start_in(&self, listed: &[Segment]) -> Result<Option<Place>, ReadError> {
         let from = self.filter.from.unwrap_or(Sequence(0));
-        let before = segments.iter().rev().find(|segment| segment.first <= from);
-        let Some(segment) = before.or(segments.first()) else { return Ok(false) };
-        self.place = self.open(segment)?;
-        Ok(true)
+        let before = listed.iter().rev().find(|segment| segment.first <= from);
+        before.or(listed.first()).map(|segment| self.open(segment, 0)).transpose()
     }
 
     /// Goes to the segment after the current one. Returns whether there is one.
     fn next_segment(&mut self) -> Result<bool, ReadError> {
         let Place::In { first, expected, .. } = &self.place else { return Ok(false) };
         let (first, expected) = (*first, *expected);
-        let Some(segment) = self.segments()?.into_iter().find(|segment| segment.first > first) else {
+        let segments = self.segments()?;
+        let Some(segment) = segments.iter().find(|segment| segment.first > first).cloned() else {
             return Ok(false);
         };
         if let Some(expected) = expected.filter(|expected| *expected != segment.first) {
+            // What retention drops are the first segments.
+            if segments.first().is_some_and(|kept| kept.first == segment.first && kept.first > expected) {
+                return Err(ReadError::Dropped { from: expected, first: segment.first });
+            }
             return Err(self.damaged(&format!("record {expected} is missing after it")));
         }
-        self.place = self.open(&segment)?;
+        self.place = self.open(&segment, 0)?;
         Ok(true)
     }
 
@@ -386,15 +486,9 @@ impl Reader {
         Ok(())
     }
 
-    /// Opens a segment, which may have been compressed since it was listed.
-    fn open(&self, segment: &Segment) -> Result<Place, ReadError> {
-        match Place::open(segment, 0) {
-            Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                let again = self.segments()?.into_iter().find(|other| other.first == segment.first);
-                Place::open(again.as_ref().unwrap_or(segment), 0)
-            }
-            opened => opened,
-        }
+    /// Opens a segment, which may have been compressed or dropped since it was listed.
+    fn open(&self, segment: &Segment, offset: u64) -> Result<Place, ReadError> {
+        with_listed(&self.folder, segment, |segment| Place::open(segment, offset))
     }
 
     fn segments(&self) -> Result<Vec<Segment>, ReadError> {

@@ -7,13 +7,14 @@
 use serde::{Deserialize, Serialize};
 use tlog_tiles::check_record;
 
-use super::checkpoint::{Checkpoint, CheckpointError, VerifierKey};
+use super::checkpoint::{Checkpoint, CheckpointError};
 use super::commitment::Commitment;
 use super::consistency::{ConsistencyError, verify_consistency};
 use super::event::{CallContext, Event, Record};
 use super::hash::TreeHash;
 use super::line::sequence_of;
 use super::tree::{Frontier, leaf_of};
+use super::trust::TrustedKeys;
 use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId, Revision, Sequence, ToolName};
 
 /// What the form of this version is called.
@@ -256,21 +257,21 @@ pub struct Kept<'a> {
 const OF_RECEIPT: &str = "the receipt's checkpoint";
 const KEPT: &str = "the checkpoint that you kept";
 
-/// Verifies a receipt with the log's public key alone. With a checkpoint that was kept elsewhere, also that the
+/// Verifies a receipt with the log's public key alone, or what it handed over to. With a checkpoint that was kept elsewhere, also that the
 /// receipt is of the same log as that one.
 ///
 /// # Errors
 /// [`ReceiptError`]: what does not hold.
 pub fn verify_receipt(
     text: &[u8],
-    key: &VerifierKey,
+    keys: &TrustedKeys,
     kept: Option<Kept<'_>>,
 ) -> Result<VerifiedReceipt, ReceiptError> {
     let receipt = parse(text)?;
-    if receipt.origin != key.origin() {
-        return Err(ReceiptError::OtherLog { found: receipt.origin, expected: key.origin().to_owned() });
+    if receipt.origin != keys.origin() {
+        return Err(ReceiptError::OtherLog { found: receipt.origin, expected: keys.origin().to_owned() });
     }
-    let checked = key.check(receipt.checkpoint.as_bytes());
+    let checked = keys.check(receipt.checkpoint.as_bytes());
     let checkpoint = checked.map_err(|error| ReceiptError::Checkpoint { which: OF_RECEIPT, error })?;
     let last = receipt.record.check(&checkpoint, "the call's last record")?;
     let host = receipt.host.check(&checkpoint, "the record of the host's start")?;
@@ -288,7 +289,7 @@ pub fn verify_receipt(
         None => None,
     };
     let held_against = match kept {
-        Some(kept) => Some(hold_against(&receipt, checkpoint, key, kept)?),
+        Some(kept) => Some(hold_against(&receipt, checkpoint, keys, kept)?),
         None => None,
     };
     Ok(VerifiedReceipt {
@@ -328,7 +329,7 @@ fn parse(text: &[u8]) -> Result<Receipt, ReceiptError> {
 
 impl Included {
     /// The record, if the checkpoint's tree has it.
-    fn check(&self, checkpoint: &Checkpoint, what: &'static str) -> Result<Record, ReceiptError> {
+    pub(super) fn check(&self, checkpoint: &Checkpoint, what: &'static str) -> Result<Record, ReceiptError> {
         let not_included = || ReceiptError::NotIncluded { what };
         if self.proof.len() > PROOF_HASHES_MAX || sequence_of(self.line.as_bytes()) != Some(self.sequence) {
             return Err(not_included());
@@ -377,10 +378,10 @@ fn check_own(records: &[String], receipt: &Receipt, last: &Record) -> Result<u64
 fn hold_against(
     receipt: &Receipt,
     checkpoint: Checkpoint,
-    key: &VerifierKey,
+    keys: &TrustedKeys,
     kept: Kept<'_>,
 ) -> Result<u64, ReceiptError> {
-    let known = key.check(kept.checkpoint);
+    let known = keys.check(kept.checkpoint);
     let known = known.map_err(|error| ReceiptError::Checkpoint { which: KEPT, error })?;
     if known.size == checkpoint.size {
         let is_same = known.root == checkpoint.root;
@@ -395,6 +396,6 @@ fn hold_against(
     } else {
         (of_receipt, kept.checkpoint)
     };
-    verify_consistency(proof, key, Some(from), Some(to))?;
+    verify_consistency(proof, keys, Some(from), Some(to))?;
     Ok(known.size)
 }

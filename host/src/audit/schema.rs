@@ -158,6 +158,36 @@ fn events() -> Vec<Kind> {
             &[],
         ),
         kind(
+            "segments_alarm",
+            "Closed segments can't be compressed, or old text not dropped. Once, until it is done.",
+            &[("reason", text.clone())],
+            &[],
+        ),
+        kind("segments_recovered", "What could not be done with closed segments was done.", &[], &[]),
+        kind(
+            "outlet_alarm",
+            "What goes out of the log lags beyond its bound, or is said to be not what it was. Once, until it works.",
+            &[
+                ("name", text.clone()),
+                ("kind", named(["ship", "anchor"])),
+                ("because", named(["lags", "disagrees"])),
+                ("reason?", text.clone()),
+            ],
+            &[],
+        ),
+        kind(
+            "outlet_recovered",
+            "An outlet that was an alarm took what it was owed.",
+            &[("name", text.clone()), ("kind", named(["ship", "anchor"]))],
+            &[],
+        ),
+        kind(
+            "outlet_lost",
+            "Records whose text was dropped before an outlet got them. It goes on with the next.",
+            &[("name", text.clone()), ("records", count.clone()), ("through", count.clone())],
+            &[],
+        ),
+        kind(
             "recovered",
             "The log did not end well, and was mended at start.",
             &[
@@ -284,6 +314,12 @@ fn events() -> Vec<Kind> {
             "evidence_opened",
             "An admin was given what opens the commitments of a call.",
             &[("call", call.clone()), ("payloads", json!({"type": "boolean"})), by.clone()],
+            &[],
+        ),
+        kind(
+            "payload_erased",
+            "An admin erased what was kept whole of one call.",
+            &[("call", call.clone()), by.clone()],
             &[],
         ),
         kind(

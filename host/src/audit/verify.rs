@@ -2,7 +2,7 @@
 //!
 //! Needs the folder of the log and the public key. Changes nothing. One line is held at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,13 +10,14 @@ use std::sync::Arc;
 use serde::Serialize;
 use tlog_tiles::{Error, Hash, record_hash};
 
-use super::archive::Sum;
 use super::checkpoint::{self, Checkpoint, CheckpointError, VerifierKey};
 use super::event::{Event, Record, is_zero};
 use super::line::sequence_of;
 use super::rotation::{self, HandedOver};
 use super::segment::{self, Found, Lines, Segment};
+use super::sum::Sum;
 use super::tree::{Frontier, StoredHashes};
+use super::trust::TrustedKeys;
 use crate::ids::{Sequence, hex};
 
 /// What was found to be true.
@@ -157,6 +158,9 @@ fn find(line: &[u8], event: &[u8]) -> bool {
 /// The most bytes of a line before the end of its event's name: sequence number and time.
 const HEAD_BYTES: usize = 120;
 
+/// How often the folder is looked at anew because the archivist was faster, without getting on.
+const TRIES_MAX: usize = 10;
+
 const NEWEST: &str = "the newest checkpoint";
 const EARLIER: &str = "the earlier checkpoint";
 const ROTATION: &str = "the last checkpoint of a key that was rotated";
@@ -173,20 +177,13 @@ pub fn verify(
     earlier: Option<&[u8]>,
     mut progress: impl FnMut(u64),
 ) -> Result<Verified, VerifyError> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |error| VerifyError::Io { path, source: Arc::new(error) }
-    };
     let signed = |which: &'static str| move |error| VerifyError::Checkpoint { which, error };
     // Before the lines: what is written meanwhile is not covered by it.
-    let note = checkpoint::read(folder).map_err(io(folder))?;
+    let note = checkpoint::read(folder).map_err(io_of(folder))?;
     let note = note.ok_or_else(|| VerifyError::NoCheckpoint { path: folder.to_owned() })?;
     let chain = Chain::of(folder, key)?;
-    let newest = chain.check(&note).map_err(signed(NEWEST))?;
-    let earlier = earlier.map(|note| chain.check(note)).transpose().map_err(signed(EARLIER))?;
-    let segments = segment::list(folder).map_err(io(folder))?;
-    let last = segments.len().saturating_sub(1);
-    let dropped = segments.first().map_or(0, |first| first.first.0);
+    let newest = chain.keys.check(&note).map_err(signed(NEWEST))?;
+    let earlier = earlier.map(|note| chain.keys.check(note)).transpose().map_err(signed(EARLIER))?;
     let mut walk = Walk {
         folder,
         newest,
@@ -195,23 +192,24 @@ pub fn verify(
         handed_over: chain.handed_over,
         sealed: BTreeMap::new(),
         dropped_through: None,
+        dropped: 0,
+        compressed: Vec::new(),
     };
-    if dropped > 0 {
-        walk.skip(dropped)?;
-    }
-    for (index, segment) in segments.iter().enumerate() {
-        walk.segment(segment, index == last, &mut progress).map_err(|error| walk.sooner(error))?;
-    }
+    walk.read(&mut progress)?;
     let found = walk.tree.size();
     for (which, checkpoint) in walk.checkpoints() {
         if checkpoint.size > found {
-            return Err(VerifyError::CutOff { which, covered: checkpoint.size, found });
+            // A newline that is gone makes one line of two, which the kept hashes tell.
+            let located = walk.locate(which, checkpoint);
+            let is_changed = matches!(located, VerifyError::Changed { .. });
+            let cut = VerifyError::CutOff { which, covered: checkpoint.size, found };
+            return Err(if is_changed { located } else { cut });
         }
     }
-    walk.check_dropped(dropped)?;
-    walk.check_sealed(&segments)?;
+    walk.check_dropped()?;
+    walk.check_sealed()?;
     Ok(Verified {
-        dropped: (dropped > 0).then_some(dropped),
+        dropped: (walk.dropped > 0).then_some(walk.dropped),
         rotations: walk.handed_over.len() as u64,
         origin: key.origin().to_owned(),
         covered: newest.size,
@@ -221,18 +219,23 @@ pub fn verify(
     })
 }
 
+fn io_of(path: &Path) -> impl FnOnce(io::Error) -> VerifyError {
+    let path = path.to_owned();
+    move |error| VerifyError::Io { path, source: Arc::new(error) }
+}
+
 /// The keys that may have signed: the one that is trusted, and those that it handed over to, one by one.
 struct Chain {
-    keys: Vec<VerifierKey>,
+    keys: TrustedKeys,
     handed_over: Vec<(HandedOver, Hash)>,
 }
 
 impl Chain {
     fn of(folder: &Path, key: &VerifierKey) -> Result<Self, VerifyError> {
         let io = |error| VerifyError::Io { path: folder.to_owned(), source: Arc::new(error) };
-        let mut chain = Self { keys: vec![key.clone()], handed_over: Vec::new() };
+        let mut chain = Self { keys: key.clone().into(), handed_over: Vec::new() };
         for rotation in rotation::read(folder).map_err(io)? {
-            let Some(last) = chain.keys.last() else { break };
+            let last = chain.keys.newest();
             // Those before the key that is trusted say nothing of it.
             if rotation.from != last.text() {
                 continue;
@@ -243,22 +246,6 @@ impl Chain {
             chain.handed_over.push((over, record_hash(rotation.record.as_bytes())));
         }
         Ok(chain)
-    }
-
-    /// A checkpoint that one of the keys signed: the newest first.
-    fn check(&self, note: &[u8]) -> Result<Checkpoint, CheckpointError> {
-        let mut keys = self.keys.iter().rev();
-        let mut checked = keys.next().map_or_else(
-            || Err(CheckpointError::Key("there is none".to_owned())),
-            |newest| newest.check(note),
-        );
-        for key in keys {
-            match checked {
-                Err(CheckpointError::Signature { .. }) => checked = key.check(note),
-                _ => break,
-            }
-        }
-        checked
     }
 }
 
@@ -273,34 +260,76 @@ struct Walk<'a> {
     sealed: BTreeMap<Sequence, (String, String)>,
     /// Up to where records say that text was dropped.
     dropped_through: Option<Sequence>,
+    /// Up to where there was no text.
+    dropped: u64,
+    /// The segments that were read in their compressed form.
+    compressed: Vec<Segment>,
 }
 
 impl Walk<'_> {
-    /// Takes the hashes of the first records, whose text is not there, from where they are kept.
-    fn skip(&mut self, dropped: u64) -> Result<(), VerifyError> {
-        let missing = || VerifyError::HashesMissing { dropped };
+    /// Reads all text. What the host compresses or drops meanwhile is taken as it is found then: the records that say
+    /// so were written before, and so are in what is still to be read.
+    fn read(&mut self, progress: &mut impl FnMut(u64)) -> Result<(), VerifyError> {
+        let mut queue = self.list_from_here()?;
+        let mut tries = 0;
+        while let Some(segment) = queue.pop_front() {
+            let lines = match Lines::open(&segment, 0) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES_MAX => {
+                    tries += 1;
+                    queue = self.list_from_here()?;
+                    continue;
+                }
+                lines => lines.map_err(io_of(&segment.path))?,
+            };
+            tries = 0;
+            self.segment(&segment, lines, queue.is_empty(), progress).map_err(|error| self.sooner(error))?;
+            if segment.is_compressed {
+                self.compressed.push(segment);
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self) -> Result<Vec<Segment>, VerifyError> {
+        segment::list(self.folder).map_err(io_of(self.folder))
+    }
+
+    /// The segments that are to be read now; of records whose text is not there any more the hashes are taken.
+    fn list_from_here(&mut self) -> Result<VecDeque<Segment>, VerifyError> {
+        let listed = self.list()?;
+        let kept = listed.first().map_or(0, |first| first.first.0);
+        if kept > self.tree.size() {
+            self.skip(kept)?;
+        }
+        Ok(listed.into_iter().filter(|segment| segment.first.0 >= self.tree.size()).collect())
+    }
+
+    /// Takes the hashes of records whose text is not there from where they are kept.
+    fn skip(&mut self, kept: u64) -> Result<(), VerifyError> {
+        let missing = || VerifyError::HashesMissing { dropped: kept };
         let stored = StoredHashes::open(self.folder).map_err(|_| missing())?;
-        for number in 0..dropped {
+        for number in self.tree.size()..kept {
             let leaf = stored.leaf(number).ok_or_else(missing)?;
             self.check_rotation(leaf)?;
             self.tree.push(leaf).map_err(|_| missing())?;
             self.hold_against_checkpoints()?;
         }
+        self.dropped = kept;
         Ok(())
     }
 
     /// Whether the host says that it dropped the text that is not there.
-    fn check_dropped(&self, dropped: u64) -> Result<(), VerifyError> {
+    fn check_dropped(&self) -> Result<(), VerifyError> {
         match self.dropped_through {
-            _ if dropped == 0 => Ok(()),
-            Some(Sequence(through)) if through + 1 >= dropped => Ok(()),
-            _ => Err(VerifyError::TextMissing { dropped }),
+            _ if self.dropped == 0 => Ok(()),
+            Some(Sequence(through)) if through + 1 >= self.dropped => Ok(()),
+            _ => Err(VerifyError::TextMissing { dropped: self.dropped }),
         }
     }
 
     /// Whether each compressed file is the one that its record speaks of.
-    fn check_sealed(&self, segments: &[Segment]) -> Result<(), VerifyError> {
-        for segment in segments.iter().filter(|segment| segment.is_compressed) {
+    fn check_sealed(&self) -> Result<(), VerifyError> {
+        for segment in &self.compressed {
             let path = segment.path.clone();
             let of = |reason: &str| VerifyError::OtherFile { path: path.clone(), reason: reason.to_owned() };
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -310,9 +339,17 @@ impl Walk<'_> {
             if file != name {
                 return Err(of(&format!("its record is about {file}")));
             }
-            let sum = Sum::of(&path)
-                .map_err(|error| VerifyError::Io { path: path.clone(), source: Arc::new(error) })?;
-            if hex(&sum.sum) != *sha256 {
+            let sum = match Sum::of(&path) {
+                // Dropped since it was read.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && self.list()?.first().is_some_and(|kept| kept.first > segment.first) =>
+                {
+                    continue;
+                }
+                sum => sum.map_err(io_of(&path))?,
+            };
+            if hex(&sum.sha256) != *sha256 {
                 return Err(of("its SHA-256 is not the one that was recorded when it was closed"));
             }
         }
@@ -342,11 +379,10 @@ impl Walk<'_> {
     fn segment(
         &mut self,
         segment: &Segment,
+        mut lines: Lines,
         is_last: bool,
         progress: &mut impl FnMut(u64),
     ) -> Result<(), VerifyError> {
-        let io = |error| VerifyError::Io { path: segment.path.clone(), source: Arc::new(error) };
-        let mut lines = Lines::open(segment, 0).map_err(io)?;
         let mut line = 0;
         loop {
             line += 1;
@@ -358,7 +394,7 @@ impl Walk<'_> {
                     let reason = format!("it can't be uncompressed from here: {error}");
                     return Err(VerifyError::Changed { place, reason });
                 }
-                found => found.map_err(io)?,
+                found => found.map_err(io_of(&segment.path))?,
             };
             let place = Place {
                 path: segment.path.clone(),

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::payload::{PAYLOAD_BYTES_MAX, PayloadName};
 use crate::ids::{PackageDigest, Revision, Sequence};
 
 pub use read::{restore, verify};
@@ -31,13 +32,15 @@ const DATABASE: &str = "portcullis.db";
 const LIMITS: &str = "limits.toml";
 const AUDIT_SETTINGS: &str = "audit.toml";
 const HASHES: &str = "audit/tree";
+const START: &str = "audit/start";
 const PACKAGES: &str = "packages";
 const AUDIT: &str = "audit";
+const PAYLOADS: &str = "payloads";
 const QUARANTINE: &str = "audit/quarantine";
 
-/// The most files in a backup.
-const MEMBERS_MAX: usize = 200_000;
-const MANIFEST_BYTES_MAX: u64 = 64 << 20;
+/// The most files in a backup, and the most bytes of the manifest that names them. Payloads are two files a call.
+const MEMBERS_MAX: usize = 1_000_000;
+const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 const DATABASE_BYTES_MAX: u64 = 64 << 30;
 /// The most bytes of one file of the log. What it may take is bounded by the archive, which is not
 /// compressed, and by the room that is looked for first.
@@ -158,7 +161,9 @@ enum MemberName {
     Segment(Sequence),
     ClosedSegment(Sequence),
     Hashes,
+    Start,
     Quarantine(String),
+    Payload(PayloadName),
     Manifest,
 }
 
@@ -169,6 +174,7 @@ impl MemberName {
             LIMITS => return Some(Self::Limits),
             AUDIT_SETTINGS => return Some(Self::AuditSettings),
             HASHES => return Some(Self::Hashes),
+            START => return Some(Self::Start),
             MANIFEST => return Some(Self::Manifest),
             _ => {}
         }
@@ -181,6 +187,10 @@ impl MemberName {
             let is_plain = !file.starts_with('.') && !file.is_empty() && file.bytes().all(plain);
             return (is_plain && file.len() <= QUARANTINE_NAME_BYTES_MAX)
                 .then(|| Self::Quarantine(file.to_owned()));
+        }
+        if let Some(file) = name.strip_prefix("payloads/") {
+            let payload = Self::Payload(PayloadName::parse(file)?);
+            return (payload.text() == name).then_some(payload);
         }
         let file = name.strip_prefix("audit/")?;
         let segment = match file.strip_suffix(".jsonl") {
@@ -196,10 +206,12 @@ impl MemberName {
             Self::Limits => LIMITS.to_owned(),
             Self::AuditSettings => AUDIT_SETTINGS.to_owned(),
             Self::Hashes => HASHES.to_owned(),
+            Self::Start => START.to_owned(),
             Self::ClosedSegment(first) => format!("{AUDIT}/{:020}.jsonl.zst", first.0),
             Self::Package(digest) => format!("{PACKAGES}/{}.wasm", digest.hex()),
             Self::Segment(first) => format!("{AUDIT}/{:020}.jsonl", first.0),
             Self::Quarantine(file) => format!("{QUARANTINE}/{file}"),
+            Self::Payload(payload) => format!("{PAYLOADS}/{payload}"),
             Self::Manifest => MANIFEST.to_owned(),
         }
     }
@@ -209,7 +221,10 @@ impl MemberName {
             Self::Database => DATABASE_BYTES_MAX,
             Self::Limits | Self::AuditSettings => LIMITS_BYTES_MAX,
             Self::Package(_) => crate::limits::Limit::ComponentBytes.row().ceiling,
-            Self::Segment(_) | Self::ClosedSegment(_) | Self::Hashes | Self::Quarantine(_) => LOG_BYTES_MAX,
+            Self::Segment(_) | Self::ClosedSegment(_) | Self::Hashes | Self::Start | Self::Quarantine(_) => {
+                LOG_BYTES_MAX
+            }
+            Self::Payload(_) => PAYLOAD_BYTES_MAX,
             Self::Manifest => MANIFEST_BYTES_MAX,
         }
     }

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     AUDIT, BLOCK_BYTES, BackupError, DATABASE, FORMAT, MANIFEST_BYTES_MAX, MEMBERS_MAX, Manifest, Member,
-    MemberName, PACKAGES, QUARANTINE,
+    MemberName, PACKAGES, PAYLOADS, QUARANTINE,
 };
 use crate::config::DataFolder;
 use crate::ids::hex;
@@ -62,25 +62,49 @@ pub fn restore(
     let folders =
         [restoring.clone(), restoring.join(PACKAGES), restoring.join(AUDIT), restoring.join(QUARANTINE)];
     for folder in &folders {
-        DirBuilder::new().mode(0o700).create(folder).map_err(BackupError::io("make", folder))?;
+        make_folder(folder)?;
     }
+    let mut keys = BTreeSet::new();
     let mut sink = |name: &MemberName| -> Result<Box<dyn Sink>, BackupError> {
         if *name == MemberName::Manifest {
             return Ok(Box::new(io::sink()));
         }
         let path = restoring.join(name.text());
+        if let MemberName::Payload(payload) = name
+            && keys.insert(payload.key)
+        {
+            if keys.len() == 1 {
+                make_folder(&restoring.join(PAYLOADS))?;
+            }
+            make_folder(&restoring.join(PAYLOADS).join(payload.key.to_string()))?;
+        }
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         Ok(Box::new(file.map_err(BackupError::io("make", &path))?))
     };
     let manifest = walk(file, &mut sink, progress)?;
     // The database last: whatever is missing without it is missing in a folder that is refused.
     let quarantine = paths.root().join(QUARANTINE);
-    DirBuilder::new().mode(0o700).create(&quarantine).map_err(BackupError::io("make", &quarantine))?;
+    make_folder(&quarantine)?;
+    let payloads: Vec<_> = keys.iter().map(|key| paths.payloads().join(key.to_string())).collect();
+    if !payloads.is_empty() {
+        make_folder(&paths.payloads())?;
+    }
+    payloads.iter().try_for_each(|folder| make_folder(folder))?;
     let database = |member: &&Member| member.name == DATABASE;
     let others = manifest.members.iter().filter(|member| member.name != DATABASE);
     for member in others.chain(manifest.members.iter().filter(database)) {
         let (from, to) = (restoring.join(&member.name), paths.root().join(&member.name));
         std::fs::rename(&from, &to).map_err(BackupError::io("put in its place", &to))?;
+    }
+    for folder in &payloads {
+        sync_folder(folder)?;
+        let restored = restoring.join(PAYLOADS).join(folder.file_name().unwrap_or_default());
+        std::fs::remove_dir(&restored).map_err(BackupError::io("remove", &restored))?;
+    }
+    if !payloads.is_empty() {
+        sync_folder(&paths.payloads())?;
+        let restored = restoring.join(PAYLOADS);
+        std::fs::remove_dir(&restored).map_err(BackupError::io("remove", &restored))?;
     }
     for folder in [paths.root(), &paths.packages(), &paths.audit(), &quarantine] {
         sync_folder(folder)?;
@@ -90,6 +114,10 @@ pub fn restore(
     }
     sync_folder(paths.root())?;
     Ok(manifest)
+}
+
+fn make_folder(folder: &Path) -> Result<(), BackupError> {
+    DirBuilder::new().mode(0o700).create(folder).map_err(BackupError::io("make", folder))
 }
 
 fn sync_folder(folder: &Path) -> Result<(), BackupError> {

@@ -21,12 +21,18 @@ fn moment() -> Moment {
     }
 }
 
+fn payload() -> PayloadName {
+    PayloadName::parse("3/01890a5d-ac96-774b-bcce-b302099a8057.arguments").expect("a name")
+}
+
 fn sound(folder: &Path) -> PathBuf {
     let mut database = tempfile::NamedTempFile::new_in(folder).expect("made");
     database.write_all(b"a database").expect("written");
     let (package, segment) = (folder.join("package"), folder.join("segment"));
     let limits = folder.join("limits");
     std::fs::write(&limits, b"[limits]").expect("written");
+    let sealed = folder.join("sealed");
+    std::fs::write(&sealed, b"sealed").expect("written");
     std::fs::write(&package, b"component").expect("written");
     std::fs::write(&segment, [LOG, b"{\"seq\":2"].concat()).expect("written");
     let source = Source {
@@ -37,13 +43,15 @@ fn sound(folder: &Path) -> PathBuf {
         audit_settings: None,
         closed_segments: Vec::new(),
         hashes: None,
+        start: None,
         segments: vec![(Sequence(0), Part { path: segment.clone(), bytes: LOG.len() as u64 })],
         quarantine: vec![("12-34.torn".to_owned(), Part { path: segment, bytes: 4 })],
+        payloads: vec![(payload(), Part { path: sealed, bytes: 6 })],
         bytes: 0,
     };
     let target = folder.join("sound.tar");
     let manifest = write(&source, std::fs::File::create(&target).expect("made")).expect("written");
-    assert_eq!((manifest.members.len(), manifest.of), (5, moment()));
+    assert_eq!((manifest.members.len(), manifest.of), (6, moment()));
     target
 }
 
@@ -88,7 +96,7 @@ fn what_is_written_is_read_back_and_put_in_its_place() {
     let file = sound(temporary.path());
     let mut bytes = 0;
     verify(&file, SCHEMA, &mut |count| bytes += count).expect("whole");
-    assert_eq!(bytes, 10 + 9 + LOG.len() as u64 + 4 + 8);
+    assert_eq!(bytes, 10 + 9 + LOG.len() as u64 + 4 + 8 + 6);
     let folder = ours(&temporary.path().join("data"));
     restore(&file, &folder, &mut |_| {}).expect("restored");
     let paths = folder.paths();
@@ -98,6 +106,8 @@ fn what_is_written_is_read_back_and_put_in_its_place() {
     let segment = paths.audit().join("00000000000000000000.jsonl");
     assert_eq!(std::fs::read(segment).expect("there"), LOG, "up to the last whole record");
     assert!(paths.audit().join("quarantine/12-34.torn").exists());
+    let kept = paths.payloads().join(payload().to_string());
+    assert_eq!(std::fs::read(kept).expect("there"), b"sealed");
     assert!(!paths.restoring().exists());
 }
 
@@ -142,6 +152,10 @@ fn links_paths_and_strangers_are_refused_before_anything_is_made() {
         ("audit/quarantine/../../artifact.key", Kind::Regular),
         ("audit/quarantine/.hidden", Kind::Regular),
         ("audit/quarantine/", Kind::Regular),
+        ("payloads/1/x", Kind::Regular),
+        ("payloads/1/../01890a5d-ac96-774b-bcce-b302099a8057.result", Kind::Regular),
+        ("payloads/../01890a5d-ac96-774b-bcce-b302099a8057.result", Kind::Regular),
+        ("evidence.key", Kind::Regular),
         ("artifact.key", Kind::Regular),
         ("artifacts/x", Kind::Regular),
         ("owner.sock", Kind::Regular),

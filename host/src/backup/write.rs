@@ -5,9 +5,9 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use super::{BLOCK_BYTES, BackupError, FORMAT, Manifest, Member, MemberName, Moment};
+use crate::audit::payload::PayloadName;
+use crate::audit::sum::Summed;
 use crate::ids::{PackageDigest, Sequence, hex};
 
 /// A file of the log, up to the end of a record.
@@ -38,8 +38,12 @@ pub struct Source {
     pub closed_segments: Vec<(Sequence, Part)>,
     /// The hashes of records whose text was dropped, if any was.
     pub hashes: Option<Part>,
+    /// The host's start before the text that is kept, if text was dropped.
+    pub start: Option<Part>,
     /// What crashes tore off the log.
     pub quarantine: Vec<(String, Part)>,
+    /// What grants have kept whole of calls, encrypted.
+    pub payloads: Vec<(PayloadName, Part)>,
     /// About how many bytes it has in all.
     pub bytes: u64,
 }
@@ -59,6 +63,7 @@ pub fn write(source: &Source, out: impl Write) -> Result<Manifest, BackupError> 
         (MemberName::Limits, &source.limits),
         (MemberName::AuditSettings, &source.audit_settings),
         (MemberName::Hashes, &source.hashes),
+        (MemberName::Start, &source.start),
     ];
     for (name, part) in settings {
         if let Some(part) = part {
@@ -81,6 +86,9 @@ pub fn write(source: &Source, out: impl Write) -> Result<Manifest, BackupError> 
             archive.file(&name, part)?;
         }
     }
+    for (name, part) in &source.payloads {
+        archive.file(&MemberName::Payload(*name), part)?;
+    }
     archive.finish()
 }
 
@@ -93,13 +101,14 @@ struct Archive<'a, W: Write> {
 impl<W: Write> Archive<'_, W> {
     fn file(&mut self, name: &MemberName, part: &Part) -> Result<(), BackupError> {
         let file = File::open(&part.path).map_err(BackupError::io("open", &part.path))?;
-        let mut reader = Summed { inner: file.take(part.bytes), sum: Sha256::new(), bytes: 0 };
+        let mut reader = Summed::new(file.take(part.bytes));
         self.append(name, part.bytes, &mut reader)?;
-        if reader.bytes != part.bytes {
+        let sum = reader.finish();
+        if sum.bytes != part.bytes {
             let error = std::io::Error::other("it became shorter while it was read");
             return Err(BackupError::io("read", &part.path)(error));
         }
-        let sha256 = hex(&reader.sum.finalize());
+        let sha256 = hex(&sum.sha256);
         if let MemberName::Package(digest) = name
             && digest.hex() != sha256
         {
@@ -132,21 +141,5 @@ impl<W: Write> Archive<'_, W> {
         header.set_cksum();
         let data = std::io::BufReader::with_capacity(BLOCK_BYTES, data);
         self.tar.append(&header, data).map_err(stream)
-    }
-}
-
-/// Counts and sums what is read.
-struct Summed<R> {
-    inner: R,
-    sum: Sha256,
-    bytes: u64,
-}
-
-impl<R: Read> Read for Summed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.sum.update(&buffer[..count]);
-        self.bytes += count as u64;
-        Ok(count)
     }
 }

@@ -14,8 +14,9 @@ pub(super) use admin::{PrincipalCommand, SecretCommand, StateCommand};
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName, TraceParent};
 
 pub(super) use audit::{
-    AuditCommand, BundleArguments, BundleVerifyArguments, ConsistencyArguments, LogArguments, ProveArguments,
-    TailArguments, VerifyArguments, VerifyConsistencyArguments, VerifyReceiptArguments,
+    AuditCommand, BundleArguments, BundleVerifyArguments, ConsistencyArguments, EraseArguments,
+    EvidenceCommand, LogArguments, ProveArguments, RotationsArguments, TailArguments, VerifyArguments,
+    VerifyConsistencyArguments, VerifyReceiptArguments,
 };
 
 const AFTER_HELP: &str = "\

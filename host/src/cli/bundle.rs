@@ -1,5 +1,6 @@
 //! `portcullis audit bundle` and `bundle-verify`: evidence of some calls in one encrypted file, without a host.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
@@ -9,8 +10,14 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::Meter;
+use super::proofs::note_rotations;
 use crate::audit::bundle::{self, BundleError, BundleManifest, Calls, Source};
 use crate::audit::prove::ProveError;
+use crate::audit::query::ReadError;
+use crate::audit::receipt::ReceiptError;
+use crate::database::grant_histories;
+use crate::gateway::HostError;
+use crate::ids::GrantId;
 
 /// Writes a bundle, which has its name when it is whole.
 pub(super) fn bundle(place: &Place, arguments: &BundleArguments, output: &Output) -> Result<Exit, Failure> {
@@ -29,7 +36,21 @@ pub(super) fn bundle(place: &Place, arguments: &BundleArguments, output: &Output
     let mut temporary =
         tempfile::Builder::new().prefix(".portcullis-").tempfile_in(beside).map_err(failed)?;
     let mut meter = Meter::new(output, "gathering", total(&folder));
-    let source = Source { folder: &folder, key: &key, key_text: &key_text, packages: &packages, calls };
+    let database = place.database()?;
+    let runtime = tokio::runtime::Handle::current();
+    let find_grants = |ids: &BTreeSet<GrantId>| match database.is_file() {
+        true => runtime.block_on(grant_histories(&database, ids)),
+        // A copy of a log alone: the manifest says that they are missing.
+        false => Ok(Vec::new()),
+    };
+    let source = Source {
+        folder: &folder,
+        key: &key,
+        key_text: &key_text,
+        packages: &packages,
+        grants: &find_grants,
+        calls,
+    };
     let written = bundle::write(&source, to, temporary.as_file_mut(), |bytes| meter.advance(bytes));
     drop(meter);
     let manifest = match written {
@@ -60,13 +81,19 @@ pub(super) fn verify(
             output.answer(&manifest, |manifest| format!("verified: {}", told(manifest)))?;
             Ok(Exit::Ok)
         }
-        Err(error) => refused(error, output),
+        Err(error) => {
+            if let BundleError::Receipt { error: ReceiptError::Checkpoint { error, .. }, .. } = &error {
+                note_rotations(error, output);
+            }
+            refused(error, output)
+        }
     }
 }
 
 fn refused(error: BundleError, output: &Output) -> Result<Exit, Failure> {
     match error {
         BundleError::NotWhole(_)
+        | BundleError::Rotations(_)
         | BundleError::Receipt { .. }
         | BundleError::Prove(
             ProveError::Checkpoint(_) | ProveError::Changed { .. } | ProveError::Consistency(_),
@@ -75,15 +102,24 @@ fn refused(error: BundleError, output: &Output) -> Result<Exit, Failure> {
         | BundleError::Identity
         | BundleError::NotForUs(_)
         | BundleError::NoCalls
+        | BundleError::TooMuch
         | BundleError::TooMany => Err(Failure::input(error.to_string())),
-        BundleError::Io { .. } | BundleError::Read(_) | BundleError::Prove(_) => {
+        BundleError::Read(error @ ReadError::Dropped { .. })
+        | BundleError::Prove(ProveError::Read(error @ ReadError::Dropped { .. })) => {
+            Err(HostError::from(error).into())
+        }
+        BundleError::Io { .. } | BundleError::Database(_) | BundleError::Read(_) | BundleError::Prove(_) => {
             Err(Failure::host(error.to_string()))
         }
     }
 }
 
 fn told(manifest: &BundleManifest) -> String {
-    let BundleManifest { origin, calls, unfinished, missing, files, .. } = manifest;
+    let BundleManifest { origin, calls, unfinished, missing, missing_grants, files, .. } = manifest;
+    let unknown = match missing_grants.len() {
+        0 => String::new(),
+        count => format!(", {count} grants whose terms are not there"),
+    };
     let unfinished = match unfinished.len() {
         0 => String::new(),
         count => format!(", {count} that had not ended"),
@@ -92,5 +128,5 @@ fn told(manifest: &BundleManifest) -> String {
         0 => String::new(),
         count => format!(", {count} components that are gone"),
     };
-    format!("{} calls of {origin}{unfinished}, {} files{missing}", calls.len(), files.len())
+    format!("{} calls of {origin}{unfinished}, {} files{missing}{unknown}", calls.len(), files.len())
 }

@@ -9,8 +9,8 @@ use http::{HeaderValue, Method, Request, header};
 use serde::Serialize;
 
 use super::arguments::{
-    AddArguments, AuditCommand, CallArguments, Command, GrantCommand, KeyCommand, PackageCommand,
-    TailArguments,
+    AddArguments, AuditCommand, CallArguments, Command, EraseArguments, GrantCommand, KeyCommand,
+    PackageCommand, TailArguments,
 };
 use super::client::{ANSWER_TIME_MAX, Client, Lines};
 use super::failure::Failure;
@@ -25,7 +25,7 @@ use crate::api::{Body, Problem};
 use crate::audit::commitment::Opening;
 use crate::audit::event::Record;
 use crate::database::Package;
-use crate::gateway::{CallAnswer, Erased, GrantsChanged, KeyRotated, PackageDetails};
+use crate::gateway::{CallAnswer, Erased, GrantsChanged, KeyRotated, PackageDetails, PayloadErased};
 use crate::ids::CallId;
 
 /// The longest silence of a host that compiles: it says something each second, unless the machine is
@@ -78,25 +78,23 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
                 )
             })
         }
-        Command::Audit(AuditCommand::Erase { principal }) => {
+        Command::Audit(AuditCommand::Erase(EraseArguments { call: Some(call), .. })) => {
+            let target = format!("/v1/calls/{call}/payload");
+            let erased: PayloadErased = client.document(send(Method::DELETE, &target, Bytes::new())?).await?;
+            output.answer(&erased, |PayloadErased { call, payloads }| {
+                format!("erased {payloads} payloads of call {call}; the log stays as it is")
+            })
+        }
+        Command::Audit(AuditCommand::Erase(EraseArguments { principal: None, call: None })) => {
+            Err(Failure::input("name a principal, or a call with --call"))
+        }
+        Command::Audit(AuditCommand::Erase(EraseArguments { principal: Some(principal), call: None })) => {
             let target = format!("/v1/principals/{principal}/evidence");
             let erased: Erased = client.document(send(Method::DELETE, &target, Bytes::new())?).await?;
             output.answer(&erased, show::erased)
         }
-        // They need no host, and were done without one.
-        Command::Audit(
-            AuditCommand::Verify(_)
-            | AuditCommand::Prove(_)
-            | AuditCommand::VerifyReceipt(_)
-            | AuditCommand::Consistency(_)
-            | AuditCommand::VerifyConsistency(_)
-            | AuditCommand::Bundle(_)
-            | AuditCommand::BundleVerify(_)
-            | AuditCommand::Schema
-            | AuditCommand::Query(_)
-            | AuditCommand::Show(_)
-            | AuditCommand::Reindex(_),
-        ) => Ok(()),
+        // It needs no host, and was done without one.
+        Command::Audit(AuditCommand::Evidence(_)) => Ok(()),
         Command::Backup(arguments) => archive::backup(client, arguments, output).await,
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::arguments::{AuditCommand, LogArguments};
+use super::arguments::{EvidenceCommand, LogArguments};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
@@ -14,79 +14,51 @@ use crate::audit::schema::record_schema;
 use crate::audit::{VerifierKey, read_note};
 use crate::config::DataPaths;
 
-/// Whether a command is done here.
-pub(super) fn needs_no_host(command: &AuditCommand) -> bool {
+/// Does what needs no host, and says by the exit code whether what was given holds.
+pub(super) async fn run(
+    data_folder: Option<PathBuf>,
+    command: EvidenceCommand,
+    output: Output,
+) -> Result<Exit, Failure> {
     match command {
-        AuditCommand::Verify(_)
-        | AuditCommand::Prove(_)
-        | AuditCommand::VerifyReceipt(_)
-        | AuditCommand::Consistency(_)
-        | AuditCommand::VerifyConsistency(_)
-        | AuditCommand::Bundle(_)
-        | AuditCommand::BundleVerify(_)
-        | AuditCommand::Schema
-        | AuditCommand::Query(_)
-        | AuditCommand::Show(_)
-        | AuditCommand::Reindex(_) => true,
-        AuditCommand::Tail(_)
-        | AuditCommand::Key(_)
-        | AuditCommand::Outlets
-        | AuditCommand::Opening { .. }
-        | AuditCommand::Payload { .. }
-        | AuditCommand::Erase { .. } => false,
+        EvidenceCommand::Query(asked) => query::query(data_folder, *asked, output).await,
+        EvidenceCommand::Show(asked) => query::show(data_folder, asked, output).await,
+        EvidenceCommand::Reindex(asked) => query::reindex(data_folder, asked, output).await,
+        EvidenceCommand::Schema => schema(&output),
+        EvidenceCommand::Bundle(arguments) => {
+            reading(data_folder, move |place| bundle::bundle(place, &arguments, &output)).await
+        }
+        EvidenceCommand::BundleVerify(arguments) => {
+            reading(data_folder, move |place| bundle::verify(place, &arguments, &output)).await
+        }
+        EvidenceCommand::Verify(arguments) => {
+            reading(data_folder, move |place| verify::run(place, &arguments, &output)).await
+        }
+        EvidenceCommand::Prove(arguments) => {
+            reading(data_folder, move |place| proofs::prove(place, &arguments, &output)).await
+        }
+        EvidenceCommand::VerifyReceipt(arguments) => {
+            reading(data_folder, move |place| proofs::verify_receipt(place, &arguments, &output)).await
+        }
+        EvidenceCommand::Rotations(arguments) => {
+            reading(data_folder, move |place| proofs::rotations(place, &arguments, &output)).await
+        }
+        EvidenceCommand::Consistency(arguments) => {
+            reading(data_folder, move |place| proofs::consistency(place, &arguments, &output)).await
+        }
+        EvidenceCommand::VerifyConsistency(arguments) => {
+            reading(data_folder, move |place| proofs::verify_consistency(place, &arguments, &output)).await
+        }
     }
 }
 
-/// Does such a command, and says by the exit code whether what was given holds.
-pub(super) async fn run(
+/// Does what blocks on files on a thread of its own.
+async fn reading(
     data_folder: Option<PathBuf>,
-    command: AuditCommand,
-    output: Output,
+    work: impl FnOnce(&Place) -> Result<Exit, Failure> + Send + 'static,
 ) -> Result<Exit, Failure> {
-    let command = match command {
-        AuditCommand::Query(asked) => return query::query(data_folder, *asked, output).await,
-        AuditCommand::Show(asked) => return query::show(data_folder, asked, output).await,
-        AuditCommand::Reindex(asked) => return query::reindex(data_folder, asked, output).await,
-        command @ (AuditCommand::Verify(_)
-        | AuditCommand::Prove(_)
-        | AuditCommand::VerifyReceipt(_)
-        | AuditCommand::Consistency(_)
-        | AuditCommand::VerifyConsistency(_)
-        | AuditCommand::Bundle(_)
-        | AuditCommand::BundleVerify(_)
-        | AuditCommand::Schema
-        | AuditCommand::Key(_)
-        | AuditCommand::Outlets
-        | AuditCommand::Opening { .. }
-        | AuditCommand::Payload { .. }
-        | AuditCommand::Erase { .. }
-        | AuditCommand::Tail(_)) => command,
-    };
-    let worked = tokio::task::spawn_blocking(move || {
-        let place = Place { data_folder };
-        match command {
-            AuditCommand::Schema => schema(&output),
-            AuditCommand::Bundle(arguments) => bundle::bundle(&place, &arguments, &output),
-            AuditCommand::BundleVerify(arguments) => bundle::verify(&place, &arguments, &output),
-            AuditCommand::Verify(arguments) => verify::run(&place, &arguments, &output),
-            AuditCommand::Prove(arguments) => proofs::prove(&place, &arguments, &output),
-            AuditCommand::VerifyReceipt(arguments) => proofs::verify_receipt(&place, &arguments, &output),
-            AuditCommand::Consistency(arguments) => proofs::consistency(&place, &arguments, &output),
-            AuditCommand::VerifyConsistency(arguments) => {
-                proofs::verify_consistency(&place, &arguments, &output)
-            }
-            AuditCommand::Tail(_)
-            | AuditCommand::Outlets
-            | AuditCommand::Query(_)
-            | AuditCommand::Show(_)
-            | AuditCommand::Reindex(_)
-            | AuditCommand::Key(_)
-            | AuditCommand::Opening { .. }
-            | AuditCommand::Payload { .. }
-            | AuditCommand::Erase { .. } => Ok(Exit::Ok),
-        }
-    });
-    worked.await.unwrap_or_else(|error| Err(Failure::host(format!("it was not done to its end: {error}"))))
+    let worked = tokio::task::spawn_blocking(move || work(&Place { data_folder })).await;
+    worked.unwrap_or_else(|error| Err(Failure::host(format!("it was not done to its end: {error}"))))
 }
 
 fn schema(output: &Output) -> Result<Exit, Failure> {
@@ -125,6 +97,11 @@ impl Place {
             Some(file) => text(Path::new(file)),
             None => text(&self.paths()?.audit_public_key()),
         }
+    }
+
+    /// Where grants are.
+    pub(super) fn database(&self) -> Result<PathBuf, Failure> {
+        Ok(self.paths()?.database())
     }
 
     /// Where components are.

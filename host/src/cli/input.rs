@@ -3,10 +3,11 @@
 //! Reads on a thread of its own, so that a signal ends the wait for a slow one.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, BufRead, IsTerminal, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 use super::failure::Failure;
 use crate::api::Problem;
@@ -78,15 +79,14 @@ pub(super) async fn grants(file: PathBuf) -> Result<GrantsSource, Failure> {
 }
 
 /// The value of a secret, without the newline that a file or an `echo` ends with.
-pub(super) async fn secret(file: Option<PathBuf>) -> Result<Bytes, Failure> {
+/// From a terminal it is typed, after `prompt`, and not shown.
+pub(super) async fn secret(file: Option<PathBuf>, prompt: &str) -> Result<Bytes, Failure> {
     let file = file.unwrap_or_else(|| PathBuf::from(STDIN));
-    if file == Path::new(STDIN) && io::stdin().is_terminal() {
-        let detail =
-            "stdin is a terminal, which would show the value: pipe it in, or name a file with --file";
-        return Err(Failure::input(detail));
-    }
+    let is_typed = file == Path::new(STDIN) && io::stdin().is_terminal();
     // With the newline that is cut.
-    match read(file, SECRET_BYTES_MAX + 2).await? {
+    let bytes_max = SECRET_BYTES_MAX + 2;
+    let given = if is_typed { typed(prompt, bytes_max).await? } else { read(file, bytes_max).await? };
+    match given {
         Input::All(mut bytes) => {
             if bytes.last() == Some(&b'\n') {
                 bytes.pop();
@@ -101,6 +101,57 @@ pub(super) async fn secret(file: Option<PathBuf>) -> Result<Bytes, Failure> {
             Err(Failure::input(ValueError::TooLong(bytes).to_string()))
         }
     }
+}
+
+/// A terminal that does not show what is typed, until this is dropped: at the end, and when a signal ends the wait.
+struct Unseen {
+    before: Termios,
+}
+
+impl Unseen {
+    fn begin() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut unseen = before.clone();
+        unseen.local_flags.remove(LocalFlags::ECHO);
+        // The newline is shown, so that what follows begins a line.
+        unseen.local_flags.insert(LocalFlags::ECHONL);
+        tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &unseen)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        // What was typed and not read goes: nobody else is to find it. A terminal that is gone needs nothing.
+        let _ = tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &self.before);
+    }
+}
+
+/// A line that is typed and not shown.
+async fn typed(prompt: &str, bytes_max: usize) -> Result<Input, Failure> {
+    let unusable = |error: io::Error| Failure::input(format!("the terminal can't be read: {error}"));
+    let unseen = Unseen::begin().map_err(unusable)?;
+    // What else is on stderr is not what is asked for.
+    let mut stderr = io::stderr();
+    write!(stderr, "{prompt}").and_then(|()| stderr.flush()).map_err(unusable)?;
+    let read = tokio::task::spawn_blocking(move || line_from(io::stdin().lock(), bytes_max)).await;
+    drop(unseen);
+    match read {
+        Ok(read) => read.map_err(unusable),
+        Err(error) => Err(Failure::host(format!("stdin was not read to its end: {error}"))),
+    }
+}
+
+fn line_from(source: impl BufRead, bytes_max: usize) -> io::Result<Input> {
+    let mut bytes = Vec::new();
+    source.take(bytes_max as u64 + 1).read_until(b'\n', &mut bytes)?;
+    if bytes.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended before a line was typed"));
+    }
+    if bytes.len() > bytes_max {
+        return Ok(Input::TooLong { bytes: bytes_max as u64 + 1 });
+    }
+    Ok(Input::All(bytes))
 }
 
 fn parent(file: &Path) -> &Path {
@@ -162,6 +213,19 @@ mod tests {
         assert_eq!(read("abcd", None, 3), Err(4));
         assert_eq!(read("abcdefgh", Some(8), 3), Err(8));
         assert_eq!(read("abcdefgh", Some(2), 3), Err(4), "a file that grows while it is read");
+    }
+
+    #[test]
+    fn a_typed_value_is_one_line() {
+        let typed = |text: &'static str, max| match line_from(text.as_bytes(), max) {
+            Ok(Input::All(bytes)) => String::from_utf8(bytes).map_err(|error| error.to_string()),
+            Ok(Input::TooLong { bytes }) => Err(bytes.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        assert_eq!(typed("abc\ndef\n", 9), Ok("abc\n".to_owned()));
+        assert_eq!(typed("abc", 9), Ok("abc".to_owned()), "an end of the input ends it");
+        assert_eq!(typed("abcd\n", 4), Err("5".to_owned()));
+        assert!(typed("", 9).is_err_and(|error| error.contains("before a line")));
     }
 
     #[test]

@@ -94,7 +94,7 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
         Err(error) => return Failure::host(format!("signals can't be caught: {error}")).report(output),
     };
     let command = match arguments.command {
-        Action::Asked(Command::Audit(command)) if evidence::needs_no_host(&command) => {
+        Action::Asked(Command::Audit(AuditCommand::Evidence(command))) => {
             return tokio::select! {
                 done = evidence::run(arguments.data_dir, command, *output) => {
                     done.unwrap_or_else(|failure| failure.report(output))

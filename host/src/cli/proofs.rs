@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::arguments::{
-    ConsistencyArguments, ProveArguments, VerifyConsistencyArguments, VerifyReceiptArguments,
+    ConsistencyArguments, ProveArguments, RotationsArguments, VerifyConsistencyArguments,
+    VerifyReceiptArguments,
 };
 use super::evidence::{self, Place, not_verified, text, total};
 use super::exit::Exit;
@@ -17,11 +18,14 @@ use super::failure::Failure;
 use super::output::Output;
 use super::progress::Meter;
 use crate::api::{ErrorKind, Problem};
+use crate::audit::CheckpointError;
 use crate::audit::commitment::{OPENING_BYTES_MAX, Opened, verify_opening};
 use crate::audit::consistency::{self, CONSISTENCY_BYTES_MAX, ConsistencyError, VerifiedConsistency};
 use crate::audit::prove::{ProveError, prove_call};
-use crate::audit::receipt::{self, Kept, RECEIPT_BYTES_MAX, VerifiedReceipt};
-use crate::gateway::Blame;
+use crate::audit::query::ReadError;
+use crate::audit::receipt::{self, Kept, RECEIPT_BYTES_MAX, ReceiptError, VerifiedReceipt};
+use crate::audit::trust::{ROTATIONS_BYTES_MAX, RotationsError, TrustedKeys, rotations_of};
+use crate::gateway::{Blame, HostError};
 use crate::text::clean_line;
 
 /// How long a receipt waits for a checkpoint that covers its call, and how often that is looked for.
@@ -78,12 +82,33 @@ pub(super) fn consistency(
     }
 }
 
+/// Writes the rotations of the log's key.
+pub(super) fn rotations(
+    place: &Place,
+    arguments: &RotationsArguments,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let RotationsArguments { out, log } = arguments;
+    let (folder, key) = place.log(log)?;
+    match rotations_of(&folder, &key) {
+        Ok(rotations) => {
+            evidence::write(&rotations, out.as_deref(), output, || {
+                format!("{} rotations are written", rotations.rotations.len())
+            })?;
+            Ok(Exit::Ok)
+        }
+        Err(error) => not_proved(error, output),
+    }
+}
+
 /// Whether the log does not hold, or there is nothing to prove.
 fn not_proved(error: ProveError, output: &Output) -> Result<Exit, Failure> {
     match error {
+        ProveError::Read(error @ ReadError::Dropped { .. }) => Err(HostError::from(error).into()),
         ProveError::Io { .. }
         | ProveError::Read(_)
         | ProveError::NoCheckpoint { .. }
+        | ProveError::StartDropped { .. }
         | ProveError::HashesMissing => Err(Failure::host(error.to_string())),
         ProveError::NoSuchCall { .. }
         | ProveError::TooLarge
@@ -105,17 +130,26 @@ pub(super) fn verify_receipt(
     arguments: &VerifyReceiptArguments,
     output: &Output,
 ) -> Result<Exit, Failure> {
-    let VerifyReceiptArguments { file, key, checkpoint, consistency, opening, arguments, result } = arguments;
-    let key = place.key(key.as_deref())?;
+    let VerifyReceiptArguments { file, key, rotations, checkpoint, consistency, opening, arguments, result } =
+        arguments;
+    let keys = match trusted(place, key.as_deref(), rotations.as_deref())? {
+        Ok(keys) => keys,
+        Err(error) => return not_verified(&error, output),
+    };
     let receipt = read(file, RECEIPT_BYTES_MAX)?;
     let checkpoint = checkpoint.as_deref().map(text).transpose()?;
     let consistency = consistency.as_deref().map(|file| read(file, CONSISTENCY_BYTES_MAX)).transpose()?;
     let kept = checkpoint
         .as_deref()
         .map(|checkpoint| Kept { checkpoint: checkpoint.as_bytes(), consistency: consistency.as_deref() });
-    let verified = match receipt::verify_receipt(&receipt, &key, kept) {
+    let verified = match receipt::verify_receipt(&receipt, &keys, kept) {
         Ok(verified) => verified,
-        Err(error) => return not_verified(&error, output),
+        Err(error) => {
+            if let ReceiptError::Checkpoint { error, .. } = &error {
+                note_rotations(error, output);
+            }
+            return not_verified(&error, output);
+        }
     };
     let opened = match opening {
         None => None,
@@ -168,12 +202,15 @@ pub(super) fn verify_consistency(
     arguments: &VerifyConsistencyArguments,
     output: &Output,
 ) -> Result<Exit, Failure> {
-    let VerifyConsistencyArguments { file, key, from, to } = arguments;
-    let key = place.key(key.as_deref())?;
+    let VerifyConsistencyArguments { file, key, rotations, from, to } = arguments;
+    let keys = match trusted(place, key.as_deref(), rotations.as_deref())? {
+        Ok(keys) => keys,
+        Err(error) => return not_verified(&error, output),
+    };
     let proof = read(file, CONSISTENCY_BYTES_MAX)?;
     let (from, to) = (from.as_deref().map(text).transpose()?, to.as_deref().map(text).transpose()?);
     let (from, to) = (from.as_deref().map(str::as_bytes), to.as_deref().map(str::as_bytes));
-    match consistency::verify_consistency(&proof, &key, from, to) {
+    match consistency::verify_consistency(&proof, &keys, from, to) {
         Ok(verified) => {
             output.answer(&verified, |verified: &VerifiedConsistency| {
                 let VerifiedConsistency { origin, from, to, root } = verified;
@@ -181,7 +218,34 @@ pub(super) fn verify_consistency(
             })?;
             Ok(Exit::Ok)
         }
-        Err(error) => not_verified(&error, output),
+        Err(error) => {
+            if let ConsistencyError::Checkpoint { error, .. } = &error {
+                note_rotations(error, output);
+            }
+            not_verified(&error, output)
+        }
+    }
+}
+
+/// The key that was given, and those that it handed over to, if their document holds.
+fn trusted(
+    place: &Place,
+    key: Option<&str>,
+    rotations: Option<&Path>,
+) -> Result<Result<TrustedKeys, RotationsError>, Failure> {
+    let key = place.key(key)?;
+    let Some(rotations) = rotations else { return Ok(Ok(key.into())) };
+    let text = read(rotations, ROTATIONS_BYTES_MAX)?;
+    Ok(TrustedKeys::with_rotations(key, &text))
+}
+
+/// What may be meant when a key has not signed.
+pub(super) fn note_rotations(error: &CheckpointError, output: &Output) {
+    if let CheckpointError::Signature { .. } = error {
+        output.note(
+            "if the log's key was rotated: an earlier key leads to the later ones with --rotations, which `audit \
+             rotations` writes; a later key does not lead back, so give the earlier one, or have it proved anew",
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::audit::event::{
     Attempt, CallContext, CallEnd, CallOutcome, Decision, DropReason, Event, HostCall, HostCallOutcome,
-    HostCallResult, LeakAction, Record, SecretInjected, SecretLeak,
+    HostCallResult, LeakAction, OutletTrouble, Record, SecretInjected, SecretLeak,
 };
 use crate::text::clean_line;
 
@@ -49,6 +49,24 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
                 DropReason::Size => "it takes too much room",
             };
             ("text_dropped", format!("up to record {through}: {because}"))
+        }
+        Event::SegmentsAlarm { reason } => ("segments_alarm", text(reason)),
+        Event::SegmentsRecovered => {
+            ("segments_recovered", "closed segments are as they should be".to_owned())
+        }
+        Event::OutletAlarm { name, kind, because, reason } => {
+            let because = match because {
+                OutletTrouble::Lags => "lags",
+                OutletTrouble::Disagrees => "says that the log is not what it was",
+            };
+            let reason = reason.as_ref().map(|reason| format!(": {}", text(reason))).unwrap_or_default();
+            ("outlet_alarm", format!("{} `{name}` {because}{reason}", kind.name()))
+        }
+        Event::OutletRecovered { name, kind } => {
+            ("outlet_recovered", format!("{} `{name}` works again", kind.name()))
+        }
+        Event::OutletLost { name, records, through } => {
+            ("outlet_lost", format!("ship `{name}` never got {records} records, up to {through}"))
         }
         Event::KeyRotated { key, by } => ("key_rotated", format!("to {} by {by}", text(key))),
         Event::PackageAdded { package, version, digest, bytes, by } => {
@@ -104,6 +122,9 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
         Event::EvidenceErased { name, keys, by } => {
             let keys = keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             ("evidence_erased", format!("of {name}, keys {keys}, by {by}"))
+        }
+        Event::PayloadErased { call, by } => {
+            ("payload_erased", format!("what was kept whole of {call}, by {by}"))
         }
         Event::StateCleared { revision, package, agent, store, by } => {
             let whose =

@@ -16,7 +16,8 @@ use crate::gateway::SecretChanged;
 pub(super) async fn secret(client: Client, command: SecretCommand, output: &Output) -> Result<(), Failure> {
     match command {
         SecretCommand::Set { name, file } => {
-            let value = input::secret(file).await?;
+            let prompt = format!("value of secret {name} (it is not shown): ");
+            let value = input::secret(file, &prompt).await?;
             let request = send(Method::PUT, &format!("/v1/secrets/{name}"), value)?;
             let changed: SecretChanged = client.document(request).await?;
             output.answer(&changed, show::set)

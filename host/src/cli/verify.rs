@@ -6,6 +6,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::Meter;
+use crate::audit::CheckpointError;
 use crate::audit::verify::{Verified, VerifyError, verify};
 
 /// Verifies, and says by the exit code whether the log holds.
@@ -23,7 +24,15 @@ pub(super) fn run(place: &Place, arguments: &VerifyArguments, output: &Output) -
         Err(error @ (VerifyError::Io { .. } | VerifyError::NoCheckpoint { .. })) => {
             Err(Failure::host(error.to_string()))
         }
-        Err(error) => not_verified(&error, output),
+        Err(error) => {
+            if let VerifyError::Checkpoint { error: CheckpointError::Signature { .. }, .. } = &error {
+                output.note(
+                    "if the log's key was rotated: give the key that signed the earliest checkpoint; the rotations are \
+                     followed from there, and never back",
+                );
+            }
+            not_verified(&error, output)
+        }
     }
 }
 

@@ -31,6 +31,25 @@ pub struct RevisionRow {
     pub step: Option<Step>,
 }
 
+/// A grant, and when it was in force. Neither its number nor its terms ever change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantHistory {
+    /// It.
+    pub grant: Grant,
+    /// The revision that it began with.
+    pub created: Revision,
+    /// When that was.
+    pub created_at: Timestamp,
+    /// Who made it.
+    pub created_by: PrincipalId,
+    /// The revision that ended it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<Revision>,
+}
+
+type HistoryColumns = (i64, String, String, String, i64, String, String, Option<i64>);
+
 type GrantColumns = (i64, String, String, String);
 type RevisionColumns = (i64, String, String, String, String, String, Option<String>);
 
@@ -100,6 +119,36 @@ impl Database {
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(grant).collect()
+    }
+
+    /// Grants by their numbers, in force or not, in their order. Those that there never were are left out.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub async fn grant_histories(&self, ids: &BTreeSet<GrantId>) -> Result<Vec<GrantHistory>, DatabaseError> {
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            let row: Option<HistoryColumns> = sqlx::query_as(
+                "SELECT id, package, digest, terms, created_revision, made_at, made_by, revoked_revision \
+                 FROM grants JOIN revisions ON number = created_revision WHERE id = $1",
+            )
+            .bind(to_integer(id.0)?)
+            .fetch_optional(&self.pool)
+            .await?;
+            let Some((id, package, digest, terms, created, made_at, made_by, revoked)) = row else {
+                continue;
+            };
+            let revoked =
+                revoked.map(|number| from_integer("grants.revoked_revision", number)).transpose()?;
+            found.push(GrantHistory {
+                grant: grant((id, package, digest, terms))?,
+                created: Revision(from_integer("grants.created_revision", created)?),
+                created_at: from_text("revisions.made_at", &made_at)?,
+                created_by: from_text("revisions.made_by", &made_by)?,
+                revoked: revoked.map(Revision),
+            });
+        }
+        Ok(found)
     }
 
     /// The latest changes of grants, the newest first, at most `count`.

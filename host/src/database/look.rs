@@ -3,20 +3,26 @@
 //! Works on a copy in a temporary folder: SQLite would write beside the file even to read it, if its
 //! last host died.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
+use super::grants::GrantHistory;
 use super::packages::Package;
 use super::{Database, DatabaseError, Sealed, upgrade};
-use crate::ids::{Revision, SecretName};
+use crate::ids::{GrantId, Revision, SecretName};
 
 /// The most bytes that are copied to look at.
 const LOOK_BYTES_MAX: u64 = 1 << 30;
+
+/// The longest wait for a host that writes.
+const BUSY_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What is in a database.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +66,27 @@ pub async fn look(path: &Path) -> Result<Look, DatabaseError> {
     let looked = database.look().await;
     database.close().await;
     looked
+}
+
+/// Grants by their numbers, in force or not, of a database that a host may have open. Nothing is written into it.
+///
+/// # Errors
+/// [`DatabaseError`]: it is not there, of another schema, or damaged.
+pub async fn grant_histories(
+    path: &Path,
+    ids: &BTreeSet<GrantId>,
+) -> Result<Vec<GrantHistory>, DatabaseError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(BUSY_TIME_MAX)
+        .pragma("trusted_schema", "OFF")
+        .disable_statement_logging();
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+    let database = Database { readers: pool.clone(), pool, changing: Default::default() };
+    let found = database.grant_histories(ids).await;
+    database.close().await;
+    found
 }
 
 impl Database {

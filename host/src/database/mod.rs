@@ -33,11 +33,11 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub use change::{ChangeError, GrantsChange, Preview, Settled};
 pub use error::DatabaseError;
 pub use evidence::SealedEvidenceKey;
-pub use grants::RevisionRow;
+pub use grants::{GrantHistory, RevisionRow};
 pub use keyvalue::{
     HeldStore, HeldStores, KeyPage, KeyValue, KeyValueError, StoreBounds, StoreId, StoreSize,
 };
-pub use look::{Content, Look, look};
+pub use look::{Content, Look, grant_histories, look};
 pub use packages::{Added, NewPackage, Package, PackageRemoval, PackageState};
 pub use secrets::{Sealed, StoredSecret};
 pub use standing::Step;

@@ -126,15 +126,21 @@ impl Host {
         let numbered = |segment: LogPart| (segment.first, part((segment.path, segment.bytes)));
         let closed_segments: Vec<_> = closed.into_iter().map(numbered).collect();
         let segments: Vec<_> = open.into_iter().map(numbered).collect();
-        let hashes = log.hashes.map(part);
+        let (hashes, start) = (log.hashes.map(part), log.start.map(part));
         let quarantine: Vec<_> = log.quarantine.into_iter().map(|(name, at)| (name, part(at))).collect();
+        let kept = self.payloads.clone();
+        let payloads = blocking(move || kept.list()).await?;
+        let payloads: Vec<_> =
+            payloads.into_iter().map(|(name, path, bytes)| (name, Part { path, bytes })).collect();
         let limits = part_if_there(self.paths().limits())?;
         let audit_settings = part_if_there(self.paths().audit_settings())?;
         let of_packages: u64 = packages.iter().map(|package| package.bytes).sum();
-        let kept = quarantine.iter().map(|(_, part)| part).chain(&hashes).map(|part| part.bytes);
+        let kept =
+            quarantine.iter().map(|(_, part)| part).chain(&hashes).chain(&start).map(|part| part.bytes);
         let of_log = segments.iter().chain(&closed_segments).map(|(_, part)| part.bytes).chain(kept);
         let of_database = std::fs::metadata(&copy).map_or(0, |metadata| metadata.len());
-        let bytes = of_packages + of_log.sum::<u64>() + of_database;
+        let of_payloads: u64 = payloads.iter().map(|(_, part)| part.bytes).sum();
+        let bytes = of_packages + of_log.sum::<u64>() + of_database + of_payloads;
         let folder = self.paths().packages();
         let source = Source {
             of: Moment {
@@ -154,7 +160,9 @@ impl Host {
             segments,
             closed_segments,
             hashes,
+            start,
             quarantine,
+            payloads,
             bytes,
         };
         Ok(Backup { source, _keeping: keeping, _files: files })
@@ -177,10 +185,10 @@ impl Host {
         turn.map_err(|_| HostError::Occupied("a backup is being made"))
     }
 
-    /// Components are removed under this: none of a backup that is being written.
+    /// Components and payloads are removed under this: none of a backup that is being written.
     pub(super) async fn begin_removal(&self) -> Result<OwnedMutexGuard<()>, HostError> {
         let turn = timeout(TURN_TIME_MAX, Arc::clone(&self.keeping).lock_owned()).await;
-        turn.map_err(|_| HostError::Occupied("a backup is being made, which has the package's components"))
+        turn.map_err(|_| HostError::Occupied("a backup is being made, which has what is to be removed"))
     }
 }
 

@@ -31,7 +31,9 @@ pub enum EvidenceError {
         call: CallId,
     },
     /// Its arguments and result were not kept.
-    #[error("nothing of call {call} was kept whole: no grant of it says record = \"payloads\"")]
+    #[error(
+        "nothing of call {call} was kept whole: no grant of it says record = \"payloads\", or it was erased"
+    )]
     NotKept {
         /// Which.
         call: CallId,
@@ -57,6 +59,15 @@ pub struct Erased {
     pub principal: PrincipalId,
     /// Keys that are gone, and with them the salts of all calls that name them.
     pub keys: Vec<u64>,
+    /// Payloads that were removed.
+    pub payloads: u64,
+}
+
+/// What came of erasing what was kept whole of one call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayloadErased {
+    /// The call.
+    pub call: CallId,
     /// Payloads that were removed.
     pub payloads: u64,
 }
@@ -180,6 +191,8 @@ impl Host {
         by: &PrincipalId,
         principal: PrincipalId,
     ) -> Result<Erased, HostError> {
+        // None of a backup that is being written.
+        let _removing = self.begin_removal().await?;
         let _changing = self.begin_change().await?;
         let keys = self.evidence_keys.numbers_of(&principal).await.map_err(EvidenceError::from)?;
         if keys.is_empty() {
@@ -193,6 +206,25 @@ impl Host {
             move || numbers.iter().map(|key| payloads.remove(*key)).sum::<Result<u64, PayloadError>>();
         let payloads = blocking(remove).await?;
         Ok(Erased { principal, keys, payloads })
+    }
+
+    /// Erases what was kept whole of one call. Its commitments, and what opens them, stay: whoever is shown what it
+    /// asked can check that. A call that runs keeps its result when it ends. Backups keep what they have.
+    ///
+    /// # Errors
+    /// [`HostError::Evidence`] if nothing of it is kept. After any other error some may be there yet: do it again.
+    pub async fn erase_payload(&self, by: &PrincipalId, call: CallId) -> Result<PayloadErased, HostError> {
+        let key = self.key_of(call).await?;
+        let _removing = self.begin_removal().await?;
+        let _changing = self.begin_change().await?;
+        let kept = self.payloads.clone();
+        if !blocking(move || kept.has(key, call)).await? {
+            return Err(EvidenceError::NotKept { call }.into());
+        }
+        self.log.append(Event::PayloadErased { call, by: by.clone() }).await?;
+        let kept = self.payloads.clone();
+        let payloads = blocking(move || kept.remove_call(key, call)).await?;
+        Ok(PayloadErased { call, payloads })
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn start(
         resolver: Arc::clone(&options.resolver),
         roots: options.roots.clone(),
     };
-    let outlets = Outlets::start(&options.audit, &surroundings, &log.subscribe_durable())?;
+    let outlets = Outlets::start(&options.audit, &surroundings, log)?;
     let metrics = Metrics::new(paths.audit(), *log.subscribe().borrow());
     Ok((outlets, Arc::new(metrics)))
 }

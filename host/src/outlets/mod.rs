@@ -11,8 +11,10 @@
 //! | `spans` | calls as spans of OpenTelemetry |
 //! | `anchor`, `witness` | checkpoints, to a file, a program or a witness |
 //! | `status` | how far each is, and whether that is an alarm |
+//! | `alarm` | that as records of the log |
 //! | `web` | one POST over `egress` |
 
+mod alarm;
 mod anchor;
 pub mod metrics;
 mod ocsf;
@@ -33,9 +35,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use status::{OutletHealth, OutletKind};
+pub use status::OutletHealth;
 
-use crate::audit::{AnchorSettings, AnchorSink, AuditSettings, ShipSettings, ShipSink, Signal};
+use crate::audit::{AnchorSettings, AnchorSink, AuditSettings, Log, ShipSettings, ShipSink, Signal};
 use crate::egress::{Resolver, Roots};
 use crate::ids::Sequence;
 use status::Status;
@@ -75,21 +77,21 @@ pub struct Outlets {
 }
 
 impl Outlets {
-    /// Starts them. `durable` follows the last record on disk.
+    /// Starts them. They read what is on disk of the log, and record in it what becomes of them.
     ///
     /// # Errors
     /// [`OutletError`]: none is started.
     pub fn start(
         settings: &AuditSettings,
         surroundings: &Surroundings,
-        durable: &watch::Receiver<Sequence>,
+        log: &Log,
     ) -> Result<Self, OutletError> {
         let (stop, stopping) = watch::channel(false);
         let mut statuses = Vec::new();
         let mut shippers = Vec::new();
         for ship in &settings.ship {
             let status = Arc::new(Status::of_ship(ship));
-            shippers.push(shipper(ship, surroundings, Arc::clone(&status))?);
+            shippers.push(shipper(ship, surroundings, Arc::clone(&status), log.clone())?);
             statuses.push(status);
         }
         let mut anchors = Vec::new();
@@ -100,10 +102,13 @@ impl Outlets {
         }
         let mut tasks = JoinSet::new();
         for shipper in shippers {
-            tasks.spawn(shipper.run(durable.clone(), stopping.clone()));
+            tasks.spawn(shipper.run(log.subscribe_durable(), stopping.clone()));
         }
         for anchor in anchors {
-            tasks.spawn(anchor.run(durable.clone(), stopping.clone()));
+            tasks.spawn(anchor.run(log.subscribe_durable(), stopping.clone()));
+        }
+        if !statuses.is_empty() {
+            tasks.spawn(alarm::watch(statuses.clone(), log.clone(), stopping));
         }
         Ok(Self { statuses, stop, tasks })
     }
@@ -135,6 +140,7 @@ fn shipper(
     settings: &ShipSettings,
     surroundings: &Surroundings,
     status: Arc<Status>,
+    log: Log,
 ) -> Result<ship::Shipper, OutletError> {
     let refuse = |reason: String| OutletError { name: settings.name.to_string(), reason };
     let sink = match &settings.sink {
@@ -155,7 +161,7 @@ fn shipper(
             }
         }
     };
-    Ok(ship::Shipper::new(settings.name.clone(), sink, surroundings, status))
+    Ok(ship::Shipper::new(settings.name.clone(), sink, surroundings, status, log))
 }
 
 fn anchored(

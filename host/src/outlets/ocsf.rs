@@ -153,10 +153,13 @@ fn activity(event: &str) -> (u64, &'static str) {
 fn severity(event: &str, record: &Record<'_>) -> u8 {
     let outcome = record.text("outcome");
     match event {
-        "secret_leak" => 4,
+        "secret_leak" | "outlet_lost" => 4,
+        "outlet_alarm" if record.text("because") == Some("disagrees") => 4,
         "call_finished" if outcome == Some("host_fault") => 4,
         "call_denied"
         | "recovered"
+        | "outlet_alarm"
+        | "segments_alarm"
         | "artifact_refused"
         | "package_refused"
         | "package_quarantined"
@@ -175,7 +178,8 @@ fn status(event: &str, record: &Record<'_>) -> u8 {
         Some(_) => 2,
         None => match event {
             "effect_attempted" | "call_admitted" | "secret_injected" | "recovered" => 0,
-            "call_denied" | "package_refused" | "artifact_refused" | "secret_leak" => 2,
+            "call_denied" | "package_refused" | "artifact_refused" | "secret_leak" | "outlet_alarm"
+            | "outlet_lost" | "segments_alarm" => 2,
             _ => 1,
         },
     }
@@ -253,6 +257,16 @@ mod tests {
             ("principal_added", r#""revision":4,"name":"ann","role":"agent","by":"root""#.to_owned(), 1, 1),
             ("secret_removed", r#""revision":4,"name":"github","by":"root""#.to_owned(), 1, 4),
             ("host_frozen", r#""revision":4,"because":"x","by":"root""#.to_owned(), 3, 3),
+            ("segments_alarm", r#""reason":"the disk is full""#.to_owned(), 3, 99),
+            (
+                "outlet_alarm",
+                r#""name":"siem","kind":"ship","because":"lags","reason":"no""#.to_owned(),
+                3,
+                99,
+            ),
+            ("outlet_alarm", r#""name":"w","kind":"anchor","because":"disagrees""#.to_owned(), 4, 99),
+            ("outlet_recovered", r#""name":"siem","kind":"ship""#.to_owned(), 1, 99),
+            ("outlet_lost", r#""name":"siem","records":3,"through":6"#.to_owned(), 4, 99),
             (
                 "call_denied",
                 format!(r#"{CONTEXT},"denial":{{"reason":"not_approved","package":"p"}}"#),

@@ -21,6 +21,8 @@ use super::spans::Spans;
 use super::status::Status;
 use super::syslog::Syslog;
 use super::web::Web;
+use crate::audit::Log;
+use crate::audit::event::Event;
 use crate::audit::follow::Follower;
 use crate::audit::index::FoundLine;
 use crate::ids::{OutletName, Sequence};
@@ -52,8 +54,13 @@ pub(super) struct Shipper {
     cursor: PathBuf,
     /// The next record to be sent; unknown until the cursor was read.
     next: Option<Sequence>,
+    /// It never sent anything: it begins with the oldest text that is kept, and has lost nothing.
+    is_new: bool,
     follower: Option<Follower>,
     status: Arc<Status>,
+    log: Log,
+    /// The first record after those that were lost and told.
+    lost_before: Option<Sequence>,
 }
 
 /// How far it is, as the file says.
@@ -69,10 +76,22 @@ impl Shipper {
         sink: Sink,
         surroundings: &Surroundings,
         status: Arc<Status>,
+        log: Log,
     ) -> Self {
         let cursor = surroundings.audit.join("ship").join(format!("{name}.cursor"));
         let (audit, origin) = (surroundings.audit.clone(), surroundings.origin.clone());
-        Self { sink, audit, origin, cursor, next: None, follower: None, status }
+        Self {
+            sink,
+            audit,
+            origin,
+            cursor,
+            next: None,
+            is_new: false,
+            follower: None,
+            status,
+            log,
+            lost_before: None,
+        }
     }
 
     /// Works until it is told to stop, or the log is gone; then it passes on what is left, if the sink takes it.
@@ -117,7 +136,9 @@ impl Shipper {
         let next = match self.next {
             Some(next) => next,
             None => {
-                let next = Sequence(read_cursor(&self.cursor)?);
+                let cursor = read_cursor(&self.cursor)?;
+                self.is_new = cursor.is_none();
+                let next = Sequence(cursor.unwrap_or(0));
                 self.status.resume(next.0);
                 *self.next.insert(next)
             }
@@ -142,19 +163,34 @@ impl Shipper {
         };
         self.status.owe();
         let after = Sequence(end.seq.0 + 1);
-        let lost = first.seq.0.saturating_sub(next.0);
+        let (first, lost) = (first.seq, first.seq.0.saturating_sub(next.0));
         self.send(&lines).await?;
+        if lost > 0 && !self.is_new {
+            self.tell_lost(lost, first).await?;
+        }
         let path = self.cursor.clone();
         let kept = tokio::task::spawn_blocking(move || write_cursor(&path, after)).await;
         let kept = kept.map_err(|error| error.to_string())?;
         kept.map_err(|error| format!("its cursor {} can't be kept: {error}", self.cursor.display()))?;
-        if lost > 0 {
-            self.status.lost(lost);
-        }
-        self.next = Some(after);
+        (self.next, self.is_new) = (Some(after), false);
         self.follower = Some(follower);
         self.status.took(after.0);
         Ok(true)
+    }
+
+    /// Records that the text of records was dropped before it was sent: before the cursor moves, so that no crash
+    /// keeps it from the log, and once, though the cursor may be hard to keep.
+    async fn tell_lost(&mut self, records: u64, before: Sequence) -> Result<(), String> {
+        if self.lost_before == Some(before) {
+            return Ok(());
+        }
+        let (name, through) = (self.status.name.clone(), Sequence(before.0 - 1));
+        let recorded = self.log.append(Event::OutletLost { name, records, through }).await;
+        recorded
+            .map_err(|error| format!("{records} records were lost, and that can't be recorded: {error}"))?;
+        self.lost_before = Some(before);
+        self.status.lost(records);
+        Ok(())
     }
 
     async fn send(&mut self, lines: &[FoundLine]) -> Result<(), String> {
@@ -235,12 +271,12 @@ fn append(path: &Path, batch: &[Translated]) -> io::Result<()> {
     file.sync_data()
 }
 
-/// The next record to be sent; the first if there is no cursor.
-fn read_cursor(path: &Path) -> Result<u64, String> {
+/// The next record to be sent, if there is a cursor.
+fn read_cursor(path: &Path) -> Result<Option<u64>, String> {
     let mut text = String::new();
     match File::open(path).and_then(|file| file.take(CURSOR_BYTES_MAX).read_to_string(&mut text)) {
         Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("its cursor {} can't be read: {error}", path.display())),
     }
     let cursor: Result<Cursor, _> = serde_json::from_str(&text);
@@ -250,7 +286,7 @@ fn read_cursor(path: &Path) -> Result<u64, String> {
             path.display()
         )
     };
-    cursor.map(|cursor| cursor.next).map_err(unusable)
+    cursor.map(|cursor| Some(cursor.next)).map_err(unusable)
 }
 
 /// Puts a cursor in the place of the one before, so that it outlives a crash.

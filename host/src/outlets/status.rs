@@ -7,32 +7,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::audit::event::{OutletKind, OutletTrouble};
 use crate::audit::{AnchorSettings, ShipSettings};
 use crate::ids::{OutletName, Sequence};
 use crate::text::clean_line;
 
 /// How much of a reason is kept.
 const REASON_BYTES_MAX: usize = 500;
-
-/// What an outlet passes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutletKind {
-    /// Records.
-    Ship,
-    /// Checkpoints.
-    Anchor,
-}
-
-impl OutletKind {
-    /// As the settings call it.
-    pub fn name(self) -> &'static str {
-        match self {
-            OutletKind::Ship => "ship",
-            OutletKind::Anchor => "anchor",
-        }
-    }
-}
 
 /// How an outlet is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,9 +47,9 @@ pub struct OutletHealth {
 /// What the task of an outlet tells, and others read.
 #[derive(Debug)]
 pub(super) struct Status {
-    name: OutletName,
-    kind: OutletKind,
-    lag_max: Duration,
+    pub(super) name: OutletName,
+    pub(super) kind: OutletKind,
+    pub(super) lag_max: Duration,
     required: bool,
     state: Mutex<State>,
 }
@@ -168,7 +149,21 @@ impl Status {
     }
 
     fn is_alarm(&self, state: &State) -> bool {
-        state.disagrees || state.owing_since.is_some_and(|since| since.elapsed() > self.lag_max)
+        self.trouble_of(state).is_some()
+    }
+
+    fn trouble_of(&self, state: &State) -> Option<OutletTrouble> {
+        if state.disagrees {
+            return Some(OutletTrouble::Disagrees);
+        }
+        let lags = state.owing_since.is_some_and(|since| since.elapsed() > self.lag_max);
+        lags.then_some(OutletTrouble::Lags)
+    }
+
+    /// What makes it an alarm, if it is one, and what failed last.
+    pub(super) fn trouble(&self) -> (Option<OutletTrouble>, Option<String>) {
+        let state = self.state();
+        (self.trouble_of(&state), state.failure.clone())
     }
 
     pub(super) fn health(&self, durable: Sequence) -> OutletHealth {

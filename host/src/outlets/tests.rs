@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests prepare files, and look at small ones")]
 
+mod alarms;
+
 use std::collections::VecDeque;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -36,9 +38,14 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(AuditSettings::default())
+    }
+
+    /// With a log that is kept as said.
+    fn with(settings: AuditSettings) -> Self {
         let temporary = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(temporary.path().join("data")).expect("made");
-        let log = open(temporary.path());
+        let log = open(temporary.path(), settings);
         Self { temporary, log }
     }
 
@@ -63,7 +70,7 @@ impl World {
             resolver: Arc::new(SystemResolver::default()),
             roots: Roots::Given(Vec::new()),
         };
-        Outlets::start(settings, &surroundings, &self.log.subscribe_durable())
+        Outlets::start(settings, &surroundings, &self.log)
     }
 
     /// Appends records, and gives how many the log has.
@@ -98,9 +105,10 @@ impl World {
     }
 }
 
-fn open(root: &Path) -> Log {
+fn open(root: &Path, settings: AuditSettings) -> Log {
     let checkpoints = Some(CheckpointKey::new(&[7; 32]).expect("a key"));
-    Log::open(&root.join("data/audit"), LogOptions { checkpoints, ..LogOptions::default() }).expect("opened")
+    let options = LogOptions { checkpoints, settings, ..LogOptions::default() };
+    Log::open(&root.join("data/audit"), options).expect("opened")
 }
 
 /// The sequence numbers of events, one a line.
@@ -378,7 +386,8 @@ async fn a_collector_that_never_answers_holds_nobody_up_and_becomes_an_alarm() {
     let total = world.append(500).await;
     assert_eq!(total, 501, "the log goes on");
     let health = world.wait(&outlets, "an alarm", |health| health.alarm).await;
-    assert_eq!((health.records, health.behind), (0, total));
+    // That it is one may be a record already.
+    assert!(health.records == 0 && health.behind >= total, "{health:?}");
     outlets.check().expect("records that are not shipped stop nobody");
     let begun = Instant::now();
     outlets.close().await;

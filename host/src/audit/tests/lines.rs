@@ -1,7 +1,8 @@
 //! Each event as one line: its exact text, the way there and back, and hostile text.
 
 use super::super::event::{
-    CallEnd, DropReason, LeakAction, LeakPlace, OpenCall, Repeats, SecretInjected, SecretLeak,
+    CallEnd, DropReason, LeakAction, LeakPlace, OpenCall, OutletKind, OutletTrouble, Repeats, SecretInjected,
+    SecretLeak,
 };
 use super::super::line::{self, CallEntry, CallText};
 use super::super::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
@@ -157,6 +158,16 @@ fn other_events() -> Vec<Event> {
             text_bytes: 1_000,
         },
         Event::TextDropped { through: Sequence(6), because: DropReason::Size },
+        Event::SegmentsAlarm { reason: "the disk is full".to_owned() },
+        Event::SegmentsRecovered,
+        Event::OutletAlarm {
+            name: "siem".parse().expect("a name"),
+            kind: OutletKind::Ship,
+            because: OutletTrouble::Lags,
+            reason: Some("refused".to_owned()),
+        },
+        Event::OutletRecovered { name: "vault".parse().expect("a name"), kind: OutletKind::Anchor },
+        Event::OutletLost { name: "siem".parse().expect("a name"), records: 3, through: Sequence(6) },
         Event::BackupTaken { by: by() },
         Event::Restored {
             made_at: Timestamp::UNIX_EPOCH,
@@ -166,6 +177,7 @@ fn other_events() -> Vec<Event> {
         },
         Event::EvidenceOpened { call: call_id(), payloads: true, by: by() },
         Event::EvidenceErased { name: by(), keys: vec![3, 7], by: by() },
+        Event::PayloadErased { call: call_id(), by: by() },
         Event::CallCancelled { call: call_id(), by: "ann".parse().expect("a valid name") },
         Event::CallDenied {
             call: call_id(),
@@ -287,12 +299,18 @@ fn every_event_survives_its_line_and_entries_are_what_serde_writes() {
     {"seq":10,"time":"TIME","event":"segment_started","latest":"TIME","revision":4,"open":[{"call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"records":1,"roots":["6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4="],"arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f"}]}
     {"seq":11,"time":"TIME","event":"segment_sealed","first":0,"last":6,"file":"00000000000000000000.jsonl.zst","bytes":100,"sha256":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","text_bytes":1000}
     {"seq":12,"time":"TIME","event":"text_dropped","through":6,"because":"size"}
-    {"seq":13,"time":"TIME","event":"backup_taken","by":"root"}
-    {"seq":14,"time":"TIME","event":"restored","made_at":"TIME","revision":4,"record":7,"by":"root"}
-    {"seq":15,"time":"TIME","event":"evidence_opened","call":"01900000-0000-7000-8000-000000000001","payloads":true,"by":"root"}
-    {"seq":16,"time":"TIME","event":"evidence_erased","name":"root","keys":[3,7],"by":"root"}
-    {"seq":17,"time":"TIME","event":"call_cancelled","call":"01900000-0000-7000-8000-000000000001","by":"ann"}
-    {"seq":18,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
+    {"seq":13,"time":"TIME","event":"segments_alarm","reason":"the disk is full"}
+    {"seq":14,"time":"TIME","event":"segments_recovered"}
+    {"seq":15,"time":"TIME","event":"outlet_alarm","name":"siem","kind":"ship","because":"lags","reason":"refused"}
+    {"seq":16,"time":"TIME","event":"outlet_recovered","name":"vault","kind":"anchor"}
+    {"seq":17,"time":"TIME","event":"outlet_lost","name":"siem","records":3,"through":6}
+    {"seq":18,"time":"TIME","event":"backup_taken","by":"root"}
+    {"seq":19,"time":"TIME","event":"restored","made_at":"TIME","revision":4,"record":7,"by":"root"}
+    {"seq":20,"time":"TIME","event":"evidence_opened","call":"01900000-0000-7000-8000-000000000001","payloads":true,"by":"root"}
+    {"seq":21,"time":"TIME","event":"evidence_erased","name":"root","keys":[3,7],"by":"root"}
+    {"seq":22,"time":"TIME","event":"payload_erased","call":"01900000-0000-7000-8000-000000000001","by":"root"}
+    {"seq":23,"time":"TIME","event":"call_cancelled","call":"01900000-0000-7000-8000-000000000001","by":"ann"}
+    {"seq":24,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
     {"seq":10,"time":"TIME","event":"call_admitted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"grants":[1,7],"argument_bytes":12,"arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","salt_key":3}
     {"seq":11,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","decision":"allowed","rule":"harmless","outcome":"ok","duration_ns":120,"fuel":0}
     {"seq":12,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","subject":"/etc/passwd","decision":"denied","rule":"no grant of wasi:filesystem","outcome":"error","error":"access","bytes_in":3,"bytes_out":4,"duration_ns":5,"fuel":0}

@@ -5,10 +5,12 @@
 mod asking;
 mod crash;
 mod faults;
+mod flips;
 mod lines;
 mod order;
 mod power;
 mod proofs;
+mod racing;
 mod reading;
 mod recording;
 mod rotation;

@@ -83,11 +83,11 @@ async fn each_call_ends_with_count_and_root_of_its_own_records() {
         assert_eq!(last["records_root"], TreeHash::from(tree.root()).to_string());
         let receipt = prove(folder.path(), call, true).expect("proved");
         assert_eq!(receipt.records.as_deref().map(<[_]>::len), Some(before.len()));
-        let verified = verify_receipt(&text(&receipt), &public(), None).expect("verified");
+        let verified = verify_receipt(&text(&receipt), &public().into(), None).expect("verified");
         assert_eq!(verified.own_records, Some(before.len() as u64));
         assert_eq!(verified.facts.engine.as_deref(), Some("wasmtime 1"));
         let pretty = serde_json::to_vec_pretty(&receipt).expect("JSON");
-        assert!(verify_receipt(&pretty, &public(), None).is_ok(), "spaces say nothing");
+        assert!(verify_receipt(&pretty, &public().into(), None).is_ok(), "spaces say nothing");
     }
 }
 
@@ -95,17 +95,17 @@ async fn each_call_ends_with_count_and_root_of_its_own_records() {
 async fn a_receipt_with_any_bit_flipped_or_cut_anywhere_is_refused() {
     let (folder, calls) = log_of(3).await;
     let mut whole = text(&prove(folder.path(), calls[1], true).expect("proved"));
-    verify_receipt(&whole, &public(), None).expect("verified");
+    verify_receipt(&whole, &public().into(), None).expect("verified");
     for at in 0..whole.len() {
         for bit in 0..8 {
             whole[at] ^= 1 << bit;
-            let verified = verify_receipt(&whole, &public(), None);
+            let verified = verify_receipt(&whole, &public().into(), None);
             assert!(verified.is_err(), "bit {bit} of byte {at}: {}", String::from_utf8_lossy(&whole));
             whole[at] ^= 1 << bit;
         }
     }
     for length in 0..whole.len() {
-        assert!(verify_receipt(&whole[..length], &public(), None).is_err(), "{length}");
+        assert!(verify_receipt(&whole[..length], &public().into(), None).is_err(), "{length}");
     }
 }
 
@@ -114,7 +114,8 @@ async fn a_receipt_that_says_more_than_its_records_is_refused_with_the_reason() 
     let (folder, calls) = log_of(3).await;
     let honest = prove(folder.path(), calls[0], true).expect("proved");
     let other = prove(folder.path(), calls[1], true).expect("proved");
-    let refused = |receipt: &Receipt| verify_receipt(&text(receipt), &public(), None).expect_err("refused");
+    let refused =
+        |receipt: &Receipt| verify_receipt(&text(receipt), &public().into(), None).expect_err("refused");
     let contradicts =
         |receipt: &Receipt| assert!(matches!(refused(receipt), ReceiptError::Contradicts { .. }));
     contradicts(&Receipt { call: other.call, ..honest.clone() });
@@ -145,21 +146,21 @@ async fn a_receipt_that_says_more_than_its_records_is_refused_with_the_reason() 
     }
     // Without them it holds as well.
     let short = text(&Receipt { records: None, ..honest.clone() });
-    assert_eq!(verify_receipt(&short, &public(), None).expect("verified").own_records, None);
+    assert_eq!(verify_receipt(&short, &public().into(), None).expect("verified").own_records, None);
     // Of another key, of another form, and too large.
     let stranger = CheckpointKey::new(&[8; 32]).expect("a key").verifier().expect("a key");
-    let error = verify_receipt(&text(&honest), &stranger, None).expect_err("refused");
+    let error = verify_receipt(&text(&honest), &stranger.clone().into(), None).expect_err("refused");
     assert!(matches!(error, ReceiptError::OtherLog { .. }), "{error}");
     let renamed = Receipt { origin: stranger.origin().to_owned(), ..honest.clone() };
-    let error = verify_receipt(&text(&renamed), &stranger, None).expect_err("refused");
+    let error = verify_receipt(&text(&renamed), &stranger.clone().into(), None).expect_err("refused");
     assert!(matches!(error, ReceiptError::Checkpoint { .. }), "{error}");
     let form = Receipt { format: "portcullis-receipt/2".to_owned(), ..honest.clone() };
     assert!(matches!(refused(&form), ReceiptError::Format { .. }));
     let huge = vec![b' '; RECEIPT_BYTES_MAX + 1];
-    let error = verify_receipt(&huge, &public(), None).expect_err("refused");
+    let error = verify_receipt(&huge, &public().into(), None).expect_err("refused");
     assert_eq!(error, ReceiptError::TooLarge { bytes: RECEIPT_BYTES_MAX + 1 });
     let deep = [b"{\"format\":".as_slice(), &b"[".repeat(1_000_000)].concat();
-    assert!(matches!(verify_receipt(&deep, &public(), None), Err(ReceiptError::Malformed(_))));
+    assert!(matches!(verify_receipt(&deep, &public().into(), None), Err(ReceiptError::Malformed(_))));
 }
 
 /// The same records under another log's checkpoint, signed with the same key, as a host that forks would have it.
@@ -167,17 +168,18 @@ async fn a_receipt_that_says_more_than_its_records_is_refused_with_the_reason() 
 async fn a_receipt_of_a_forked_log_is_held_against_a_checkpoint_that_was_kept() {
     let ((honest, calls), (fork, forked)) = (log_of(3).await, log_of(3).await);
     let kept = note(honest.path());
-    let against = |receipt: &Receipt, kept: Kept<'_>| verify_receipt(&text(receipt), &public(), Some(kept));
+    let against =
+        |receipt: &Receipt, kept: Kept<'_>| verify_receipt(&text(receipt), &public().into(), Some(kept));
     let receipt = prove(honest.path(), calls[0], false).expect("proved");
     let plain = |checkpoint| Kept { checkpoint, consistency: None };
     let held = against(&receipt, plain(&kept)).expect("the same log");
     assert_eq!(held.held_against, Some(held.covered));
     let lie = prove(fork.path(), forked[0], false).expect("proved");
-    verify_receipt(&text(&lie), &public(), None).expect("by itself it holds");
+    verify_receipt(&text(&lie), &public().into(), None).expect("by itself it holds");
     let error = against(&lie, plain(&kept)).expect_err("refused");
     assert!(matches!(error, ReceiptError::Forked { .. }), "{error}");
     let moved = Receipt { checkpoint: String::from_utf8(kept.clone()).expect("text"), ..lie };
-    let error = verify_receipt(&text(&moved), &public(), None).expect_err("refused");
+    let error = verify_receipt(&text(&moved), &public().into(), None).expect_err("refused");
     assert!(matches!(error, ReceiptError::NotIncluded { .. }), "{error}");
 
     // The log grows: what was kept is bridged by a proof, in both directions.
@@ -243,7 +245,7 @@ async fn what_can_not_be_proved_says_why() {
     };
     log.append(event).await.expect("recorded");
     let receipt = prove(folder.path(), denied, true).expect("proved");
-    let verified = verify_receipt(&text(&receipt), &public(), None).expect("verified");
+    let verified = verify_receipt(&text(&receipt), &public().into(), None).expect("verified");
     assert_eq!((verified.facts.outcome.as_str(), verified.facts.records), ("denied", None));
     log.close().await.expect("closed");
 
@@ -277,7 +279,7 @@ async fn a_call_that_was_interrupted_has_its_receipt_too() {
     std::mem::forget((running, log));
     Log::open(folder.path(), options()).expect("mended").close().await.expect("closed");
     let receipt = prove(folder.path(), call, true).expect("proved");
-    let verified = verify_receipt(&text(&receipt), &public(), None).expect("verified");
+    let verified = verify_receipt(&text(&receipt), &public().into(), None).expect("verified");
     assert_eq!((verified.facts.outcome.as_str(), verified.own_records), ("interrupted", Some(4)));
     assert_eq!(receipt.host.sequence, Sequence(0), "the host that ran it, not the one that mended");
 }
@@ -298,7 +300,8 @@ async fn consistency_holds_between_all_checkpoints_and_with_no_bit_flipped() {
     for (at, from) in notes.iter().enumerate() {
         for to in &notes[at..] {
             let proof = serde_json::to_vec(&prove(from, to).expect("proved")).expect("JSON");
-            let verified = verify_consistency(&proof, &public(), Some(from), Some(to)).expect("verified");
+            let verified =
+                verify_consistency(&proof, &public().into(), Some(from), Some(to)).expect("verified");
             assert!(verified.from <= verified.to);
         }
         for to in &notes[..at] {
@@ -309,18 +312,21 @@ async fn consistency_holds_between_all_checkpoints_and_with_no_bit_flipped() {
         }
     }
     let mut proof = serde_json::to_vec(&prove(&notes[1], &notes[3]).expect("proved")).expect("JSON");
-    let other = verify_consistency(&proof, &public(), Some(&notes[0]), None).expect_err("another");
+    let other = verify_consistency(&proof, &public().into(), Some(&notes[0]), None).expect_err("another");
     assert!(matches!(other, ConsistencyError::OtherCheckpoint { which: "earlier" }), "{other}");
-    let other = verify_consistency(&proof, &public(), None, Some(&notes[2])).expect_err("another");
+    let other = verify_consistency(&proof, &public().into(), None, Some(&notes[2])).expect_err("another");
     assert!(matches!(other, ConsistencyError::OtherCheckpoint { which: "later" }), "{other}");
     for at in 0..proof.len() {
         for bit in 0..8 {
             proof[at] ^= 1 << bit;
-            assert!(verify_consistency(&proof, &public(), None, None).is_err(), "bit {bit} of byte {at}");
+            assert!(
+                verify_consistency(&proof, &public().into(), None, None).is_err(),
+                "bit {bit} of byte {at}"
+            );
             proof[at] ^= 1 << bit;
         }
     }
     for length in 0..proof.len() {
-        assert!(verify_consistency(&proof[..length], &public(), None, None).is_err(), "{length}");
+        assert!(verify_consistency(&proof[..length], &public().into(), None, None).is_err(), "{length}");
     }
 }

@@ -2,8 +2,9 @@
 
 use super::signed::{key, public};
 use super::*;
-use crate::audit::CheckpointKey;
+use crate::audit::trust::{ROTATIONS_BYTES_MAX, Rotations, RotationsError, TrustedKeys, rotations_of};
 use crate::audit::verify::{Verified, VerifyError, verify};
+use crate::audit::{CheckpointKey, VerifierKey};
 
 fn options(key: CheckpointKey) -> LogOptions {
     LogOptions { checkpoints: Some(key), ..LogOptions::default() }
@@ -105,4 +106,68 @@ async fn nobody_else_hands_a_key_over() {
     }
     fs::write(&file, kept).expect("written");
     verified(folder.path(), &key()).expect("as it was");
+}
+
+/// What leads whoever has no log from one key to the next ones.
+#[tokio::test]
+async fn rotations_prove_themselves_and_nobody_else_is_handed_over_to() {
+    let (folder, keys, early) = rotated().await;
+    let [first, second, third] = keys.each_ref().map(|key| key.verifier().expect("a key"));
+    let document = rotations_of(folder.path(), &third).expect("rotations");
+    assert_eq!(document.rotations.len(), 2);
+    let text = |document: &Rotations| serde_json::to_vec(document).expect("JSON");
+    let trusted =
+        |key: &VerifierKey, document: &Rotations| TrustedKeys::with_rotations(key.clone(), &text(document));
+    let newest = fs::read(folder.path().join("checkpoint")).expect("a checkpoint");
+    for key in [&first, &second, &third] {
+        let trusted = trusted(key, &document).expect("it holds");
+        assert_eq!(trusted.newest().text(), third.text());
+        trusted.check(&newest).expect("the last key signed it");
+        // Forwards only: what the first key signed, the later ones do not vouch for.
+        assert_eq!(trusted.check(&early).is_ok(), key.text() == first.text());
+    }
+    TrustedKeys::from(first.clone()).check(&newest).expect_err("without the rotations it is not known");
+    // A rotation that is missing leads nowhere.
+    let mut cut = document.clone();
+    cut.rotations.remove(0);
+    trusted(&first, &cut).expect("it holds").check(&newest).expect_err("no way to the last key");
+
+    // A record that no log has, of a thief who has a checkpoint that the old key did sign.
+    let thief = keys[0].successor().expect("a key");
+    let refused = |change: &dyn Fn(&mut Rotations)| {
+        let mut forged = document.clone();
+        change(&mut forged);
+        trusted(&first, &forged).expect_err("refused")
+    };
+    let forged_line = |line: &str| line.replace(second.text(), thief.public());
+    let error = refused(&|forged| {
+        forged.rotations[0].to = thief.public().to_owned();
+        forged.rotations[0].record.line = forged_line(&forged.rotations[0].record.line);
+    });
+    assert!(matches!(error, RotationsError::Record { .. }), "{error}");
+    let error = refused(&|forged| forged.rotations[0].to = thief.public().to_owned());
+    assert!(matches!(error, RotationsError::OtherKey { .. }), "{error}");
+    // Another record of the log, with its own proof.
+    let error = refused(&|forged| forged.rotations[0].record = forged.rotations[1].record.clone());
+    assert!(matches!(error, RotationsError::Record { .. } | RotationsError::OtherKey { .. }), "{error}");
+    let error =
+        refused(&|forged| forged.rotations[0].checkpoint = String::from_utf8(newest.clone()).expect("text"));
+    assert!(matches!(error, RotationsError::Checkpoint { .. }), "{error}");
+    let error = refused(&|forged| forged.origin = "portcullis/other".to_owned());
+    assert!(matches!(error, RotationsError::OtherLog { .. }), "{error}");
+    let error = refused(&|forged| forged.format = "portcullis-rotations/2".to_owned());
+    assert!(matches!(error, RotationsError::Format { .. }), "{error}");
+    // Whatever bit is flipped, no other key is believed.
+    let whole = text(&document);
+    let known = [first.text(), second.text(), third.text()];
+    for at in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 8);
+        if let Ok(trusted) = TrustedKeys::with_rotations(first.clone(), &flipped) {
+            assert!(known.contains(&trusted.newest().text()), "byte {at}");
+        }
+    }
+    let huge = vec![b' '; ROTATIONS_BYTES_MAX + 1];
+    let error = TrustedKeys::with_rotations(first, &huge).expect_err("refused");
+    assert!(matches!(error, RotationsError::TooLarge { .. }), "{error}");
 }

@@ -13,7 +13,7 @@ use crate::audit::verify::{Verified, VerifyError, verify};
 /// The longest that the archivist is waited for.
 const SOON: Duration = Duration::from_secs(20);
 
-fn small() -> AuditSettings {
+pub(super) fn small() -> AuditSettings {
     AuditSettings { segment_bytes: 4_000, ..AuditSettings::default() }
 }
 
@@ -21,15 +21,15 @@ fn options(settings: AuditSettings) -> LogOptions {
     LogOptions { settings, checkpoints: Some(key()), ..LogOptions::default() }
 }
 
-fn opened(folder: &Path, settings: AuditSettings) -> Log {
+pub(super) fn opened(folder: &Path, settings: AuditSettings) -> Log {
     Log::open(folder, options(settings)).expect("a log that opens")
 }
 
-fn verified(folder: &Path) -> Result<Verified, VerifyError> {
+pub(super) fn verified(folder: &Path) -> Result<Verified, VerifyError> {
     verify(folder, &public(), None, |_| {})
 }
 
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+pub(super) fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     let mut files: Vec<_> = entries.filter(|path| path.to_string_lossy().ends_with(ending)).collect();
     files.sort();
@@ -37,7 +37,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
 }
 
 /// What is in a folder now, in a folder of its own.
-fn copied(folder: &Path) -> tempfile::TempDir {
+pub(super) fn copied(folder: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a folder");
     for path in files(folder, "").into_iter().filter(|path| path.is_file()) {
         fs::copy(&path, copy.path().join(path.file_name().expect("a name"))).expect("copied");
@@ -46,7 +46,7 @@ fn copied(folder: &Path) -> tempfile::TempDir {
 }
 
 /// Waits until all closed segments are as `is_done` wants them.
-async fn until(folder: &Path, is_done: impl Fn(&Path) -> bool) {
+pub(super) async fn until(folder: &Path, is_done: impl Fn(&Path) -> bool) {
     let deadline = tokio::time::Instant::now() + SOON;
     while !is_done(folder) {
         assert!(tokio::time::Instant::now() < deadline, "{:?}", files(folder, ""));
@@ -54,12 +54,12 @@ async fn until(folder: &Path, is_done: impl Fn(&Path) -> bool) {
     }
 }
 
-fn is_sealed(folder: &Path) -> bool {
+pub(super) fn is_sealed(folder: &Path) -> bool {
     files(folder, ".jsonl").len() == 1 && files(folder, ".next").is_empty()
 }
 
 /// A log of several segments, all but the last compressed.
-async fn long_log(calls: usize) -> tempfile::TempDir {
+pub(super) async fn long_log(calls: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let log = opened(folder.path(), small());
     for _ in 0..calls {
@@ -298,4 +298,42 @@ async fn a_call_that_a_crash_interrupts_is_known_from_the_segment_it_ended_in() 
     let end = end.expect("its end");
     assert_eq!((end.outcome, end.records), (CallOutcome::Interrupted, 11));
     verified(crashed.path()).expect_err("damaged");
+}
+
+/// What can't be compressed is an alarm and a record, once, until it can be.
+#[tokio::test]
+async fn a_segment_that_cannot_be_compressed_is_recorded_once_and_so_is_its_recovery() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // In the way of what the first segment would be compressed into.
+    let in_the_way = segment::compressed_path_of(folder.path(), Sequence(0)).with_added_extension("next");
+    fs::create_dir_all(&in_the_way).expect("made");
+    let log = opened(folder.path(), small());
+    let told = || {
+        let events = records(folder.path()).into_iter().map(|record| record.event);
+        let told =
+            events.filter(|event| matches!(event, Event::SegmentsAlarm { .. } | Event::SegmentsRecovered));
+        told.collect::<Vec<_>>()
+    };
+    let goes_on_until = async |is_done: &dyn Fn(&[Event]) -> bool| {
+        let deadline = tokio::time::Instant::now() + SOON;
+        while !is_done(&told()) {
+            assert!(tokio::time::Instant::now() < deadline, "{:?}", told());
+            whole_call(&log).await.expect("the log goes on");
+        }
+    };
+    goes_on_until(&|told| !told.is_empty()).await;
+    assert!(log.alarm().is_some());
+    // Some tries more.
+    for _ in 0..20 {
+        whole_call(&log).await.expect("recorded");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let [Event::SegmentsAlarm { reason }] = &told()[..] else { panic!("{:?}", told()) };
+    assert!(reason.contains(".jsonl.zst.next"), "{reason}");
+    fs::remove_dir(&in_the_way).expect("removed");
+    goes_on_until(&|told| told.len() == 2).await;
+    assert_eq!(told()[1], Event::SegmentsRecovered);
+    assert_eq!(log.alarm(), None);
+    log.close().await.expect("closed");
+    verified(folder.path()).expect("verified");
 }

@@ -109,7 +109,7 @@ fn consistency_proofs_are_those_of_transparency_dev() {
             "format": CONSISTENCY_FORMAT, "origin": verifier.origin(), "from": note(from), "to": note(to),
             "proof": proof.iter().map(|hash| TreeHash::from(*hash)).collect::<Vec<_>>(),
         });
-        verify_consistency(document.to_string().as_bytes(), &verifier, None, None)
+        verify_consistency(document.to_string().as_bytes(), &verifier.clone().into(), None, None)
     };
     for vector in vectors("consistency") {
         let number = |key: &str| vector[key].as_u64().expect("a number");

@@ -38,7 +38,8 @@ pub(in crate::cli) enum PrincipalCommand {
 pub(in crate::cli) enum SecretCommand {
     /// Store a secret, or replace its value; running calls that were given the former one end
     ///
-    /// The value comes from stdin or a file, never from an argument, which other processes could read. 8
+    /// The value comes from stdin or a file, never from an argument, which other processes could read. At a terminal
+    /// it is asked for and not shown. 8
     /// bytes to 64 KiB; one newline at the end is cut. It is kept encrypted in the database, to the key in
     /// secrets.key of the data folder (made with the first secret) or in $PORTCULLIS_SECRETS_KEY (an age
     /// identity). No command shows it again.
@@ -46,7 +47,7 @@ pub(in crate::cli) enum SecretCommand {
 Examples:
   pass show github/token | portcullis secret set github
   portcullis secret set signing-key --file key.pem
-  read -rs TOKEN && printf %s \"$TOKEN\" | portcullis secret set github")]
+  portcullis secret set github                      asks for it at the terminal, and does not show it")]
     Set {
         /// Its name, as grants write it
         name: SecretName,

@@ -15,6 +15,60 @@ Examples:
   portcullis audit tail --last 20 --follow
   portcullis audit tail --call 01890a5d-ac96-774b-bcce-b302099a8057 --json | jq .function")]
     Tail(TailArguments),
+    #[command(flatten)]
+    Evidence(EvidenceCommand),
+    /// Write the private part of a call's receipt: the salt that opens its commitments
+    ///
+    /// Whoever has it can be shown what the call asked or answered, and check that; without it nobody can guess
+    /// either. That it was given is in the log.
+    #[command(after_help = "\
+Example:
+  portcullis audit opening 01890a5d-ac96-774b-bcce-b302099a8057 --out opening.json
+  portcullis audit verify-receipt receipt.json --key audit.pub --opening opening.json --arguments asked.json")]
+    Opening {
+        /// The call
+        call: CallId,
+        /// The file to write. Default: stdout
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Show what a call asked and answered, if a grant of it says `record = "payloads"`
+    ///
+    /// That it was shown is in the log. Secrets of the call are not in there.
+    #[command(
+        after_help = "Example:\n  portcullis audit payload 01890a5d-ac96-774b-bcce-b302099a8057 --json | jq .arguments.value"
+    )]
+    Payload {
+        /// The call
+        call: CallId,
+    },
+    /// Show or rotate the key that signs checkpoints
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Erase what opens a principal's commitments, and what was kept whole of its calls; or that of one call
+    ///
+    /// The log stays as it is and verifiable; nobody can tell any more what the principal's calls asked and answered.
+    /// Of one call only what was kept whole is erased: its commitments can be opened as before. Backups keep what they
+    /// have.
+    #[command(after_help = "\
+Examples:
+  portcullis audit erase researcher
+  portcullis audit erase --call 01890a5d-ac96-774b-bcce-b302099a8057")]
+    Erase(EraseArguments),
+    /// Show how far records are shipped and checkpoints anchored, and what fails
+    ///
+    /// Ends with 1 if one is an alarm: it lags for longer than its `lag_max`, or says that the log is not what
+    /// it was.
+    #[command(
+        visible_alias = "anchors",
+        after_help = "Example:\n  portcullis audit outlets --json | jq '.[] | select(.alarm)'"
+    )]
+    Outlets,
+}
+
+/// What needs no host, and works beside one: it reads files and changes nothing of the log.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum EvidenceCommand {
     /// Verify the log against what its host signed: needs no host, and changes nothing
     ///
     /// Reads every line and makes the tree of their hashes anew. Ends with 8 if the log is not what was signed, and
@@ -33,26 +87,11 @@ Examples:
   portcullis audit prove 01890a5d-ac96-774b-bcce-b302099a8057 --out receipt.json
   portcullis audit prove 01890a5d-ac96-774b-bcce-b302099a8057 --with-records --out receipt.json")]
     Prove(ProveArguments),
-    /// Write the private part of a call's receipt: the salt that opens its commitments
-    ///
-    /// Whoever has it can be shown what the call asked or answered, and check that; without it nobody can guess
-    /// either. That it was given is in the log.
-    #[command(after_help = "\
-Example:
-  portcullis audit opening 01890a5d-ac96-774b-bcce-b302099a8057 --out opening.json
-  portcullis audit verify-receipt receipt.json --key audit.pub --opening opening.json --arguments asked.json")]
-    Opening {
-        /// The call
-        call: CallId,
-        /// The file to write. Default: stdout
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
     /// Write all that proves some calls into one file, encrypted for whoever is to check it
     ///
-    /// Receipts with all records of each call, those that its tool made included, the components that ran, the
-    /// public key, and a manifest with the SHA-256 of each. An age file around a tar: `age -d` opens it as well.
-    /// Needs no host. At most 1,000 calls.
+    /// Receipts with all records of each call, those that its tool made included, the grants that allowed them, the
+    /// components that ran, the public key and its rotations, and a manifest with the SHA-256 of each. An age file around a tar: `age -d` opens it as well.
+    /// Needs no host. At most 10,000 calls.
     #[command(after_help = "\
 Examples:
   portcullis audit bundle 01890a5d-ac96-774b-bcce-b302099a8057 --to age1… --out evidence.age
@@ -68,28 +107,6 @@ Examples:
     /// Write the JSON Schema of the log's records to stdout
     #[command(after_help = "Example:\n  portcullis audit schema > audit-record.schema.json")]
     Schema,
-    /// Show what a call asked and answered, if a grant of it says `record = "payloads"`
-    ///
-    /// That it was shown is in the log. Secrets of the call are not in there.
-    #[command(
-        after_help = "Example:\n  portcullis audit payload 01890a5d-ac96-774b-bcce-b302099a8057 --json | jq .arguments.value"
-    )]
-    Payload {
-        /// The call
-        call: CallId,
-    },
-    /// Show or rotate the key that signs checkpoints
-    #[command(subcommand)]
-    Key(KeyCommand),
-    /// Erase what opens a principal's commitments, and what was kept whole of its calls
-    ///
-    /// The log stays as it is and verifiable; nobody can tell any more what the calls asked and answered.
-    /// Backups keep what they have.
-    #[command(after_help = "Example:\n  portcullis audit erase researcher")]
-    Erase {
-        /// Whose
-        principal: PrincipalId,
-    },
     /// Verify a receipt with the log's public key alone
     ///
     /// Ends with 8 if it does not hold, and says what. A checkpoint that you kept shows that the receipt is of
@@ -99,6 +116,15 @@ Examples:
   portcullis audit verify-receipt receipt.json --key audit.pub
   portcullis audit verify-receipt receipt.json --key audit.pub --checkpoint monday.checkpoint --consistency proof.json")]
     VerifyReceipt(VerifyReceiptArguments),
+    /// Write the rotations of the log's key: what leads whoever trusts one of its keys to the next ones
+    ///
+    /// For those who verify receipts and proofs without the log. Each rotation is the record that names the new key,
+    /// and the proof that it is in the log that the old key signed.
+    #[command(after_help = "\
+Examples:
+  portcullis audit rotations --out rotations.json
+  portcullis audit verify-receipt receipt.json --key first.pub --rotations rotations.json")]
+    Rotations(RotationsArguments),
     /// Write the proof that the log of one checkpoint grew into that of a later one
     #[command(
         after_help = "Example:\n  portcullis audit consistency --from monday.checkpoint --out proof.json"
@@ -121,18 +147,19 @@ Examples:
     /// Show the whole story of a call: its records and those of the calls that its tool made, as a tree with times
     #[command(after_help = asking::SHOW_EXAMPLES)]
     Show(asking::ShowArguments),
-    /// Show how far records are shipped and checkpoints anchored, and what fails
-    ///
-    /// Ends with 1 if one is an alarm: it lags for longer than its `lag_max`, or says that the log is not what
-    /// it was.
-    #[command(
-        visible_alias = "anchors",
-        after_help = "Example:\n  portcullis audit outlets --json | jq '.[] | select(.alarm)'"
-    )]
-    Outlets,
     /// Make the index of the log anew from the log
     #[command(after_help = "Example:\n  portcullis audit reindex")]
     Reindex(asking::ReindexArguments),
+}
+
+#[derive(Clone, Debug, Args)]
+#[group(id = "erased", required = true, multiple = false, args = ["principal", "call"])]
+pub(in crate::cli) struct EraseArguments {
+    /// Whose
+    pub(in crate::cli) principal: Option<PrincipalId>,
+    /// Only what was kept whole of this call
+    #[arg(long, value_name = "ID")]
+    pub(in crate::cli) call: Option<CallId>,
 }
 
 /// Which log, and whose key.
@@ -200,6 +227,9 @@ pub(in crate::cli) struct VerifyReceiptArguments {
     /// The log's public key, or a file with it. Default: `audit.pub` of the data folder
     #[arg(long, value_name = "KEY")]
     pub(in crate::cli) key: Option<String>,
+    /// The rotations of the log's key, which `audit rotations` wrote, if it was rotated since yours
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) rotations: Option<PathBuf>,
     /// A checkpoint of the same log that you kept
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) checkpoint: Option<PathBuf>,
@@ -215,6 +245,15 @@ pub(in crate::cli) struct VerifyReceiptArguments {
     /// What the call is said to have answered: `content` and `structured` of its answer, a JSON object
     #[arg(long, value_name = "FILE", requires = "opening")]
     pub(in crate::cli) result: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(in crate::cli) struct RotationsArguments {
+    /// The file to write. Default: stdout
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) log: LogArguments,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -239,6 +278,9 @@ pub(in crate::cli) struct VerifyConsistencyArguments {
     /// The log's public key, or a file with it. Default: `audit.pub` of the data folder
     #[arg(long, value_name = "KEY")]
     pub(in crate::cli) key: Option<String>,
+    /// The rotations of the log's key, which `audit rotations` wrote, if it was rotated since yours
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) rotations: Option<PathBuf>,
     /// The earlier checkpoint, if you kept it: the proof must be from it
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) from: Option<PathBuf>,
