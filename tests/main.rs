@@ -23,6 +23,7 @@ mod harness;
 mod http;
 mod kept;
 mod languages;
+mod mcp;
 mod mutated;
 mod nested;
 mod one_door;

@@ -20,6 +20,7 @@ mod standing;
 mod state;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use self::disk::DiskWatch;
 use crate::audit::event::{CallContext, CallOutcome, Event};
@@ -69,6 +71,7 @@ pub use running::RunningCall;
 pub use secrets::SecretChanged;
 pub use standing::{FreezeChanged, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged, Taken};
 pub use state::StateCleared;
+pub use tools::GrantedTool;
 
 /// How much of an error's text goes into the log.
 const MESSAGE_BYTES_MAX: usize = 1_000;
@@ -89,6 +92,8 @@ pub struct Host {
     payloads: Payloads,
     /// What is in force, in memory: this process owns the folder, so nobody else changes it.
     in_force: RwLock<Arc<InForce>>,
+    /// Rings when that was replaced.
+    replaced: watch::Sender<()>,
     /// Held while that is read anew, so that what was read first is not kept last.
     refreshing: tokio::sync::Mutex<()>,
     /// A change is in the log and could not be put in force: nothing runs before the next start.
@@ -300,6 +305,7 @@ impl Host {
             sandbox,
             log,
             in_force: RwLock::default(),
+            replaced: watch::Sender::new(()),
             refreshing: tokio::sync::Mutex::default(),
             in_doubt: AtomicBool::new(false),
             running: Running::default(),
@@ -633,6 +639,7 @@ impl Host {
             in_force.policy.frozen = Some(Freeze { because, by: local_admin(), since: self.now() });
         }
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+        self.replaced.send_replace(());
         self.stop_what_is_not_allowed()
     }
 

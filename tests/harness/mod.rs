@@ -8,6 +8,7 @@ pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod soak;
 pub(crate) mod spans;
+pub(crate) mod talk;
 pub(crate) mod web;
 pub(crate) mod worker;
 

@@ -25,7 +25,7 @@ use super::messages::{
     Removed,
 };
 use super::problem::{ErrorKind, Problem};
-use super::{admin, backup, calls, evidence, packages, secrets, state, tail};
+use super::{admin, backup, calls, evidence, mcp, packages, secrets, state, tail};
 use crate::authn::local_admin;
 use crate::database::{Package, PackageState};
 use crate::gateway::{Blame, GrantsChanged, GrantsSource, Host, HostError, PackageDetails};
@@ -69,6 +69,7 @@ pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
         .merge(secrets::routes())
         .merge(evidence::routes())
         .merge(state::routes())
+        .merge(mcp::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         // Each handler reads its body within a bound of its own.

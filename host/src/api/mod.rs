@@ -8,6 +8,7 @@ mod backup;
 mod calls;
 pub mod evidence;
 mod http;
+mod mcp;
 pub mod messages;
 mod packages;
 pub mod problem;

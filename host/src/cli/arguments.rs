@@ -102,6 +102,18 @@ pub(super) enum Command {
     State(StateCommand),
     /// Call a tool
     Call(CallArguments),
+    /// Serve an agent's tools by MCP on stdin and stdout, for desktop clients and IDEs
+    ///
+    /// A client starts it, writes a JSON-RPC message in each line, and reads the answers. It lists the tools that are
+    /// granted to the agent, and calls them. Nothing else is ever written to stdout. It ends when stdin does.
+    #[command(after_help = "\
+What a desktop client's configuration needs:
+  { \"mcpServers\": { \"portcullis\": { \"command\": \"portcullis\", \"args\": [\"mcp\", \"--agent\", \"writer\"] } } }")]
+    Mcp {
+        /// The agent that the client is
+        #[arg(long, value_name = "NAME")]
+        agent: PrincipalId,
+    },
     /// Ask a running call to end; if its tool does not answer within a second, it is ended
     #[command(after_help = "Example:\n  portcullis status\n  portcullis cancel 019a…")]
     Cancel {

@@ -15,6 +15,7 @@ mod evidence;
 mod exit;
 mod failure;
 mod input;
+mod mcp;
 mod notify;
 mod offline;
 mod output;
@@ -181,6 +182,7 @@ async fn without_host(
         | Command::Secret(_)
         | Command::State(_)
         | Command::Call(_)
+        | Command::Mcp { .. }
         | Command::Cancel { .. }
         | Command::Freeze { .. }
         | Command::Thaw

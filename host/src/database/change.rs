@@ -18,6 +18,7 @@ use crate::ids::{
     GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, SecretName, are_alike,
 };
 use crate::policy::agents::{alike_agents, unusable_agents};
+use crate::policy::names::clashing_names;
 use crate::policy::parse::unknown_secrets;
 use crate::policy::{Diagnostic, Grant, GrantsFile, Policy};
 
@@ -394,6 +395,10 @@ impl Database {
         let alike = alike_agents(file, &after);
         if !alike.is_empty() {
             return Err(ChangeError::File(alike));
+        }
+        let clashing = clashing_names(file, &after);
+        if !clashing.is_empty() {
+            return Err(ChangeError::File(clashing));
         }
         Ok((plan, Preview { before: policy, after }))
     }

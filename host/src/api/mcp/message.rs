@@ -1,0 +1,83 @@
+//! One message of JSON-RPC, read by the same strict parser as the arguments of calls elsewhere.
+//!
+//! Before rmcp sees it: duplicate keys, numbers out of range, deep nesting and what is not JSON end here.
+
+use std::io;
+
+use rmcp::ErrorData;
+use rmcp::model::{ClientJsonRpcMessage, ErrorCode, NumberOrString};
+use serde_json::Value;
+
+use crate::arguments::{ARGUMENT_BYTES_MAX, ArgumentTextError, ArgumentTextFault, parse_arguments};
+
+/// The most bytes of a message: as many as of arguments.
+pub(super) const MESSAGE_BYTES_MAX: usize = ARGUMENT_BYTES_MAX;
+
+/// Why a text is no message, and the id of the request that it would have been, if it has one.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) error: ErrorData,
+    pub(super) id: Option<NumberOrString>,
+}
+
+/// Reads a message as an object.
+pub(super) fn object(text: &[u8]) -> Result<Value, Refused> {
+    parse_arguments(text).map_err(|error| Refused { error: refusal(&error), id: None })
+}
+
+/// Reads a message.
+pub(super) fn message(text: &[u8]) -> Result<ClientJsonRpcMessage, Refused> {
+    let object = object(text)?;
+    let id = object.get("id").and_then(|id| serde_json::from_value(id.clone()).ok());
+    // The library's own text may hold any of the message.
+    serde_json::from_value(object).map_err(|_| {
+        let error = ErrorData::invalid_request("Invalid Request: not a message of JSON-RPC 2.0 or MCP", None);
+        Refused { error, id }
+    })
+}
+
+/// The answer to a message that is too long to be read.
+pub(super) fn too_long() -> Refused {
+    let message = format!("Invalid Request: the message has more than {MESSAGE_BYTES_MAX} bytes");
+    Refused { error: ErrorData::invalid_request(message, None), id: None }
+}
+
+fn refusal(error: &ArgumentTextError) -> ErrorData {
+    let ArgumentTextError { line, column, fault } = error;
+    let (code, reason) = match fault {
+        ArgumentTextFault::TooLong { .. } => return too_long().error,
+        ArgumentTextFault::NotUtf8 => (ErrorCode::PARSE_ERROR, "it is not UTF-8".to_owned()),
+        ArgumentTextFault::Syntax { message } => (ErrorCode::PARSE_ERROR, message.clone()),
+        ArgumentTextFault::NumberOutOfRange => {
+            (ErrorCode::PARSE_ERROR, "a number is out of range".to_owned())
+        }
+        ArgumentTextFault::TooDeep => (ErrorCode::INVALID_REQUEST, "it is nested too deeply".to_owned()),
+        ArgumentTextFault::TooManyValues => (ErrorCode::INVALID_REQUEST, "it has too many values".to_owned()),
+        ArgumentTextFault::DuplicateKey { path } => {
+            (ErrorCode::INVALID_REQUEST, format!("{path} is given twice"))
+        }
+        ArgumentTextFault::NotAnObject { found } => {
+            (ErrorCode::INVALID_REQUEST, format!("a message is one object, this is {found}"))
+        }
+    };
+    let what = if code == ErrorCode::PARSE_ERROR { "Parse error" } else { "Invalid Request" };
+    ErrorData::new(code, format!("{what}: line {line}, column {column}: {reason}"), None)
+}
+
+/// The bytes of a value as compact JSON.
+pub(super) fn compact_bytes(value: &Value) -> u64 {
+    struct Count(u64);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value).expect("JSON is written to a counter that never fails");
+    count.0
+}

@@ -1,0 +1,3 @@
+//! Agents call tools by MCP: what is granted, and nothing else, however they ask.
+
+mod stdio;
