@@ -128,6 +128,21 @@ impl DataPaths {
         self.root.join("owner.sock")
     }
 
+    /// The key that hashes of API keys are made with.
+    pub fn api_key(&self) -> PathBuf {
+        self.root.join("api.key")
+    }
+
+    /// The first admin's API key, as long as nobody removes the file.
+    pub fn admin_key(&self) -> PathBuf {
+        self.root.join("admin.key")
+    }
+
+    /// Where the owner listens for agents and programs: a file that is there while it does.
+    pub fn serving(&self) -> PathBuf {
+        self.root.join("serving.json")
+    }
+
     /// Where a backup is unpacked before it is put in its place.
     pub fn restoring(&self) -> PathBuf {
         self.root.join("restoring")
@@ -290,6 +305,23 @@ impl DataFolder {
     /// As [`artifact_key`](Self::artifact_key).
     pub fn evidence_key(&self) -> Result<[u8; KEY_BYTES], DataFolderError> {
         self.secret_key(self.paths.evidence_key())
+    }
+
+    /// The key that hashes of API keys are made with; made at the first start.
+    ///
+    /// # Errors
+    /// As [`artifact_key`](Self::artifact_key).
+    pub fn api_key(&self) -> Result<[u8; KEY_BYTES], DataFolderError> {
+        self.secret_key(self.paths.api_key())
+    }
+
+    /// Keeps the first admin's API key for whoever can open the data folder.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn keep_admin_key(&self, text: &str) -> Result<(), DataFolderError> {
+        let path = self.paths.admin_key();
+        self.keep(&path, text.as_bytes()).map_err(unusable(&path))
     }
 
     /// The text of the key that signs the log's checkpoints, if there is one; wiped when it is dropped.

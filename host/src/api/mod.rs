@@ -3,11 +3,15 @@
 //! Decides nothing: who may do what is decided below. It bounds what comes in, and ends a call whose
 //! client went away.
 
+pub mod access;
 mod admin;
+mod agents;
 mod backup;
 mod calls;
+pub mod door;
 pub mod evidence;
 mod http;
+mod keys;
 pub mod messages;
 mod packages;
 pub mod problem;

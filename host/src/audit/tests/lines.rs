@@ -8,6 +8,7 @@ use super::super::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 use super::*;
 use crate::audit::CheckpointKey;
 use crate::audit::commitment::Committed;
+use crate::authn::Refused;
 use crate::limits::{Limit, LimitReached};
 use crate::policy::{Denial, Loss, Role, Stop};
 use crate::secrets::Encoding;
@@ -166,6 +167,12 @@ fn other_events() -> Vec<Event> {
         },
         Event::EvidenceOpened { call: call_id(), payloads: true, by: by() },
         Event::EvidenceErased { name: by(), keys: vec![3, 7], by: by() },
+        Event::AuthenticationFailed {
+            reason: Refused::Expired,
+            peer: Some("192.0.2.7".parse().expect("an address")),
+            key: Some("pcl_0123456789ab".parse().expect("a beginning")),
+            tries: 3,
+        },
         Event::CallCancelled { call: call_id(), by: "ann".parse().expect("a valid name") },
         Event::CallDenied {
             call: call_id(),
@@ -202,6 +209,27 @@ fn standing_events() -> Vec<Event> {
         Event::PrincipalRemoved { revision, name: name(), by: by() },
         Event::SecretSet { revision, name: secret(), by: by() },
         Event::SecretRemoved { revision, name: secret(), by: by() },
+        Event::ApiKeyCreated {
+            revision,
+            key: "pcl_0123456789ab".parse().expect("a beginning"),
+            name: name(),
+            role: Role::Agent,
+            expires: Some(Timestamp::UNIX_EPOCH),
+            by: by(),
+        },
+        Event::ApiKeyRotated {
+            revision,
+            key: "pcl_0123456789ab".parse().expect("a beginning"),
+            replaces: "pcl_ba9876543210".parse().expect("a beginning"),
+            name: name(),
+            by: by(),
+        },
+        Event::ApiKeyRevoked {
+            revision,
+            key: "pcl_0123456789ab".parse().expect("a beginning"),
+            name: name(),
+            by: by(),
+        },
         Event::StateCleared {
             revision,
             package: package(),
