@@ -13,6 +13,7 @@ pub mod evidence;
 mod http;
 mod keys;
 pub mod messages;
+pub mod network;
 mod packages;
 pub mod problem;
 mod secrets;
@@ -21,6 +22,7 @@ mod state;
 mod tail;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
 pub use axum::Router;
 pub use axum::body::Body;

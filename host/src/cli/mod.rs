@@ -10,11 +10,13 @@ mod bundle;
 mod client;
 mod commands;
 mod doctor;
+mod door;
 mod environment;
 mod evidence;
 mod exit;
 mod failure;
 mod input;
+mod keys;
 mod notify;
 mod offline;
 mod output;
@@ -103,7 +105,9 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
             };
         }
         Action::Asked(command) => command,
-        Action::Serve => return serve::serve(arguments.data_dir, output, &mut signals).await,
+        Action::Serve(serving) => {
+            return serve::serve(arguments.data_dir, serving, output, &mut signals).await;
+        }
         Action::Local(command) => {
             return tokio::select! {
                 exit = local(command, arguments.data_dir, output) => exit,
@@ -178,6 +182,7 @@ async fn without_host(
         | Command::Package(_)
         | Command::Grant(_)
         | Command::Principal(_)
+        | Command::Key(_)
         | Command::Secret(_)
         | Command::State(_)
         | Command::Call(_)

@@ -33,8 +33,9 @@ pub enum AccessError {
     Random(String),
     /// Its principal is something else, or nothing yet.
     #[error(
-        "{principal} is {}, not {asked}; `portcullis principal add {principal} --role {asked}` makes it that",
-        known.map_or("an agent, since nothing else was said", Role::with_article)
+        "{principal} is {}, not {}; `portcullis principal add {principal} --role {asked}` makes it that",
+        known.map_or("an agent, since nothing else was said", Role::with_article),
+        asked.with_article()
     )]
     OtherRole {
         /// The principal.
