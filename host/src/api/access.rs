@@ -120,7 +120,10 @@ pub(super) async fn authorize(request: Request, next: Next) -> Response {
         return next.run(request).await;
     };
     match entry(request.method(), route.as_str()) {
-        Entry::OtherMethods => next.run(request).await,
+        Entry::OtherMethods => {
+            let detail = format!("{} does not know {}", request.uri().path(), request.method());
+            Problem::new(ErrorKind::MethodNotAllowed, detail, Blame::Agent).into_response()
+        }
         Entry::Of(endpoint) if endpoint.roles.is_empty() => next.run(request).await,
         Entry::Of(endpoint) => {
             let caller = request.extensions().get::<Caller>();

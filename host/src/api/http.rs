@@ -78,7 +78,6 @@ pub(super) fn routes(api: Api, beside: Router) -> Router {
         .with_state(api.clone())
         .merge(beside)
         .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
         // Each handler reads its body within a bound of its own.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn(access::authorize))
@@ -229,11 +228,6 @@ async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
 async fn no_route(request: Request) -> Problem {
     let detail = format!("there is no {}", request.uri().path());
     Problem::new(ErrorKind::NotFound, detail, Blame::Agent)
-}
-
-async fn no_method(request: Request) -> Problem {
-    let detail = format!("{} does not know {}", request.uri().path(), request.method());
-    Problem::new(ErrorKind::MethodNotAllowed, detail, Blame::Agent)
 }
 
 /// Makes a change in a task of its own, so that a client that goes away does not leave it half made: its

@@ -126,7 +126,7 @@ fn stamp(certificate: &Path, key: &Path) -> Stamp {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -135,7 +135,9 @@ mod tests {
         let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
         std::fs::write(&certificate, made.cert.pem()).expect("written");
         std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
-        std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).expect("changed");
+        for file in [&certificate, &key] {
+            std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)).expect("changed");
+        }
         (certificate, key)
     }
 

@@ -528,7 +528,7 @@ mod tests {
                   What it is for. Only agents call tools
 
                   [default: agent]
-                  [possible values: agent, admin, auditor]
+                  [possible values: agent, author, admin, auditor]
 
               --json
                   Answer in JSON
