@@ -3,6 +3,7 @@
 //! [`Host::call`] reads from top to bottom: resolve, authorize, admit, run, finish. What an admin does
 //! is in `gateway/`, by what it is done to. Nothing here knows HTTP, MCP or a command line.
 
+mod access;
 mod backup;
 mod disk;
 mod embedding;
@@ -36,7 +37,7 @@ use self::disk::DiskWatch;
 use crate::audit::event::{CallContext, CallOutcome, Event};
 use crate::audit::payload::Payloads;
 use crate::audit::{AuditSettings, Log, LogError, LogOptions, Recording};
-use crate::authn::local_admin;
+use crate::authn::{KeyRing, local_admin};
 use crate::config::{DataFolder, DataPaths};
 use crate::database::{Database, GrantsChange};
 use crate::egress::{Resolver, Roots, SystemResolver};
@@ -58,6 +59,7 @@ use nested::Parent;
 use running::{Running, Subject};
 
 pub use crate::sandbox::{CANCEL_GRACE, CallControl, Progress};
+pub use access::{AccessError, FIRST_ADMIN, KeyMade, KeyRevoked};
 pub use backup::{Backup, RestoreProgress, RestoreStep, restore_backup};
 pub use disk::{DISK_RESERVE_BYTES_DEFAULT, DiskLow};
 pub use embedding::RequestError;
@@ -90,6 +92,7 @@ pub struct Host {
     log: Log,
     evidence_keys: EvidenceKeys,
     payloads: Payloads,
+    access: access::Access,
     /// What is in force, in memory: this process owns the folder, so nobody else changes it.
     in_force: RwLock<Arc<InForce>>,
     /// Rings when that was replaced.
@@ -115,6 +118,7 @@ pub struct Host {
 struct InForce {
     policy: Policy,
     approved: BTreeMap<PackageName, Arc<ApprovedPackage>>,
+    keys: Arc<KeyRing>,
 }
 
 /// How to open a host.
@@ -296,6 +300,7 @@ impl Host {
         .await?;
         let host = Self {
             payloads: Payloads::new(paths.payloads()),
+            access: access::Access::new(&folder.api_key()?),
             evidence_keys,
             disk: DiskWatch::new(folder.paths().audit(), disk_reserve_bytes),
             folder,
@@ -607,7 +612,9 @@ impl Host {
     }
 
     async fn read_in_force(&self) -> Result<InForce, HostError> {
-        let mut in_force = InForce { policy: self.database.policy().await?, approved: BTreeMap::new() };
+        let keys = Arc::new(KeyRing::new(self.database.api_keys().await?));
+        let policy = self.database.policy().await?;
+        let mut in_force = InForce { policy, approved: BTreeMap::new(), keys };
         for package in self.registry.list().await? {
             if let Some(approved) = self.registry.approved(&package.name).await? {
                 in_force.approved.insert(package.name, Arc::new(approved));
@@ -630,7 +637,8 @@ impl Host {
     fn doubt(&self) {
         self.in_doubt.store(true, Ordering::Release);
         let last = self.in_force();
-        self.replace(InForce { policy: last.policy.clone(), approved: last.approved.clone() });
+        let (policy, approved) = (last.policy.clone(), last.approved.clone());
+        self.replace(InForce { policy, approved, keys: Arc::clone(&last.keys) });
     }
 
     fn replace(&self, mut in_force: InForce) -> Vec<CallId> {

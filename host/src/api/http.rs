@@ -1,17 +1,17 @@
 //! The HTTP API, version 1: routes, and what each takes.
 //!
 //! Served to whoever can open the owner's socket, and called in process by the owner's own command: the
-//! admin, by [`authn`](crate::authn). A call ends when its client goes away, because its handler is
+//! admin, by [`authn`](crate::authn); and, behind [`door`](super::door), over the network. A call ends when its client goes away, because its handler is
 //! dropped; a change of packages or grants, once begun, is made to its end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State};
-use axum::middleware::map_response_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{StatusCode, header};
@@ -25,8 +25,8 @@ use super::messages::{
     Removed,
 };
 use super::problem::{ErrorKind, Problem};
-use super::{admin, backup, calls, evidence, mcp, packages, secrets, state, tail};
-use crate::authn::local_admin;
+use super::{access, admin, backup, calls, evidence, keys, mcp, packages, secrets, state, tail};
+use crate::authn::Caller;
 use crate::database::{Package, PackageState};
 use crate::gateway::{Blame, GrantsChanged, GrantsSource, Host, HostError, PackageDetails};
 use crate::ids::{GrantId, PackageName};
@@ -49,9 +49,14 @@ pub(super) struct Api {
     pub(super) stopping: Stopping,
 }
 
-/// The API over a host. Answers that follow the log end when `stopping` turns true, or its sender is gone.
+/// The API over a host, for whoever can open the owner's socket: the admin. Answers that follow the log end when
+/// `stopping` turns true, or its sender is gone.
 pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
-    let api = Api { host, stopping };
+    routes(Api { host, stopping }, Router::new()).layer(Extension(Caller::owner()))
+}
+
+/// The API, with what else is served beside it. Each request must bring its [`Caller`] in its extensions.
+pub(super) fn routes(api: Api, beside: Router) -> Router {
     Router::new()
         .route("/v1/packages", post(add_package).get(list_packages))
         .route("/v1/packages/{name}", get(show_package).delete(remove_package))
@@ -69,22 +74,25 @@ pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
         .merge(secrets::routes())
         .merge(evidence::routes())
         .merge(state::routes())
-        .merge(mcp::routes())
+        .merge(keys::routes())
+        .merge(mcp::stream::routes())
+        .with_state(api.clone())
+        .merge(beside)
         .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
         // Each handler reads its body within a bound of its own.
         .layer(DefaultBodyLimit::disable())
-        .layer(map_response_with_state(api.clone(), admin::tell_frozen))
-        .with_state(api)
+        .layer(from_fn(access::authorize))
+        .layer(from_fn_with_state(api, admin::tell_frozen))
 }
 
 async fn add_package(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Query(query)): Checked<Query<AddQuery>>,
     request: Request,
 ) -> Result<Response, Problem> {
     // Before the body, which is held in memory until it is registered.
-    let registration = api.host.reserve_registration(&local_admin())?;
+    let registration = api.host.reserve_registration(caller.principal())?;
     let max = api.host.limits().ceiling_of(Limit::ComponentBytes);
     let bytes = body(request, usize::try_from(max).unwrap_or(usize::MAX)).await.map_err(|error| {
         error.into_problem(|value| {
@@ -107,6 +115,7 @@ async fn show_package(
 
 async fn approve_package(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(name)): Checked<Path<PackageName>>,
     request: Request,
 ) -> Result<Json<Approved>, Problem> {
@@ -114,7 +123,7 @@ async fn approve_package(
     let wanted: ApproveRequest = if bytes.is_empty() { ApproveRequest::default() } else { json(&bytes)? };
     let host = Arc::clone(&api.host);
     to_its_end(async move {
-        let digest = host.approve(&local_admin(), &name, wanted.digest).await?;
+        let digest = host.approve(caller.principal(), &name, wanted.digest).await?;
         let details = host.package(&name).await?;
         let approved = details.into_iter().find(|details| details.package.digest == digest);
         let description = approved.map(|details| details.description).ok_or_else(|| {
@@ -130,18 +139,23 @@ async fn approve_package(
 
 async fn remove_package(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(name)): Checked<Path<PackageName>>,
 ) -> Result<Json<Removed>, Problem> {
     to_its_end(async move {
-        api.host.remove_package(&local_admin(), &name).await?;
+        api.host.remove_package(caller.principal(), &name).await?;
         Ok(Json(Removed { package: name }))
     })
     .await
 }
 
-async fn apply_grants(State(api): State<Api>, request: Request) -> Result<Json<GrantsChanged>, Problem> {
+async fn apply_grants(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<GrantsChanged>, Problem> {
     let source: GrantsSource = json(&json_body(request).await?)?;
-    to_its_end(async move { Ok(Json(api.host.apply_grants(&local_admin(), &source).await?)) }).await
+    to_its_end(async move { Ok(Json(api.host.apply_grants(caller.principal(), &source).await?)) }).await
 }
 
 async fn list_grants(
@@ -177,9 +191,10 @@ fn effect(grant: &Grant, packages: &[Package], now: Timestamp) -> GrantEffect {
 
 async fn revoke_grant(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(grant)): Checked<Path<GrantId>>,
 ) -> Result<Json<GrantsChanged>, Problem> {
-    to_its_end(async move { Ok(Json(api.host.revoke(&local_admin(), grant).await?)) }).await
+    to_its_end(async move { Ok(Json(api.host.revoke(caller.principal(), grant).await?)) }).await
 }
 
 async fn show_policy(State(api): State<Api>) -> Json<Policy> {
@@ -193,8 +208,11 @@ async fn audit(
     tail::tail(&api, query).await
 }
 
-async fn take_backup(State(api): State<Api>) -> Result<Response, Problem> {
-    backup::backup(&api).await
+async fn take_backup(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Problem> {
+    backup::backup(&api, &caller).await
 }
 
 async fn health(State(api): State<Api>) -> Json<Health> {
@@ -211,11 +229,6 @@ async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
 async fn no_route(request: Request) -> Problem {
     let detail = format!("there is no {}", request.uri().path());
     Problem::new(ErrorKind::NotFound, detail, Blame::Agent)
-}
-
-async fn no_method(request: Request) -> Problem {
-    let detail = format!("{} does not know {}", request.uri().path(), request.method());
-    Problem::new(ErrorKind::MethodNotAllowed, detail, Blame::Agent)
 }
 
 /// Makes a change in a task of its own, so that a client that goes away does not leave it half made: its

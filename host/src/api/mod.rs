@@ -3,13 +3,18 @@
 //! Decides nothing: who may do what is decided below. It bounds what comes in, and ends a call whose
 //! client went away.
 
+pub mod access;
 mod admin;
+mod agents;
 mod backup;
 mod calls;
+pub mod door;
 pub mod evidence;
 mod http;
-mod mcp;
+mod keys;
+pub mod mcp;
 pub mod messages;
+pub mod network;
 mod packages;
 pub mod problem;
 mod secrets;
@@ -18,6 +23,7 @@ mod state;
 mod tail;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
 pub use axum::Router;
 pub use axum::body::Body;

@@ -2,14 +2,15 @@
 
 mod admin;
 pub(super) mod asking;
-
 mod audit;
+mod serving;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub(super) use admin::{PrincipalCommand, SecretCommand, StateCommand};
+pub(super) use serving::{ApiKeyCommand, Expiry, Listen, ServeArguments};
 
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName, TraceParent};
 
@@ -73,11 +74,15 @@ pub(super) enum Action {
     /// Own the data folder and answer other commands until told to stop
     ///
     /// Without it each command opens the host anew, or finds another that has it open. With it they share
-    /// one, which starts once. It listens on the owner's socket in the data folder only; addresses for
-    /// agents (HTTP, MCP) come in a later version. SIGTERM or Ctrl-C ends it: running calls get ten
-    /// seconds, the rest is cancelled and recorded, and the log is closed.
-    #[command(after_help = "Example:\n  portcullis serve &\n  portcullis package list")]
-    Serve,
+    /// one, which starts once. Agents and programs reach it by HTTP at --listen, each with an API key; at the
+    /// first start a key for an admin is made and kept in the data folder, as admin.key. SIGTERM or Ctrl-C ends
+    /// it: running calls get ten seconds, the rest is cancelled and recorded, and the log is closed.
+    #[command(after_help = "\
+Examples:
+  portcullis serve
+  portcullis serve --listen none                 for this user's commands only
+  portcullis serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem --allowed-host tools.example.org")]
+    Serve(ServeArguments),
     /// This process alone.
     #[command(flatten)]
     Local(LocalCommand),
@@ -94,6 +99,9 @@ pub(super) enum Command {
     /// Add and remove agents, admins and auditors
     #[command(subcommand)]
     Principal(PrincipalCommand),
+    /// Make, list, rotate and revoke the keys that agents and programs are let in by
+    #[command(subcommand)]
+    Key(ApiKeyCommand),
     /// Store secrets that grants give to tools, or put into their requests
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -358,6 +366,7 @@ mod tests {
           package      Register components, review them, approve them
           grant        Say which agents may call which tools, with which powers
           principal    Add and remove agents, admins and auditors
+          key          Make, list, rotate and revoke the keys that agents and programs are let in by
           secret       Store secrets that grants give to tools, or put into their requests
           state        See the state that tools keep, and clear it
           call         Call a tool
@@ -531,7 +540,7 @@ mod tests {
                   What it is for. Only agents call tools
 
                   [default: agent]
-                  [possible values: agent, admin, auditor]
+                  [possible values: agent, author, admin, auditor]
 
               --json
                   Answer in JSON

@@ -16,7 +16,7 @@ use super::client::{ANSWER_TIME_MAX, Client, Lines};
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::{Progress, Steps};
-use super::{admin, archive, evidence, input, mcp, records, secret, show, state};
+use super::{admin, archive, evidence, input, keys, mcp, records, secret, show, state};
 use crate::api::messages::{
     AddLine, ApproveRequest, Approved, AuditKey, CallLine, Cancelled, GrantList, Health, Removed,
     TRACE_PARENT_HEADER, TailError,
@@ -42,6 +42,7 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
         Command::Package(command) => package(client, command, output).await,
         Command::Grant(command) => grant(client, command, output).await,
         Command::Principal(command) => admin::principal(client, command, output).await,
+        Command::Key(command) => keys::key(client, command, output).await,
         Command::Secret(command) => secret::secret(client, command, output).await,
         Command::State(command) => state::state(client, command, output).await,
         Command::Call(arguments) => call(client, arguments, output).await,

@@ -10,11 +10,13 @@ mod bundle;
 mod client;
 mod commands;
 mod doctor;
+mod door;
 mod environment;
 mod evidence;
 mod exit;
 mod failure;
 mod input;
+mod keys;
 mod mcp;
 mod notify;
 mod offline;
@@ -104,7 +106,9 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
             };
         }
         Action::Asked(command) => command,
-        Action::Serve => return serve::serve(arguments.data_dir, output, &mut signals).await,
+        Action::Serve(serving) => {
+            return serve::serve(arguments.data_dir, serving, output, &mut signals).await;
+        }
         Action::Local(command) => {
             return tokio::select! {
                 exit = local(command, arguments.data_dir, output) => exit,
@@ -179,6 +183,7 @@ async fn without_host(
         | Command::Package(_)
         | Command::Grant(_)
         | Command::Principal(_)
+        | Command::Key(_)
         | Command::Secret(_)
         | Command::State(_)
         | Command::Call(_)

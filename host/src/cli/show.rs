@@ -1,6 +1,7 @@
 //! Answers as text for people. Text of tools and their authors is cleaned first, and said to be theirs.
 
 pub(super) mod diff;
+pub(super) mod keys;
 pub(super) mod secrets;
 pub(super) mod standing;
 pub(super) mod state;

@@ -28,12 +28,17 @@ pub(super) fn object(text: &[u8]) -> Result<Value, Refused> {
 /// Reads a message.
 pub(super) fn message(text: &[u8]) -> Result<ClientJsonRpcMessage, Refused> {
     let object = object(text)?;
-    let id = object.get("id").and_then(|id| serde_json::from_value(id.clone()).ok());
+    let id = id(&object);
     // The library's own text may hold any of the message.
     serde_json::from_value(object).map_err(|_| {
         let error = ErrorData::invalid_request("Invalid Request: not a message of JSON-RPC 2.0 or MCP", None);
         Refused { error, id }
     })
+}
+
+/// The id of the request that a message is, if it has one.
+pub(super) fn id(object: &Value) -> Option<NumberOrString> {
+    object.get("id").and_then(|id| serde_json::from_value(id.clone()).ok())
 }
 
 /// The answer to a message that is too long to be read.

@@ -6,29 +6,33 @@
 
 mod answer;
 mod describe;
+mod http;
 mod lines;
 mod message;
-mod stream;
+pub(super) mod stream;
 
 use std::sync::Arc;
 
 use rmcp::ErrorData;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, ListToolsResult,
-    PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ServerCapabilities, ServerConfig,
-    SubscriptionFilter, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, Implementation,
+    InitializeRequestParams, InitializeResult, ListToolsResult, PaginatedRequestParams,
+    ProgressNotificationParam, ProgressToken, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+    ToolsCapability,
 };
 use rmcp::service::{NotificationContext, Peer, RequestContext, RoleServer, SubscriptionContext};
 use serde_json::Value;
 use tokio::sync::watch;
+use uuid::Uuid;
 
+use self::http::RunningRequests;
 use super::http::Stopping;
 use crate::gateway::{CallAnswer, CallControl, CallError, CallRequest, Host, Progress};
 use crate::ids::{PrincipalId, ToolName, TraceParent};
 use crate::text::clean_line;
 
-pub(super) use stream::routes;
+pub use http::router;
 
 /// How long a client may keep a list. Calls are judged when they are made, so that an old list gives no power.
 const LIST_TIME_MS: u64 = 60_000;
@@ -45,11 +49,25 @@ pub(super) struct McpServer {
     agent: PrincipalId,
     /// Turns true when nobody listens any more, or the host stops.
     ended: Stopping,
+    over: Over,
+}
+
+/// How the agent's client is reached.
+#[derive(Clone, Debug)]
+enum Over {
+    /// One stream for everything.
+    Lines,
+    /// A stream for each answer; and how calls are cancelled that are not by the end of that.
+    Http(Option<(Uuid, Arc<RunningRequests>)>),
 }
 
 impl McpServer {
     pub(super) fn new(host: Arc<Host>, agent: PrincipalId, ended: Stopping) -> Self {
-        Self { host, agent, ended }
+        Self { host, agent, ended, over: Over::Lines }
+    }
+
+    fn over_http(self, session: Option<(Uuid, Arc<RunningRequests>)>) -> Self {
+        Self { over: Over::Http(session), ..self }
     }
 
     fn tools(&self) -> Vec<Tool> {
@@ -89,6 +107,13 @@ impl McpServer {
         context: &RequestContext<RoleServer>,
     ) -> Result<CallAnswer, CallError> {
         let control = CallControl::default();
+        let _entered = match &self.over {
+            Over::Lines | Over::Http(None) => None,
+            Over::Http(Some((session, running))) => {
+                let key = (self.agent.clone(), *session, context.id.clone());
+                Some(running.enter(key, control.clone()))
+            }
+        };
         let mut heard = control.progress();
         let mut told = context.meta.get_progress_token().map(|token| Told { token, done: None });
         let mut running = std::pin::pin!(self.host.call_controlled(request, &control));
@@ -149,6 +174,21 @@ impl ServerHandler for McpServer {
         ServerConfig::new(capabilities)
             .with_server_info(Implementation::new("portcullis", env!("CARGO_PKG_VERSION")))
             .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        let mut told = self.negotiate_initialize(&request)?;
+        context.peer.set_peer_info(request);
+        match &self.over {
+            Over::Lines => {}
+            // Whoever began like this has no stream for it.
+            Over::Http(_) => told.capabilities.tools = Some(ToolsCapability::default()),
+        }
+        Ok(told)
     }
 
     async fn list_tools(

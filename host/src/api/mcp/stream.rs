@@ -5,11 +5,11 @@
 
 use std::convert::Infallible;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::{Extension, Router};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{StatusCode, header};
@@ -20,6 +20,9 @@ use tokio::sync::mpsc;
 use super::lines::Lines;
 use super::{McpServer, ending};
 use crate::api::http::{Api, Checked};
+use crate::api::problem::{ErrorKind, Problem};
+use crate::authn::Caller;
+use crate::gateway::Blame;
 use crate::ids::PrincipalId;
 
 /// Messages that wait to be taken by the client. More make whoever sends them wait.
@@ -40,9 +43,14 @@ pub(in crate::api) fn routes() -> Router<Api> {
 
 async fn converse(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Query(McpQuery { agent })): Checked<Query<McpQuery>>,
     request: Request,
-) -> Response {
+) -> Result<Response, Problem> {
+    if !caller.may_call_for_others() {
+        let detail = "only the owner of the data folder calls in the name of others; `/mcp` is for agents";
+        return Err(Problem::new(ErrorKind::Forbidden, detail, Blame::Agent));
+    }
     let (output, taken) = mpsc::channel::<Bytes>(QUEUE_MAX);
     let lines = Lines::new(request.into_body(), output, api.stopping.clone());
     tokio::spawn(async move {
@@ -64,5 +72,5 @@ async fn converse(
         Some((Ok::<_, Infallible>(piece), taken))
     });
     let kind = [(header::CONTENT_TYPE, "application/jsonl")];
-    (StatusCode::OK, kind, Body::from_stream(pieces)).into_response()
+    Ok((StatusCode::OK, kind, Body::from_stream(pieces)).into_response())
 }
