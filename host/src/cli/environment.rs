@@ -122,7 +122,7 @@ pub(super) fn terminal_is_dumb() -> bool {
 /// Warnings go to stderr, but not those of rmcp, which are what clients do wrong; and what `PORTCULLIS_LOG` asks for.
 pub(super) fn init_logging() {
     let wanted = variable("PORTCULLIS_LOG").and_then(|wanted| wanted.into_string().ok());
-    let filter = wanted.map_or_else(|| EnvFilter::new("warn,rmcp=error"), EnvFilter::new);
+    let filter = wanted.map_or_else(|| EnvFilter::new("warn,rmcp=off"), EnvFilter::new);
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     // One that is set already (in a test) stays.
