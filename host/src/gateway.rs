@@ -21,6 +21,7 @@ mod standing;
 mod state;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,6 +72,7 @@ pub use running::RunningCall;
 pub use secrets::SecretChanged;
 pub use standing::{FreezeChanged, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged, Taken};
 pub use state::StateCleared;
+pub use tools::GrantedTool;
 
 /// How much of an error's text goes into the log.
 const MESSAGE_BYTES_MAX: usize = 1_000;

@@ -115,6 +115,22 @@ checked_name!(
     |text| is_name(text, 64, true, b"_-")
 );
 
+/// The longest public name of a tool that every model's API takes.
+const PUBLIC_TOOL_NAME_BYTES_MAX: usize = 64;
+
+/// The name by which agents call a tool: `package__tool`, or, where that is too long, as much of it as fits and a
+/// hash of the whole, so that no two tools have the same one.
+pub fn public_tool_name(package: &PackageName, tool: &ToolName) -> String {
+    const HASH_BYTES: usize = 8;
+    let whole = format!("{package}__{tool}");
+    if whole.len() <= PUBLIC_TOOL_NAME_BYTES_MAX {
+        return whole;
+    }
+    let hash = hex(&blake3::hash(whole.as_bytes()).as_bytes()[..HASH_BYTES]);
+    // Names are ASCII.
+    format!("{}_{hash}", &whole[..PUBLIC_TOOL_NAME_BYTES_MAX - 1 - 2 * HASH_BYTES])
+}
+
 checked_name!(
     /// The name of a principal: an agent, admin, auditor or author.
     ///
@@ -432,6 +448,19 @@ mod tests {
         for bad in ["", "  ", "two\nlines", "\u{1b}[31m", "nul\0", &"x".repeat(501)] {
             assert!(bad.parse::<Remark>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_public_name_fits_and_is_one_tools_alone() {
+        let name = |package: &str, tool: &str| {
+            public_tool_name(&package.parse().expect("a name"), &tool.parse().expect("a name"))
+        };
+        assert_eq!(name("web-fetch", "get"), "web-fetch__get");
+        assert_eq!(name(&"p".repeat(31), &"t".repeat(31)).len(), 64);
+        let (long, other) = (name(&"p".repeat(64), &"t".repeat(64)), name(&"p".repeat(64), &"t".repeat(63)));
+        assert_eq!((long.len(), other.len()), (64, 64));
+        assert_ne!(long, other);
+        assert_eq!(long, name(&"p".repeat(64), &"t".repeat(64)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -16,9 +16,9 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use serde::{Deserialize, Serialize};
 
-use super::access;
 use super::http::{Api, Stopping, routes};
 use super::problem::{ErrorKind, Problem};
+use super::{access, strict};
 use crate::authn::Refused;
 use crate::gateway::{Blame, Host};
 
@@ -50,7 +50,8 @@ struct Door {
 /// The API as it is served over the network: each request has a key, but for `/healthz` and `/readyz`.
 ///
 /// `mounted` is served beside it, such as MCP: behind the same checks, with its caller
-/// ([`Caller`](crate::authn::Caller)) in the request's extensions. Its routes must be in
+/// ([`Caller`](crate::authn::Caller)) in the request's extensions, and with bodies that passed the strict check of
+/// JSON. Its routes must be in
 /// [`ENDPOINTS`](super::access::ENDPOINTS), or they answer nobody.
 pub fn network_router(
     host: Arc<Host>,
@@ -61,6 +62,7 @@ pub fn network_router(
     let door = Door { host: Arc::clone(&host), settings: Arc::new(settings) };
     let api = Api { host, stopping };
     let open = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
+    let mounted = mounted.layer(from_fn(strict::check_messages));
     routes(api.clone(), open.with_state(api).merge(mounted)).layer(from_fn_with_state(door, let_in))
 }
 
