@@ -15,6 +15,7 @@ mod clocks;
 mod command_line;
 mod commitments;
 mod completeness;
+mod door;
 mod evidence;
 mod example_tools;
 mod files;

@@ -1,6 +1,7 @@
 //! A host in a temporary folder, with guests and grants: what every test starts from.
 
 pub(crate) mod arguments;
+pub(crate) mod client;
 pub(crate) mod generator;
 pub(crate) mod log;
 pub(crate) mod network;

@@ -164,17 +164,17 @@ fn one_wrong_byte_on_stdin_is_an_error_and_the_server_lives() {
             )
         };
         let wrong: [(&[u8], i64, &str); 11] = [
-            (b"\xff", -32700, "not UTF-8"),
+            (b"\xff", -32700, "not valid UTF-8"),
             (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"p\xffng\"}", -32700, "line 1, column"),
             (b"Content-Length: 10\r", -32700, "Parse error"),
             (b"{\"jsonrpc\":\"2.0\"", -32700, "Parse error"),
             (b"\0\0\0", -32700, "Parse error"),
-            (b"[]", -32600, "one object"),
+            (b"[]", -32600, "must be a JSON object"),
             (call("{\"text\":\"a\",\"text\":\"b\"}").leak().as_bytes(), -32600, "is given twice"),
             (call("{\"text\":NaN}").leak().as_bytes(), -32700, "Parse error"),
             (call("{\"text\":1e999}").leak().as_bytes(), -32700, "out of range"),
-            (deep.leak().as_bytes(), -32600, "nested too deeply"),
-            (long.leak().as_bytes(), -32600, "more than 1048576 bytes"),
+            (deep.leak().as_bytes(), -32600, "nested deeper than 127 levels"),
+            (long.leak().as_bytes(), -32600, "more than 1153433 bytes"),
         ];
         for (bytes, code, says) in wrong {
             talk.write(bytes);

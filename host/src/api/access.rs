@@ -49,6 +49,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint(Method::GET, "/mcp", AGENTS),
     endpoint(Method::DELETE, "/mcp", AGENTS),
     endpoint(Method::POST, "/v1/mcp", ADMINS),
+    endpoint(Method::GET, "/v1/tools", CALLERS),
     endpoint(Method::POST, "/v1/calls", CALLERS),
     endpoint(Method::DELETE, "/v1/calls/{id}", CALLERS),
     endpoint(Method::GET, "/v1/calls/{id}/opening", ADMINS),

@@ -64,7 +64,10 @@ pub(super) async fn call(
 }
 
 /// In whose name a tool is called: an agent calls as itself, and the owner of the data folder as any agent.
-fn in_whose_name(caller: &Caller, named: Option<PrincipalId>) -> Result<PrincipalId, Box<Problem>> {
+pub(super) fn in_whose_name(
+    caller: &Caller,
+    named: Option<PrincipalId>,
+) -> Result<PrincipalId, Box<Problem>> {
     match named {
         Some(named) if caller.may_call_for_others() || named == *caller.principal() => Ok(named),
         Some(_) => {

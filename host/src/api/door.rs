@@ -50,8 +50,8 @@ struct Door {
 /// The API as it is served over the network: each request has a key, but for `/healthz` and `/readyz`.
 ///
 /// `mounted` is served beside it, such as MCP: behind the same checks, with its caller
-/// ([`Caller`](crate::authn::Caller)) in the request's extensions. Its routes must be in
-/// [`ENDPOINTS`](super::access::ENDPOINTS), or they answer nobody.
+/// ([`Caller`](crate::authn::Caller)) in the request's extensions. It checks its bodies itself, since it answers bad ones
+/// in the form of its own protocol. Its routes must be in [`ENDPOINTS`](super::access::ENDPOINTS), or they answer nobody.
 pub fn network_router(
     host: Arc<Host>,
     stopping: Stopping,

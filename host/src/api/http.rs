@@ -25,7 +25,9 @@ use super::messages::{
     Removed,
 };
 use super::problem::{ErrorKind, Problem};
-use super::{access, admin, backup, calls, evidence, keys, mcp, packages, secrets, state, tail};
+use super::{
+    access, admin, backup, calls, evidence, keys, mcp, packages, secrets, state, strict, tail, tools,
+};
 use crate::authn::Caller;
 use crate::database::{Package, PackageState};
 use crate::gateway::{Blame, GrantsChanged, GrantsSource, Host, HostError, PackageDetails};
@@ -64,8 +66,10 @@ pub(super) fn routes(api: Api, beside: Router) -> Router {
         .route("/v1/grants", put(apply_grants).get(list_grants))
         .route("/v1/grants/{id}", delete(revoke_grant))
         .route("/v1/policy", get(show_policy))
+        .route("/v1/tools", get(tools::list))
         .route("/v1/calls", post(calls::call))
         .route("/v1/calls/{id}", delete(calls::cancel))
+        .route("/v1/mcp", post(mcp::stream::converse))
         .route("/v1/audit", get(audit))
         .route("/v1/backup", post(take_backup))
         .route("/v1/health", get(health))
@@ -75,7 +79,6 @@ pub(super) fn routes(api: Api, beside: Router) -> Router {
         .merge(evidence::routes())
         .merge(state::routes())
         .merge(keys::routes())
-        .merge(mcp::stream::routes())
         .with_state(api.clone())
         .merge(beside)
         .fallback(no_route)
@@ -323,6 +326,7 @@ pub(super) async fn secret_body(request: Request) -> Result<Vec<u8>, Problem> {
 }
 
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Box<Problem>> {
+    strict::check(bytes)?;
     serde_json::from_slice(bytes)
         .map_err(|error| Problem::bad_input(format!("the body is not what it should be: {error}")).into())
 }

@@ -227,6 +227,32 @@ pub struct CallQuery {
     pub progress: bool,
 }
 
+/// Query of `GET /v1/tools`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolsQuery {
+    /// Whose: the owner of the data folder must say so. Default: the caller's own, and no other for whoever comes
+    /// with a key.
+    #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<PrincipalId>,
+    /// In which shape. Default: ours, which has all that is known.
+    #[serde(default)]
+    pub format: ToolsFormat,
+}
+
+/// The shape of a list of tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolsFormat {
+    /// Ours.
+    #[default]
+    Portcullis,
+    /// As OpenAI's chat completions take it.
+    Openai,
+    /// As Anthropic's messages take it.
+    Anthropic,
+}
+
 /// One line of the answer to `POST /v1/calls?progress=true`. The last line is a result or an error.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

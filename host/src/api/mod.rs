@@ -20,10 +20,12 @@ pub mod problem;
 mod secrets;
 pub mod serve;
 mod state;
+mod strict;
 mod tail;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+mod tools;
 
 pub use axum::Router;
 pub use axum::body::Body;

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
-use super::change::Plan;
+use super::change::{Plan, tell_apart};
 use super::{ChangeError, Database, DatabaseError, from_integer, from_text, to_integer};
 use crate::ids::{KeyPrefix, PrincipalId, Revision};
-use crate::policy::Role;
+use crate::policy::{Policy, Role};
 
 /// The most API keys at once, expired ones included.
 pub(super) const KEYS_MAX: usize = 10_000;
@@ -95,20 +95,41 @@ impl Database {
         Ok(transaction.commit().await?)
     }
 
-    /// Refuses a change of keys that can't be made: there must be one that ends, or room for one more.
-    pub(super) async fn refuse_keys(&self, ends: Option<&KeyPrefix>) -> Result<(), ChangeError> {
-        if let Some(prefix) = ends {
-            let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM api_keys WHERE prefix = $1")
-                .bind(prefix.as_str())
-                .fetch_optional(&self.pool)
-                .await?;
-            return known.map(drop).ok_or_else(|| ChangeError::NoSuchKey(prefix.clone()));
-        }
-        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM api_keys").fetch_one(&self.pool).await?;
-        if from_integer("COUNT(*)", count)? >= KEYS_MAX as u64 {
+    /// Whether somebody of that name has a key.
+    pub(super) async fn has_key(&self, principal: &PrincipalId) -> Result<bool, DatabaseError> {
+        let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM api_keys WHERE principal = $1 LIMIT 1")
+            .bind(principal.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(found.is_some())
+    }
+
+    /// Refuses to end a key that is not there.
+    pub(super) async fn refuse_unknown_key(&self, prefix: &KeyPrefix) -> Result<(), ChangeError> {
+        let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM api_keys WHERE prefix = $1")
+            .bind(prefix.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        known.map(drop).ok_or_else(|| ChangeError::NoSuchKey(prefix.clone()))
+    }
+
+    /// Refuses a key more than there may be, and one for a name that can be taken for another's.
+    pub(super) async fn refuse_new_key(
+        &self,
+        principal: &PrincipalId,
+        policy: &Policy,
+    ) -> Result<(), ChangeError> {
+        let names: Vec<String> =
+            sqlx::query_scalar("SELECT principal FROM api_keys").fetch_all(&self.pool).await?;
+        if names.len() >= KEYS_MAX {
             return Err(DatabaseError::TooMany { what: "API keys", max: KEYS_MAX }.into());
         }
-        Ok(())
+        let known = policy.principal_names();
+        if known.contains(principal) || names.iter().any(|name| name == principal.as_str()) {
+            return Ok(());
+        }
+        let others = known.into_iter().map(PrincipalId::as_str).chain(names.iter().map(String::as_str));
+        tell_apart("principal", principal.as_str(), others)
     }
 }
 

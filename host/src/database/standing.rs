@@ -203,13 +203,18 @@ impl Database {
         // What is so "already" may be about to change.
         self.refuse_unsettled().await?;
         let policy = self.policy().await?;
-        if step.is_done(&policy)? {
+        let is_done = match step.is_done(&policy) {
+            // A key is reason enough to bar a name that nothing else has.
+            Err(ChangeError::NoSuchPrincipal { name, .. }) if self.has_key(&name).await? => false,
+            is_done => is_done?,
+        };
+        if is_done {
             return Ok(None);
         }
         match step {
-            Step::CreateKey { .. } => self.refuse_keys(None).await?,
+            Step::CreateKey { key } => self.refuse_new_key(&key.principal, &policy).await?,
             Step::RotateKey { replaces: prefix, .. } | Step::RevokeKey { prefix, .. } => {
-                self.refuse_keys(Some(prefix)).await?;
+                self.refuse_unknown_key(prefix).await?;
             }
             Step::Freeze { .. }
             | Step::Thaw

@@ -8,10 +8,11 @@ use rmcp::ErrorData;
 use rmcp::model::{ClientJsonRpcMessage, ErrorCode, NumberOrString};
 use serde_json::Value;
 
-use crate::arguments::{ARGUMENT_BYTES_MAX, ArgumentTextError, ArgumentTextFault, parse_arguments};
+use crate::api::strict::said;
+use crate::arguments::{ARGUMENT_BYTES_MAX, ArgumentTextError, ArgumentTextFault, describe, parse_json};
 
-/// The most bytes of a message: as many as of arguments.
-pub(super) const MESSAGE_BYTES_MAX: usize = ARGUMENT_BYTES_MAX;
+/// The most bytes of a message: the arguments of a call, and as much as a tenth of them around.
+pub(super) const MESSAGE_BYTES_MAX: usize = ARGUMENT_BYTES_MAX + ARGUMENT_BYTES_MAX / 10;
 
 /// Why a text is no message, and the id of the request that it would have been, if it has one.
 #[derive(Debug)]
@@ -22,7 +23,18 @@ pub(super) struct Refused {
 
 /// Reads a message as an object.
 pub(super) fn object(text: &[u8]) -> Result<Value, Refused> {
-    parse_arguments(text).map_err(|error| Refused { error: refusal(&error), id: None })
+    if text.len() > MESSAGE_BYTES_MAX {
+        return Err(too_long());
+    }
+    let error = match parse_json(text) {
+        Ok(object @ Value::Object(_)) => return Ok(object),
+        Ok(other) => {
+            let fault = ArgumentTextFault::NotAnObject { found: describe(&other) };
+            ArgumentTextError { line: 1, column: 1, fault }
+        }
+        Err(error) => error,
+    };
+    Err(Refused { error: refusal(&error), id: None })
 }
 
 /// Reads a message.
@@ -49,24 +61,17 @@ pub(super) fn too_long() -> Refused {
 
 fn refusal(error: &ArgumentTextError) -> ErrorData {
     let ArgumentTextError { line, column, fault } = error;
-    let (code, reason) = match fault {
-        ArgumentTextFault::TooLong { .. } => return too_long().error,
-        ArgumentTextFault::NotUtf8 => (ErrorCode::PARSE_ERROR, "it is not UTF-8".to_owned()),
-        ArgumentTextFault::Syntax { message } => (ErrorCode::PARSE_ERROR, message.clone()),
-        ArgumentTextFault::NumberOutOfRange => {
-            (ErrorCode::PARSE_ERROR, "a number is out of range".to_owned())
-        }
-        ArgumentTextFault::TooDeep => (ErrorCode::INVALID_REQUEST, "it is nested too deeply".to_owned()),
-        ArgumentTextFault::TooManyValues => (ErrorCode::INVALID_REQUEST, "it has too many values".to_owned()),
-        ArgumentTextFault::DuplicateKey { path } => {
-            (ErrorCode::INVALID_REQUEST, format!("{path} is given twice"))
-        }
-        ArgumentTextFault::NotAnObject { found } => {
-            (ErrorCode::INVALID_REQUEST, format!("a message is one object, this is {found}"))
-        }
+    let (code, what) = match fault {
+        ArgumentTextFault::NotUtf8
+        | ArgumentTextFault::Syntax { .. }
+        | ArgumentTextFault::NumberOutOfRange => (ErrorCode::PARSE_ERROR, "Parse error"),
+        ArgumentTextFault::TooLong { .. }
+        | ArgumentTextFault::TooDeep
+        | ArgumentTextFault::TooManyValues
+        | ArgumentTextFault::DuplicateKey { .. }
+        | ArgumentTextFault::NotAnObject { .. } => (ErrorCode::INVALID_REQUEST, "Invalid Request"),
     };
-    let what = if code == ErrorCode::PARSE_ERROR { "Parse error" } else { "Invalid Request" };
-    ErrorData::new(code, format!("{what}: line {line}, column {column}: {reason}"), None)
+    ErrorData::new(code, format!("{what}: line {line}, column {column}: {}", said(fault)), None)
 }
 
 /// The bytes of a value as compact JSON.

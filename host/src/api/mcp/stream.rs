@@ -5,11 +5,10 @@
 
 use std::convert::Infallible;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Extension, Router};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{StatusCode, header};
@@ -31,17 +30,13 @@ const QUEUE_MAX: usize = 16;
 /// Query of `POST /v1/mcp`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct McpQuery {
+pub(in crate::api) struct McpQuery {
     /// In whose name.
     #[serde(rename = "as")]
     agent: PrincipalId,
 }
 
-pub(in crate::api) fn routes() -> Router<Api> {
-    Router::new().route("/v1/mcp", post(converse))
-}
-
-async fn converse(
+pub(in crate::api) async fn converse(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Checked(Query(McpQuery { agent })): Checked<Query<McpQuery>>,
