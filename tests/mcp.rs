@@ -1,3 +1,4 @@
 //! Agents call tools by MCP: what is granted, and nothing else, however they ask.
 
+mod http;
 mod stdio;
