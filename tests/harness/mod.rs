@@ -6,6 +6,7 @@ pub(crate) mod generator;
 pub(crate) mod log;
 pub(crate) mod network;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod random;
 pub(crate) mod soak;
 pub(crate) mod spans;

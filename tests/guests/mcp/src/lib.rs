@@ -116,15 +116,12 @@ fn count(
     Json(Counted { letters: text.chars().count() })
 }
 
-/// Waits until it is asked to end, and says that it waits.
+/// Says that it waits, and waits for ever, whoever asks it to end.
 #[tool(name = "wait")]
-fn wait() -> Result<String, ToolError> {
+fn wait() -> String {
     progress::report(1.0, None, "waiting");
     loop {
-        if progress::is_cancelled() {
-            return Err(ToolError::failed("it was asked to end"));
-        }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
