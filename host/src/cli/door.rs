@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -17,6 +17,7 @@ use crate::api::door::{DoorSettings, network_router};
 use crate::api::network::{NETWORK_CONNECTIONS_MAX, NetworkOptions, serve_network};
 use crate::api::tls::{Tls, TlsError};
 use crate::api::{ErrorKind, Problem, Router};
+use crate::authn::Rates;
 use crate::config::DataFolder;
 use crate::gateway::{Blame, Host};
 use crate::platform;
@@ -29,6 +30,7 @@ const BOOKS_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct DoorPlan {
     addresses: Vec<SocketAddr>,
     tls: Option<Arc<Tls>>,
+    rates: Arc<Mutex<Rates>>,
     allowed_hosts: Vec<String>,
     allowed_origins: Vec<String>,
 }
@@ -52,8 +54,15 @@ struct ServingFile<'a> {
 impl DoorPlan {
     /// From what was said. Reads the certificate.
     pub(super) fn new(arguments: ServeArguments) -> Result<Self, Failure> {
-        let ServeArguments { listen, tls_cert, tls_key, insecure_listen, allowed_host, allowed_origin } =
-            arguments;
+        let ServeArguments {
+            listen,
+            tls_cert,
+            tls_key,
+            insecure_listen,
+            requests_per_minute,
+            allowed_host,
+            allowed_origin,
+        } = arguments;
         let has_none = listen.contains(&Listen::None);
         let addresses: Vec<SocketAddr> = listen
             .into_iter()
@@ -77,7 +86,8 @@ impl DoorPlan {
                  say --insecure-listen"
             )));
         }
-        Ok(Self { addresses, tls, allowed_hosts: allowed_host, allowed_origins: allowed_origin })
+        let rates = Arc::new(Mutex::new(Rates::new(requests_per_minute)));
+        Ok(Self { addresses, tls, rates, allowed_hosts: allowed_host, allowed_origins: allowed_origin })
     }
 
     /// Takes the addresses, and says so in the data folder.
@@ -90,6 +100,7 @@ impl DoorPlan {
             let bound = listener.local_addr().map_err(|error| cannot_listen(address, &error))?;
             let settings = DoorSettings {
                 loopback: bound.ip().to_canonical().is_loopback(),
+                rates: Arc::clone(&self.rates),
                 allowed_hosts: self.allowed_hosts.clone(),
                 allowed_origins: self.allowed_origins.clone(),
             };

@@ -29,6 +29,9 @@ pub(in crate::cli) struct ServeArguments {
     /// Listen beyond this machine without TLS: whoever is on the way sees keys, arguments and answers
     #[arg(long)]
     pub(in crate::cli) insecure_listen: bool,
+    /// How many requests of one agent are taken a minute, all its keys together. Default: any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(in crate::cli) requests_per_minute: Option<u32>,
     /// A name by which it may be asked for, beside addresses and `localhost`. May be given several times
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) allowed_host: Vec<String>,
