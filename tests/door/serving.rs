@@ -81,3 +81,30 @@ fn metrics_and_the_api_are_served_until_it_ends() {
     door.server.interrupt().expect(0);
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
 }
+
+/// What is in the file is so, unless the command line says otherwise; what can't be so is refused by file, line and
+/// key before anything listens.
+#[test]
+fn serving_is_as_the_settings_file_says() {
+    let cli = Cli::new();
+    let file = cli.json(&["config", "init"])["file"].as_str().expect("a path").to_owned();
+    let text = std::fs::read_to_string(&file).expect("written");
+    cli.run(["config", "init"]).expect(2).says("--force");
+    std::fs::write(&file, "listen = []\nlistne = []\n").expect("written");
+    cli.run(["serve"]).expect(2).says("serve.toml").says("did you mean `listen`?");
+    cli.run(["config", "init", "--force"]).expect(0);
+    assert_eq!(std::fs::read_to_string(&file).expect("written"), text);
+
+    let text = text
+        .replace("127.0.0.1:7878", "127.0.0.1:0")
+        .replace("allowed_hosts = []", "allowed_hosts = [\"tools\"]");
+    std::fs::write(&file, text).expect("written");
+    let server = cli.start(["serve"]);
+    crate::harness::process::wait_until("it listens", || exists(&cli.data.join("serving.json")));
+    let client = Client::new(cli.port());
+    client.exchange(&client.head("GET", "/healthz", "host: tools\r\n"), b"").expect(200);
+    server.interrupt().expect(0);
+    let quiet = cli.serve();
+    assert!(!exists(&cli.data.join("serving.json")), "the command line comes first");
+    quiet.interrupt().expect(0);
+}

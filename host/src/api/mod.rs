@@ -18,6 +18,7 @@ mod packages;
 pub mod problem;
 mod secrets;
 pub mod serve;
+pub mod settings;
 mod state;
 mod strict;
 mod tail;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(super) use admin::{PrincipalCommand, SecretCommand, StateCommand};
-pub(super) use serving::{ApiKeyCommand, Expiry, Listen, ServeArguments};
+pub(super) use serving::{ApiKeyCommand, ConfigCommand, Expiry, Listen, ServeArguments};
 
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName, TraceParent};
 
@@ -158,6 +158,9 @@ pub(super) enum LocalCommand {
         after_help = "Example:\n  portcullis doctor --json | jq '.checks[] | select(.level == \"fail\")'"
     )]
     Doctor,
+    /// Write the settings of `serve` into a file, to be changed
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Put a backup into a new data folder
     #[command(after_help = "Example:\n  portcullis restore portcullis-2027-01-01.tar --data-dir restored")]
     Restore(RestoreArguments),
@@ -367,6 +370,7 @@ mod tests {
           backup       Write database, components and log into one file, while calls go on
           serve        Own the data folder and answer other commands until told to stop
           doctor       Look over the machine and the data folder, and say what to do; changes nothing
+          config       Write the settings of `serve` into a file, to be changed
           restore      Put a backup into a new data folder
           completions  Write the completions of a shell to stdout
           man          Write the manual: its first page to stdout, or all pages into a folder

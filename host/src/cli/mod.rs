@@ -42,7 +42,7 @@ use std::time::Duration;
 use clap::Parser;
 use tokio::runtime::Runtime;
 
-use self::arguments::{Action, Arguments, AuditCommand, Command, LocalCommand};
+use self::arguments::{Action, Arguments, AuditCommand, Command, ConfigCommand, LocalCommand};
 use self::exit::Exit;
 use self::failure::Failure;
 use self::output::Output;
@@ -138,6 +138,9 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
 async fn local(command: LocalCommand, data_dir: Option<PathBuf>, output: &Output) -> Exit {
     let done = match command {
         LocalCommand::Doctor => doctor::doctor(data_dir, output).await,
+        LocalCommand::Config(ConfigCommand::Init { force }) => {
+            door::write_settings(data_dir, force, output).map(|()| Exit::Ok)
+        }
         LocalCommand::Restore(arguments) => {
             archive::restore(data_dir, arguments, output).await.map(|()| Exit::Ok)
         }
