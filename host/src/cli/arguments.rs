@@ -48,7 +48,9 @@ With --json, stdout has one JSON document (JSON lines for `audit tail`), and an 
 document (RFC 9457) on stderr. Without it, text of tools is shown without what could act on a
 terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.
 PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
-PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.";
+PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.
+PORTCULLIS_SERVER and PORTCULLIS_KEY name a host in the network and the API key for it, as --server does;
+what reads a data folder's files itself (`audit query`, `verify`, …) and `serve` take no notice of them.";
 
 /// Runs AI agents' tools that nobody trusts: each gets what an admin granted it, inside hard limits, and
 /// everything that it does is logged.
@@ -58,6 +60,15 @@ pub(super) struct Arguments {
     /// The data folder
     #[arg(long, global = true, value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
+    /// Ask this host in the network, instead of the owner of a data folder
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) server: Option<String>,
+    /// The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) key_file: Option<PathBuf>,
+    /// The certificates that are believed of --server, PEM. Default: the system's
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) server_ca: Option<PathBuf>,
     /// Answer in JSON
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -380,6 +391,15 @@ mod tests {
               --data-dir <DIR>
                   The data folder
 
+              --server <URL>
+                  Ask this host in the network, instead of the owner of a data folder
+
+              --key-file <FILE>
+                  The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+
+              --server-ca <FILE>
+                  The certificates that are believed of --server, PEM. Default: the system's
+
               --json
                   Answer in JSON
 
@@ -418,6 +438,10 @@ mod tests {
         terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.
         PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
         PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.
+        PORTCULLIS_SERVER and PORTCULLIS_KEY name a host in the network and the API key for it, as --server
+        does;
+        what reads a data folder's files itself (`audit query`, `verify`, …) and `serve` take no notice of
+        them.
         "##);
     }
 
@@ -447,6 +471,15 @@ mod tests {
 
               --reason <TEXT>
                   Why, in a line: shown to admins and written to the log
+
+              --server <URL>
+                  Ask this host in the network, instead of the owner of a data folder
+
+              --key-file <FILE>
+                  The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+
+              --server-ca <FILE>
+                  The certificates that are believed of --server, PEM. Default: the system's
 
               --json
                   Answer in JSON
@@ -478,6 +511,15 @@ mod tests {
               --reason <TEXT>
                   Why, in a line: shown to admins and written to the log
 
+              --server <URL>
+                  Ask this host in the network, instead of the owner of a data folder
+
+              --key-file <FILE>
+                  The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+
+              --server-ca <FILE>
+                  The certificates that are believed of --server, PEM. Default: the system's
+
               --json
                   Answer in JSON
 
@@ -502,6 +544,15 @@ mod tests {
         Options:
               --data-dir <DIR>
                   The data folder
+
+              --server <URL>
+                  Ask this host in the network, instead of the owner of a data folder
+
+              --key-file <FILE>
+                  The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+
+              --server-ca <FILE>
+                  The certificates that are believed of --server, PEM. Default: the system's
 
               --json
                   Answer in JSON
@@ -534,11 +585,20 @@ mod tests {
                   [default: agent]
                   [possible values: agent, author, admin, auditor]
 
-              --json
-                  Answer in JSON
-
               --note <TEXT>
                   A line about it, for admins
+
+              --server <URL>
+                  Ask this host in the network, instead of the owner of a data folder
+
+              --key-file <FILE>
+                  The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+
+              --server-ca <FILE>
+                  The certificates that are believed of --server, PEM. Default: the system's
+
+              --json
+                  Answer in JSON
 
           -h, --help
                   Print help (see a summary with '-h')

@@ -1,7 +1,7 @@
 //! The command line: arguments to requests, answers to text or JSON, errors to exit codes.
 //!
 //! Each command is one request to the API, sent to the process that owns the data folder: this one, or
-//! another. The only module that reads the environment. Decides nothing about who may do what.
+//! another; or to a host in the network. The only module that reads the environment. Decides nothing about who may do what.
 
 mod admin;
 mod archive;
@@ -25,6 +25,7 @@ mod progress;
 mod proofs;
 mod query;
 mod records;
+mod remote;
 mod secret;
 mod serve;
 mod session;
@@ -43,9 +44,11 @@ use clap::Parser;
 use tokio::runtime::Runtime;
 
 use self::arguments::{Action, Arguments, AuditCommand, Command, ConfigCommand, LocalCommand};
+use self::client::Client;
 use self::exit::Exit;
 use self::failure::Failure;
 use self::output::Output;
+use self::remote::Remote;
 use self::session::Session;
 use self::signals::Signals;
 use crate::sandbox::compiler;
@@ -115,6 +118,9 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
             };
         }
     };
+    if let Some(url) = arguments.server.clone().or_else(environment::server) {
+        return on_server(&url, arguments.key_file, arguments.server_ca, command, output, &mut signals).await;
+    }
     let opened = tokio::select! {
         opened = Session::open(arguments.data_dir.clone()) => opened,
         () = signals.next() => return Exit::Interrupted,
@@ -132,6 +138,28 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
         () = signals.next() => Exit::Interrupted,
     };
     close(session, exit, output, &mut signals).await
+}
+
+/// Asks a host in the network.
+async fn on_server(
+    url: &str,
+    key: Option<PathBuf>,
+    ca: Option<PathBuf>,
+    command: Command,
+    output: &Output,
+    signals: &mut Signals,
+) -> Exit {
+    let client = match Remote::new(url, key, ca) {
+        Ok(remote) => Client::Remote(Box::new(remote)),
+        Err(failure) => return failure.report(output),
+    };
+    tokio::select! {
+        done = commands::run(client, command, output) => match done {
+            Ok(()) => Exit::Ok,
+            Err(failure) => failure.report(output),
+        },
+        () = signals.next() => Exit::Interrupted,
+    }
 }
 
 /// What needs no host, or must not have one.
