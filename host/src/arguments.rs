@@ -45,14 +45,12 @@ pub fn parse_arguments(text: &[u8]) -> Result<Value, ArgumentTextError> {
         let fault = ArgumentTextFault::TooLong { bytes: text.len() };
         return Err(ArgumentTextError { line: 1, column: 1, fault });
     }
-    match parse_json(text)? {
-        value @ Value::Object(_) => Ok(value),
-        value => Err(ArgumentTextError {
-            line: 1,
-            column: 1,
-            fault: ArgumentTextFault::NotAnObject { found: describe(&value) },
-        }),
+    let value = parse_json(text)?;
+    if value.is_object() {
+        return Ok(value);
     }
+    let fault = ArgumentTextFault::NotAnObject { found: describe(&value) };
+    Err(ArgumentTextError { line: 1, column: 1, fault })
 }
 
 /// Parses any document with the same rules, but for its length, which its reader has bounded, and for what it is.

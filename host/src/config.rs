@@ -123,6 +123,11 @@ impl DataPaths {
         self.root.join("audit.toml")
     }
 
+    /// How agents and programs reach the host; need not be there.
+    pub fn serve_settings(&self) -> PathBuf {
+        self.root.join("serve.toml")
+    }
+
     /// Where the owner listens.
     pub fn socket(&self) -> PathBuf {
         self.root.join("owner.sock")
@@ -467,6 +472,28 @@ impl DataFolder {
         file.persist(path)?;
         File::open(&self.paths.root)?.sync_all()
     }
+}
+
+/// Writes a settings file into a data folder, which is made if it is not there. One that is there is replaced only if
+/// that is said.
+///
+/// # Errors
+/// If it is there, or can't be written.
+pub fn write_settings(path: &Path, text: &str, replace: bool) -> Result<(), DataFolderError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    make_folder(folder)?;
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        if replace {
+            file.persist(path)?
+        } else {
+            file.persist_noclobber(path)?
+        };
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(unusable(path))
 }
 
 /// The text of a file that an admin names, of at most `bytes_max`.

@@ -114,6 +114,26 @@ fn who_tries_keys_is_told_to_wait_and_whoever_has_one_is_not() {
 }
 
 #[test]
+fn an_agent_that_asks_too_often_is_told_when_to_ask_again() {
+    let door = Door::with(&["--requests-per-minute", "3"]);
+    let (looping, polite) = (door.caller("ann", "agent"), door.caller("bob", "agent"));
+    for _ in 0..3 {
+        looping.get("/v1/tools").expect(200);
+    }
+    // Another key is no way around it.
+    for client in [&looping, &door.caller("ann", "agent")] {
+        let answer = client.get("/v1/tools");
+        assert_eq!(answer.problem(), (429, "too-many-requests".to_owned()));
+        let wait: u64 = answer.header("retry-after").and_then(|wait| wait.parse().ok()).expect("seconds");
+        assert!((1..=61).contains(&wait), "{wait}");
+    }
+    polite.get("/v1/tools").expect(200);
+    for _ in 0..5 {
+        door.admin.get("/v1/packages").expect(200);
+    }
+}
+
+#[test]
 fn keys_are_listed_by_their_beginnings_with_when_they_were_last_used() {
     let door = Door::open();
     let made =

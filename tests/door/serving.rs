@@ -81,3 +81,83 @@ fn metrics_and_the_api_are_served_until_it_ends() {
     door.server.interrupt().expect(0);
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
 }
+
+/// What is in the file is so, unless the command line says otherwise; what can't be so is refused by file, line and
+/// key before anything listens.
+#[test]
+fn serving_is_as_the_settings_file_says() {
+    let cli = Cli::new();
+    let file = cli.json(&["config", "init"])["file"].as_str().expect("a path").to_owned();
+    let text = std::fs::read_to_string(&file).expect("written");
+    cli.run(["config", "init"]).expect(2).says("--force");
+    std::fs::write(&file, "listen = []\nlistne = []\n").expect("written");
+    cli.run(["serve"]).expect(2).says("serve.toml").says("did you mean `listen`?");
+    cli.run(["config", "init", "--force"]).expect(0);
+    assert_eq!(std::fs::read_to_string(&file).expect("written"), text);
+
+    let text = text
+        .replace("127.0.0.1:7878", "127.0.0.1:0")
+        .replace("allowed_hosts = []", "allowed_hosts = [\"tools\"]");
+    std::fs::write(&file, text).expect("written");
+    let server = cli.start(["serve"]);
+    crate::harness::process::wait_until("it listens", || exists(&cli.data.join("serving.json")));
+    let client = Client::new(cli.port());
+    client.exchange(&client.head("GET", "/healthz", "host: tools\r\n"), b"").expect(200);
+    server.interrupt().expect(0);
+    let quiet = cli.serve();
+    assert!(!exists(&cli.data.join("serving.json")), "the command line comes first");
+    quiet.interrupt().expect(0);
+}
+
+/// The command line works against a host in the network, as far as its key goes.
+#[test]
+fn commands_reach_a_host_by_its_url_and_a_key() {
+    let door = Door::open();
+    door.cli.install_notes();
+    let url = format!("http://127.0.0.1:{}", door.anonymous.port);
+    let key = door.cli.data.join("admin.key");
+    let key = key.to_str().expect("ours").to_owned();
+    let elsewhere = Cli::new();
+    let admin = ["--server", &url, "--key-file", &key];
+    let run = |more: &[&str]| elsewhere.run(admin.iter().chain(more));
+    assert!(run(&["package", "list"]).expect(0).stdout.contains("notes"));
+    assert!(run(&["audit", "tail", "--last", "3"]).expect(0).stdout.lines().count() == 3);
+    let made = run(&["key", "create", crate::harness::AGENT]).expect(0);
+    let agent_key = elsewhere.file("agent.key", &made.stdout);
+    let agent = ["--server", url.as_str(), "--key-file", agent_key.as_str()];
+    // A key that others can read is none.
+    std::fs::set_permissions(&agent_key, PermissionsExt::from_mode(0o644)).expect("changed");
+    elsewhere
+        .run(agent.iter().chain(&["call", "notes", "list", "--as", crate::harness::AGENT]))
+        .expect(2)
+        .says("chmod 600");
+    std::fs::set_permissions(&agent_key, PermissionsExt::from_mode(0o600)).expect("changed");
+    elsewhere.run(agent.iter().chain(&["call", "notes", "list", "--as", crate::harness::AGENT])).expect(0);
+    elsewhere
+        .run(agent.iter().chain(&["call", "notes", "list", "--as", "other"]))
+        .expect(3)
+        .says("in the name of others");
+    elsewhere
+        .run(agent.iter().chain(&["package", "list"]))
+        .expect(3)
+        .says("an agent may not GET /v1/packages");
+    assert!(!exists(&elsewhere.data), "no data folder is made");
+    let wrong = elsewhere.file("wrong.key", "pcl_0123456789ab");
+    std::fs::set_permissions(&wrong, PermissionsExt::from_mode(0o600)).expect("changed");
+    elsewhere.run(["--server", &url, "--key-file", &wrong, "package", "list"]).expect(3).says("not known");
+    elsewhere.run(["--server", &url, "package", "list"]).expect(2).says("PORTCULLIS_KEY");
+    elsewhere
+        .run(["--server", "http://tools.example.org", "--key-file", &key, "package", "list"])
+        .expect(2)
+        .says("https");
+    elsewhere
+        .run(["--server", "http://127.0.0.1:9/x", "--key-file", &key, "package", "list"])
+        .expect(2)
+        .says("path");
+    let gone = format!("http://127.0.0.1:{}", door.anonymous.port);
+    door.server.interrupt().expect(0);
+    elsewhere
+        .run(["--server", &gone, "--key-file", &key, "package", "list"])
+        .expect(1)
+        .says("can't be reached");
+}

@@ -5,7 +5,8 @@
 //! the two that need no key.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -19,8 +20,9 @@ use serde::{Deserialize, Serialize};
 use super::access;
 use super::http::{Api, Stopping, routes};
 use super::problem::{ErrorKind, Problem};
-use crate::authn::Refused;
+use crate::authn::{Caller, Rates, Refused};
 use crate::gateway::{Blame, Host};
+use crate::policy::Role;
 
 /// Names of query parameters that keys are given in elsewhere (RFC 6750, 2.3), where they end in logs.
 const TOKEN_PARAMETERS: [&str; 4] = ["access_token", "api_key", "apikey", "token"];
@@ -33,6 +35,8 @@ pub struct DoorSettings {
     pub loopback: bool,
     /// Further names by which it may be asked for, without ports. Default: none.
     pub allowed_hosts: Vec<String>,
+    /// How often an agent may ask, and how often each did. Doors of one host share it.
+    pub rates: Arc<Mutex<Rates>>,
     /// Origins whose pages may ask, such as `https://console.example.org`. Default: those of the door itself.
     pub allowed_origins: Vec<String>,
 }
@@ -124,7 +128,7 @@ async fn let_in(State(door): State<Door>, mut request: Request, next: Next) -> R
     }
     let caller = match door.caller(&request) {
         Ok(caller) => caller,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     // Nothing further in needs it, so nothing can pass it on.
     request.headers_mut().remove(header::AUTHORIZATION);
@@ -158,24 +162,24 @@ impl Door {
     }
 
     /// Who asks.
-    fn caller(&self, request: &Request) -> Result<crate::authn::Caller, Response> {
+    fn caller(&self, request: &Request) -> Result<Caller, Box<Response>> {
         let token = match bearer(request.headers()) {
             Bearer::Missing => {
-                return Err(unauthenticated("give a key as `Authorization: Bearer`", "Bearer"));
+                return Err(unauthenticated("give a key as `Authorization: Bearer`", "Bearer").into());
             }
             Bearer::Malformed => "",
             Bearer::Token(token) => token,
         };
         let refusal = match self.host.authenticate(token) {
-            Ok(caller) => return Ok(caller),
+            Ok(caller) => return self.in_time(caller),
             Err(refusal) => refusal,
         };
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
         let unknown_peer = IpAddr::from([0, 0, 0, 0]);
         if let Some(wait) = self.host.note_refusal(peer.unwrap_or(unknown_peer), &refusal) {
-            return Err(try_later(wait));
+            return Err(try_later(wait).into());
         }
-        Err(match refusal.reason {
+        let refused = match refusal.reason {
             Refused::Malformed | Refused::Unknown | Refused::Expired => {
                 let challenge = r#"Bearer error="invalid_token""#;
                 unauthenticated("the key is not known, or its time is over", challenge)
@@ -184,7 +188,22 @@ impl Door {
                 (*forbidden("the key's principal may not use it any more; an admin can tell why"))
                     .into_response()
             }
-        })
+        };
+        Err(refused.into())
+    }
+}
+
+impl Door {
+    /// Whether an agent asks no more often than it may. Who sets up a host, or looks at it, is not counted.
+    fn in_time(&self, caller: Caller) -> Result<Caller, Box<Response>> {
+        if caller.role() != Role::Agent {
+            return Ok(caller);
+        }
+        let mut rates = self.settings.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        match rates.note(caller.principal(), Instant::now()) {
+            Some(wait) => Err(try_later(wait).into()),
+            None => Ok(caller),
+        }
     }
 }
 

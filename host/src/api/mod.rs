@@ -19,6 +19,7 @@ mod packages;
 pub mod problem;
 mod secrets;
 pub mod serve;
+pub mod settings;
 mod state;
 mod strict;
 mod tail;

@@ -126,7 +126,7 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection sends what it has late");
     }
-    let stream = Patient::new(stream);
+    let stream = Patient::new(stream, STALL_TIME_MAX);
     let Some(tls) = tls else { return exchange(stream, address, router, closed).await };
     match timeout(HANDSHAKE_TIME_MAX, tls.acceptor().accept(stream)).await {
         Ok(Ok(stream)) => exchange(stream, address, router, closed).await,
@@ -206,15 +206,16 @@ impl Drop for Held {
     }
 }
 
-/// A stream that fails when its reader takes nothing for [`STALL_TIME_MAX`].
-struct Patient {
-    stream: TcpStream,
+/// A stream that fails when its reader takes nothing for as long as `patience`.
+struct Patient<S> {
+    stream: S,
+    patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patient {
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, stalled: None }
+impl<S> Patient<S> {
+    fn new(stream: S, patience: Duration) -> Self {
+        Self { stream, patience, stalled: None }
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -222,13 +223,14 @@ impl Patient {
             self.stalled = None;
             return result;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL_TIME_MAX)));
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
 }
 
-impl AsyncRead for Patient {
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -238,7 +240,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.judge(cx, result)
@@ -268,7 +270,83 @@ impl AsyncWrite for Patient {
 
 #[cfg(test)]
 mod tests {
+    use axum::routing::get;
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, ServerName};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::TlsConnector;
+
     use super::*;
+    use crate::api::tls::tests::write;
+
+    #[tokio::test]
+    async fn who_takes_nothing_of_an_answer_is_let_go_and_who_takes_it_is_not() {
+        let patience = Duration::from_millis(50);
+        let (near, mut far) = tokio::io::duplex(16);
+        let mut near = Patient::new(near, Duration::from_secs(60));
+        let sending = tokio::spawn(async move { near.write_all(&[7; 1 << 10]).await });
+        let mut taken = vec![0; 1 << 10];
+        far.read_exact(&mut taken).await.expect("all of it");
+        sending.await.expect("no panic").expect("sent");
+
+        let (near, far) = tokio::io::duplex(16);
+        let mut near = Patient::new(near, patience);
+        let stalled = near.write_all(&[7; 1 << 10]).await.expect_err("nobody takes it");
+        assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
+        drop(far);
+    }
+
+    /// One request over TLS, by a client that believes this certificate only.
+    async fn ask(address: SocketAddr, certificate: &std::path::Path) -> io::Result<String> {
+        let mut roots = rustls::RootCertStore::empty();
+        let believed = CertificateDer::from_pem_file(certificate).map_err(io::Error::other)?;
+        roots.add(believed).map_err(io::Error::other)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = TcpStream::connect(address).await?;
+        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        stream.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    #[tokio::test]
+    async fn requests_come_over_tls_also_by_a_certificate_that_was_replaced() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let (certificate, key) = write(temporary.path());
+        let tls = Arc::new(Tls::load(certificate.clone(), key).expect("usable"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("bound");
+        let peer = |axum::Extension(Peer(peer)): axum::Extension<Peer>| async move { peer.ip().to_string() };
+        let router = Router::new().route("/peer", get(peer));
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let options = NetworkOptions { tls: Some(Arc::clone(&tls)), connections_max: 8 };
+        let server = tokio::spawn(serve_network(listener, router, options, async { drop(stopped.await) }));
+        let answer = ask(address, &certificate).await.expect("answered");
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("127.0.0.1"), "{answer}");
+
+        let old = temporary.path().join("old.pem");
+        std::fs::copy(&certificate, &old).expect("copied");
+        write(temporary.path());
+        tls.reload_if_changed().await;
+        assert!(ask(address, &old).await.is_err(), "the old one is not shown any more");
+        ask(address, &certificate).await.expect("answered");
+        // In the clear, nothing is answered.
+        let mut plain = TcpStream::connect(address).await.expect("connected");
+        plain.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+        let mut answer = Vec::new();
+        // The server may reset it.
+        let _ = plain.read_to_end(&mut answer).await;
+        assert!(!answer.starts_with(b"HTTP/"), "{answer:?}");
+        drop(stop);
+        server.await.expect("ended well");
+    }
 
     #[test]
     fn an_address_has_so_many_connections_and_this_machine_any_number() {

@@ -125,12 +125,14 @@ fn stamp(certificate: &Path, key: &Path) -> Stamp {
 }
 
 #[cfg(test)]
-mod tests {
+#[expect(clippy::disallowed_methods, reason = "a test writes the files that the host reads")]
+pub(super) mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
-    fn write(folder: &Path) -> (PathBuf, PathBuf) {
+    /// A new certificate for `localhost` and its key, as files.
+    pub(in crate::api) fn write(folder: &Path) -> (PathBuf, PathBuf) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
         std::fs::write(&certificate, made.cert.pem()).expect("written");

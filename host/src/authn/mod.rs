@@ -4,6 +4,7 @@
 //! who runs the host can; and API keys. Pure: reads no file and no clock, and decides nothing about grants.
 
 mod key;
+mod rates;
 mod tries;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::key::{HeldKey, KeyHasher, KeyRing, KeyText};
+pub use self::rates::Rates;
 pub use self::tries::{Tries, TriesEntry};
 use crate::ids::{KeyPrefix, PrincipalId};
 use crate::policy::{Principal, Role, Standing};

@@ -138,3 +138,17 @@ fn very_many_addresses_share_a_count_and_a_record() {
     assert!(entries.iter().any(|entry| entry.peer.is_none() && entry.tries > 9_000), "{entries:?}");
     assert_eq!(tries.take(), []);
 }
+
+#[test]
+fn who_asks_too_often_waits_for_its_minute_to_end_and_others_do_not() {
+    let (mut rates, start) = (Rates::new(Some(3)), Instant::now());
+    let (ann, bob) = (name("ann"), name("bob"));
+    for _ in 0..3 {
+        assert_eq!(rates.note(&ann, start), None);
+    }
+    assert_eq!(rates.note(&ann, start + rates::MINUTE / 4), Some(rates::MINUTE * 3 / 4));
+    assert_eq!(rates.note(&bob, start), None);
+    assert_eq!(rates.note(&ann, start + rates::MINUTE), None);
+    let mut any = Rates::default();
+    assert!((0..10_000).all(|_| any.note(&ann, start).is_none()), "no bound was said");
+}

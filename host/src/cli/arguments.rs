@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(super) use admin::{PrincipalCommand, SecretCommand, StateCommand};
-pub(super) use serving::{ApiKeyCommand, Expiry, Listen, ServeArguments};
+pub(super) use serving::{ApiKeyCommand, ConfigCommand, Expiry, Listen, ServeArguments};
 
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName, TraceParent};
 
@@ -48,7 +48,9 @@ With --json, stdout has one JSON document (JSON lines for `audit tail`), and an 
 document (RFC 9457) on stderr. Without it, text of tools is shown without what could act on a
 terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.
 PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
-PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.";
+PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.
+PORTCULLIS_SERVER and PORTCULLIS_KEY name a host in the network and the API key for it, as --server does;
+what reads a data folder's files itself (`audit query`, `verify`, …) and `serve` take no notice of them.";
 
 /// Runs AI agents' tools that nobody trusts: each gets what an admin granted it, inside hard limits, and
 /// everything that it does is logged.
@@ -58,6 +60,15 @@ pub(super) struct Arguments {
     /// The data folder
     #[arg(long, global = true, value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
+    /// Ask this host in the network, instead of the owner of a data folder
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) server: Option<String>,
+    /// The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) key_file: Option<PathBuf>,
+    /// The certificates that are believed of --server, PEM. Default: the system's
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) server_ca: Option<PathBuf>,
     /// Answer in JSON
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -170,6 +181,9 @@ pub(super) enum LocalCommand {
         after_help = "Example:\n  portcullis doctor --json | jq '.checks[] | select(.level == \"fail\")'"
     )]
     Doctor,
+    /// Write the settings of `serve` into a file, to be changed
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Put a backup into a new data folder
     #[command(after_help = "Example:\n  portcullis restore portcullis-2027-01-01.tar --data-dir restored")]
     Restore(RestoreArguments),
@@ -379,6 +393,7 @@ mod tests {
           backup       Write database, components and log into one file, while calls go on
           serve        Own the data folder and answer other commands until told to stop
           doctor       Look over the machine and the data folder, and say what to do; changes nothing
+          config       Write the settings of `serve` into a file, to be changed
           restore      Put a backup into a new data folder
           completions  Write the completions of a shell to stdout
           man          Write the manual: its first page to stdout, or all pages into a folder
@@ -387,6 +402,15 @@ mod tests {
         Options:
               --data-dir <DIR>
                   The data folder
+
+              --server <URL>
+                  Ask this host in the network, instead of the owner of a data folder
+
+              --key-file <FILE>
+                  The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+
+              --server-ca <FILE>
+                  The certificates that are believed of --server, PEM. Default: the system's
 
               --json
                   Answer in JSON
@@ -426,6 +450,10 @@ mod tests {
         terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.
         PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
         PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.
+        PORTCULLIS_SERVER and PORTCULLIS_KEY name a host in the network and the API key for it, as --server
+        does;
+        what reads a data folder's files itself (`audit query`, `verify`, …) and `serve` take no notice of
+        them.
         "##);
     }
 
@@ -455,6 +483,15 @@ mod tests {
 
               --reason <TEXT>
                   Why, in a line: shown to admins and written to the log
+
+              --server <URL>
+                  Ask this host in the network, instead of the owner of a data folder
+
+              --key-file <FILE>
+                  The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+
+              --server-ca <FILE>
+                  The certificates that are believed of --server, PEM. Default: the system's
 
               --json
                   Answer in JSON
@@ -486,6 +523,15 @@ mod tests {
               --reason <TEXT>
                   Why, in a line: shown to admins and written to the log
 
+              --server <URL>
+                  Ask this host in the network, instead of the owner of a data folder
+
+              --key-file <FILE>
+                  The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+
+              --server-ca <FILE>
+                  The certificates that are believed of --server, PEM. Default: the system's
+
               --json
                   Answer in JSON
 
@@ -510,6 +556,15 @@ mod tests {
         Options:
               --data-dir <DIR>
                   The data folder
+
+              --server <URL>
+                  Ask this host in the network, instead of the owner of a data folder
+
+              --key-file <FILE>
+                  The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+
+              --server-ca <FILE>
+                  The certificates that are believed of --server, PEM. Default: the system's
 
               --json
                   Answer in JSON
@@ -542,11 +597,20 @@ mod tests {
                   [default: agent]
                   [possible values: agent, author, admin, auditor]
 
-              --json
-                  Answer in JSON
-
               --note <TEXT>
                   A line about it, for admins
+
+              --server <URL>
+                  Ask this host in the network, instead of the owner of a data folder
+
+              --key-file <FILE>
+                  The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+
+              --server-ca <FILE>
+                  The certificates that are believed of --server, PEM. Default: the system's
+
+              --json
+                  Answer in JSON
 
           -h, --help
                   Print help (see a summary with '-h')

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,12 +12,17 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::arguments::{Listen, ServeArguments};
+use super::environment;
 use super::failure::Failure;
+use super::output::Output;
+use super::session::settings;
 use crate::api::door::{DoorSettings, network_router};
 use crate::api::network::{NETWORK_CONNECTIONS_MAX, NetworkOptions, serve_network};
+use crate::api::settings::{SERVE_FILE, SERVE_FILE_BYTES_MAX, ServeSettings, parse_serve_settings};
 use crate::api::tls::{Tls, TlsError};
 use crate::api::{ErrorKind, Problem, mcp};
-use crate::config::DataFolder;
+use crate::authn::Rates;
+use crate::config::{self, DataFolder, DataPaths};
 use crate::gateway::{Blame, Host};
 use crate::platform;
 
@@ -29,6 +34,7 @@ const BOOKS_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct DoorPlan {
     addresses: Vec<SocketAddr>,
     tls: Option<Arc<Tls>>,
+    rates: Arc<Mutex<Rates>>,
     allowed_hosts: Vec<String>,
     allowed_origins: Vec<String>,
 }
@@ -50,34 +56,45 @@ struct ServingFile<'a> {
 }
 
 impl DoorPlan {
-    /// From what was said. Reads the certificate.
-    pub(super) fn new(arguments: ServeArguments) -> Result<Self, Failure> {
-        let ServeArguments { listen, tls_cert, tls_key, insecure_listen, allowed_host, allowed_origin } =
-            arguments;
-        let has_none = listen.contains(&Listen::None);
-        let addresses: Vec<SocketAddr> = listen
-            .into_iter()
-            .filter_map(|listen| match listen {
-                Listen::None => None,
-                Listen::At(address) => Some(address),
-            })
-            .collect();
-        if has_none && !addresses.is_empty() {
-            return Err(Failure::input("`--listen none` and an address to listen on don't go together"));
-        }
-        let tls = match tls_cert.zip(tls_key) {
+    /// From what was said on the command line, else in `serve.toml`. Reads the certificate.
+    pub(super) fn new(data_folder: Option<PathBuf>, arguments: ServeArguments) -> Result<Self, Failure> {
+        let ServeSettings {
+            listen: addresses,
+            tls,
+            insecure_listen,
+            requests_per_minute,
+            allowed_hosts,
+            allowed_origins,
+        } = said(data_folder, arguments)?;
+        let tls = match tls {
             Some((certificate, key)) => Some(load(certificate, key)?),
             None => None,
         };
-        let far = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback());
-        if let Some(far) = far.filter(|_| tls.is_none() && !insecure_listen) {
-            return Err(Failure::input(format!(
+        let plan = Self {
+            addresses,
+            tls,
+            rates: Arc::new(Mutex::new(Rates::new(requests_per_minute))),
+            allowed_hosts,
+            allowed_origins,
+        };
+        match plan.insecure_address() {
+            Some(far) if !insecure_listen => Err(Failure::input(format!(
                 "{far} is reached from other machines, and without TLS whoever is on the way sees keys and \
                  arguments: give --tls-cert and --tls-key, listen on 127.0.0.1 behind a proxy that has TLS, or \
                  say --insecure-listen"
-            )));
+            ))),
+            Some(_) | None => Ok(plan),
         }
-        Ok(Self { addresses, tls, allowed_hosts: allowed_host, allowed_origins: allowed_origin })
+    }
+
+    /// Whether it listens beyond this machine in the clear.
+    pub(super) fn is_insecure(&self) -> bool {
+        self.insecure_address().is_some()
+    }
+
+    fn insecure_address(&self) -> Option<SocketAddr> {
+        let is_far = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
+        self.addresses.iter().find(is_far).copied().filter(|_| self.tls.is_none())
     }
 
     /// Takes the addresses, and says so in the data folder.
@@ -90,6 +107,7 @@ impl DoorPlan {
             let bound = listener.local_addr().map_err(|error| cannot_listen(address, &error))?;
             let settings = DoorSettings {
                 loopback: bound.ip().to_canonical().is_loopback(),
+                rates: Arc::clone(&self.rates),
                 allowed_hosts: self.allowed_hosts.clone(),
                 allowed_origins: self.allowed_origins.clone(),
             };
@@ -141,6 +159,62 @@ pub(super) async fn keep_books(host: Arc<Host>, mut stopping: watch::Receiver<bo
             tracing::warn!(%error, "what was noted of keys is not written down");
         }
     }
+}
+
+/// The settings file, where the command line says nothing else.
+fn said(data_folder: Option<PathBuf>, arguments: ServeArguments) -> Result<ServeSettings, Failure> {
+    let ServeArguments {
+        listen,
+        tls_cert,
+        tls_key,
+        insecure_listen,
+        requests_per_minute,
+        allowed_host,
+        allowed_origin,
+    } = arguments;
+    let file = DataPaths::of(&environment::chosen(data_folder)?).serve_settings();
+    let mut said = settings(file, SERVE_FILE_BYTES_MAX, parse_serve_settings)?.unwrap_or_default();
+    if !listen.is_empty() {
+        let addresses = listen.iter().filter_map(|listen| match listen {
+            Listen::None => None,
+            Listen::At(address) => Some(*address),
+        });
+        said.listen = addresses.collect();
+        if listen.contains(&Listen::None) && !said.listen.is_empty() {
+            return Err(Failure::input("`--listen none` and an address to listen on don't go together"));
+        }
+    }
+    said.tls = tls_cert.zip(tls_key).or(said.tls);
+    said.insecure_listen |= insecure_listen;
+    said.requests_per_minute = requests_per_minute.or(said.requests_per_minute);
+    if !allowed_host.is_empty() {
+        said.allowed_hosts = allowed_host;
+    }
+    if !allowed_origin.is_empty() {
+        said.allowed_origins = allowed_origin;
+    }
+    Ok(said)
+}
+
+/// What `config init` wrote.
+#[derive(Debug, Serialize)]
+struct Written {
+    file: PathBuf,
+}
+
+/// Writes `serve.toml` with each setting as it is by default.
+pub(super) fn write_settings(
+    data_folder: Option<PathBuf>,
+    force: bool,
+    output: &Output,
+) -> Result<(), Failure> {
+    let file = DataPaths::of(&environment::chosen(data_folder)?).serve_settings();
+    if !force && file.try_exists().unwrap_or(true) {
+        let detail = format!("{} is there; --force replaces it", file.display());
+        return Err(Problem::new(ErrorKind::Conflict, detail, Blame::Admin).into());
+    }
+    config::write_settings(&file, SERVE_FILE, force)?;
+    output.answer(&Written { file }, |written| format!("wrote {}", written.file.display()))
 }
 
 fn load(certificate: PathBuf, key: PathBuf) -> Result<Arc<Tls>, Failure> {

@@ -1,4 +1,5 @@
 //! What the environment says: the data folder, what to keep free on its disk, the key of stored secrets,
+//! a host in the network and its API key,
 //! colour, how much to log, which program this is, the service manager, and where authors' libraries are.
 //! Nothing else of it is read.
 
@@ -7,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use crate::gateway::DISK_RESERVE_BYTES_DEFAULT;
@@ -18,6 +20,12 @@ const DISK_RESERVE: &str = "PORTCULLIS_DISK_RESERVE";
 
 /// The key of stored secrets: an age identity.
 const SECRETS_KEY: &str = "PORTCULLIS_SECRETS_KEY";
+
+/// The URL of a host in the network.
+const SERVER: &str = "PORTCULLIS_SERVER";
+
+/// The API key that it lets in.
+const API_KEY: &str = "PORTCULLIS_KEY";
 
 /// The most toolchains that are looked at.
 const TOOLCHAINS_MAX: usize = 64;
@@ -67,6 +75,16 @@ pub(super) fn secrets_key() -> Result<Option<SecretsKey>, Failure> {
     let Some(key) = variable(SECRETS_KEY) else { return Ok(None) };
     let key = SecretsKey::parse(&key.to_string_lossy(), KeyOrigin::Given("$PORTCULLIS_SECRETS_KEY"));
     key.map(Some).map_err(|error| Failure::input(error.to_string()))
+}
+
+/// The host that commands are sent to, if it is not the owner of a data folder.
+pub(super) fn server() -> Option<String> {
+    variable(SERVER)?.into_string().ok()
+}
+
+/// The API key that it lets in.
+pub(super) fn api_key() -> Option<Zeroizing<String>> {
+    variable(API_KEY)?.into_string().ok().map(Zeroizing::new)
 }
 
 /// Where the service manager wants to be told that the program is ready (`sd_notify(3)`).

@@ -37,11 +37,11 @@ pub(super) async fn serve(
     output: &Output,
     signals: &mut Signals,
 ) -> Exit {
-    let is_open = arguments.insecure_listen;
-    let plan = match DoorPlan::new(arguments) {
+    let plan = match DoorPlan::new(data_folder.clone(), arguments) {
         Ok(plan) => plan,
         Err(failure) => return failure.report(output),
     };
+    let is_insecure = plan.is_insecure();
     let opened = tokio::select! {
         opened = Session::own(data_folder, plan) => opened,
         () = signals.next() => return Exit::Interrupted,
@@ -50,8 +50,8 @@ pub(super) async fn serve(
         Ok(opened) => opened,
         Err(failure) => return failure.report(output),
     };
-    if is_open {
-        output.note("--insecure-listen: whoever is on the way sees keys, arguments and answers");
+    if is_insecure {
+        output.note("it listens beyond this machine without TLS (--insecure-listen): whoever is on the way sees keys, arguments and answers");
     }
     let made = if served.urls.is_empty() { None } else { first_admin_key(&session, output).await };
     let exit = match announce(served, made.as_ref(), output) {

@@ -233,7 +233,7 @@ fn options(folder: &DataFolder) -> Result<HostOptions, Failure> {
 }
 
 /// What a settings file says, if it is there.
-fn settings<T>(
+pub(super) fn settings<T>(
     path: PathBuf,
     bytes_max: usize,
     parse: impl FnOnce(&str) -> Result<T, Vec<Diagnostic>>,

@@ -11,14 +11,11 @@ use super::admin::role;
 use crate::ids::{KeyPrefix, PrincipalId};
 use crate::policy::Role;
 
-/// Where `serve` listens unless it is said.
-const LISTEN_DEFAULT: &str = "127.0.0.1:7878";
-
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ServeArguments {
     /// Where agents and programs reach it: IP:PORT, or `none`. May be given several times. Port 0 takes any that
-    /// is free; `serving.json` in the data folder says which
-    #[arg(long, value_name = "ADDR", default_value = LISTEN_DEFAULT)]
+    /// is free; `serving.json` in the data folder says which. Default: 127.0.0.1:7878
+    #[arg(long, value_name = "ADDR")]
     pub(in crate::cli) listen: Vec<Listen>,
     /// The certificate and what signed it, PEM. Read again when it is replaced
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -29,12 +26,28 @@ pub(in crate::cli) struct ServeArguments {
     /// Listen beyond this machine without TLS: whoever is on the way sees keys, arguments and answers
     #[arg(long)]
     pub(in crate::cli) insecure_listen: bool,
+    /// How many requests of one agent are taken a minute, all its keys together. Default: any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(in crate::cli) requests_per_minute: Option<u32>,
     /// A name by which it may be asked for, beside addresses and `localhost`. May be given several times
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) allowed_host: Vec<String>,
     /// An origin whose pages may ask, such as https://console.example.org. May be given several times
     #[arg(long, value_name = "ORIGIN")]
     pub(in crate::cli) allowed_origin: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum ConfigCommand {
+    /// Write `serve.toml` into the data folder: each setting of `serve`, explained, with its default
+    ///
+    /// Limits are set in `limits.toml`, how the log is kept in `audit.toml`.
+    #[command(after_help = "Example:\n  portcullis config init")]
+    Init {
+        /// Replace it if it is there
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// An address to listen on, or none.
