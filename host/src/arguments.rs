@@ -1,6 +1,6 @@
 //! Reads the arguments of a call, which come from outside: JSON text in, one checked JSON object out.
 //!
-//! The one strict parser for them, and the errors that say where arguments are wrong. It never
+//! The one strict parser, also of other documents that come from outside, and the errors that say where arguments are wrong. It never
 //! looks at a tool's schema: `sandbox/convert` does.
 
 use std::cell::{Cell, RefCell};
@@ -45,24 +45,25 @@ pub fn parse_arguments(text: &[u8]) -> Result<Value, ArgumentTextError> {
         let fault = ArgumentTextFault::TooLong { bytes: text.len() };
         return Err(ArgumentTextError { line: 1, column: 1, fault });
     }
-    let text = std::str::from_utf8(text).map_err(|error| not_utf8(text, error.valid_up_to()))?;
+    let value = parse_json(text)?;
+    if value.is_object() {
+        return Ok(value);
+    }
+    let fault = ArgumentTextFault::NotAnObject { found: describe(&value) };
+    Err(ArgumentTextError { line: 1, column: 1, fault })
+}
 
+/// Parses any document with the same rules, but for its length, which its reader has bounded, and for what it is.
+pub(crate) fn parse_json(text: &[u8]) -> Result<Value, ArgumentTextError> {
+    let text = std::str::from_utf8(text).map_err(|error| not_utf8(text, error.valid_up_to()))?;
     let state = State { memory: Cell::new(0), fault: RefCell::new(None) };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let root = Seed { path: &PathStack::Root, depth: 0, state: &state };
     let parsed = root.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
-    match parsed {
-        Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(value) => Err(ArgumentTextError {
-            line: 1,
-            column: 1,
-            fault: ArgumentTextFault::NotAnObject { found: describe(&value) },
-        }),
-        Err(error) => {
-            let fault = state.fault.into_inner().unwrap_or_else(|| syntax_fault(&error));
-            Err(ArgumentTextError { line: error.line(), column: error.column(), fault })
-        }
-    }
+    parsed.map_err(|error| {
+        let fault = state.fault.into_inner().unwrap_or_else(|| syntax_fault(&error));
+        ArgumentTextError { line: error.line(), column: error.column(), fault }
+    })
 }
 
 /// Why a text is not the arguments of a call, and where. The caller's fault.

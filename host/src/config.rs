@@ -123,9 +123,39 @@ impl DataPaths {
         self.root.join("audit.toml")
     }
 
+    /// How agents and programs reach the host; need not be there.
+    pub fn serve_settings(&self) -> PathBuf {
+        self.root.join("serve.toml")
+    }
+
     /// Where the owner listens.
     pub fn socket(&self) -> PathBuf {
         self.root.join("owner.sock")
+    }
+
+    /// The key that hashes of API keys are made with.
+    pub fn api_key(&self) -> PathBuf {
+        self.root.join("api.key")
+    }
+
+    /// The first admin's API key, as long as nobody removes the file.
+    pub fn admin_key(&self) -> PathBuf {
+        self.root.join("admin.key")
+    }
+
+    /// Where the owner listens for agents and programs: a file that is there while it does.
+    pub fn serving(&self) -> PathBuf {
+        self.root.join("serving.json")
+    }
+
+    /// Takes back what was said of that: nobody listens any more, or not yet.
+    pub fn drop_serving(&self) {
+        let path = self.serving();
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "{} is left", path.display());
+        }
     }
 
     /// Where a backup is unpacked before it is put in its place.
@@ -292,6 +322,23 @@ impl DataFolder {
         self.secret_key(self.paths.evidence_key())
     }
 
+    /// The key that hashes of API keys are made with; made at the first start.
+    ///
+    /// # Errors
+    /// As [`artifact_key`](Self::artifact_key).
+    pub fn api_key(&self) -> Result<[u8; KEY_BYTES], DataFolderError> {
+        self.secret_key(self.paths.api_key())
+    }
+
+    /// Keeps the first admin's API key for whoever can open the data folder.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn keep_admin_key(&self, text: &str) -> Result<(), DataFolderError> {
+        let path = self.paths.admin_key();
+        self.keep(&path, text.as_bytes()).map_err(unusable(&path))
+    }
+
     /// The text of the key that signs the log's checkpoints, if there is one; wiped when it is dropped.
     ///
     /// # Errors
@@ -408,6 +455,15 @@ impl DataFolder {
         read.map(|_| Some(text)).map_err(unusable(path))
     }
 
+    /// Says where this process listens, for clients on this machine.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn keep_serving(&self, text: &str) -> Result<(), DataFolderError> {
+        let path = self.paths.serving();
+        self.keep(&path, text.as_bytes()).map_err(unusable(&path))
+    }
+
     /// Writes under a name of its own first: a key that is half written must never be read.
     fn keep(&self, path: &Path, key: &[u8]) -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.paths.root)?;
@@ -416,6 +472,62 @@ impl DataFolder {
         file.persist(path)?;
         File::open(&self.paths.root)?.sync_all()
     }
+}
+
+/// Writes a settings file into a data folder, which is made if it is not there. One that is there is replaced only if
+/// that is said.
+///
+/// # Errors
+/// If it is there, or can't be written.
+pub fn write_settings(path: &Path, text: &str, replace: bool) -> Result<(), DataFolderError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    make_folder(folder)?;
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        if replace {
+            file.persist(path)?
+        } else {
+            file.persist_noclobber(path)?
+        };
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(unusable(path))
+}
+
+/// The text of a file that an admin names, of at most `bytes_max`.
+///
+/// # Errors
+/// If it is not there, can't be read, is longer, or no text.
+pub fn public_text(path: &Path, bytes_max: usize) -> Result<String, DataFolderError> {
+    let file = File::open(path).map_err(unusable(path))?;
+    let mut text = String::new();
+    read_at_most(file, bytes_max, &mut text).map_err(unusable(path))?;
+    Ok(text)
+}
+
+/// The same of a file with a secret, which its owner and group may read, and nobody else; wiped when it is dropped.
+///
+/// # Errors
+/// As [`public_text`], or if others can read it.
+pub fn private_text(path: &Path, bytes_max: usize) -> Result<Zeroizing<String>, DataFolderError> {
+    let file = File::open(path).map_err(unusable(path))?;
+    let mode = platform::Ownership::from(&file.metadata().map_err(unusable(path))?).mode;
+    if mode & 0o007 != 0 {
+        return Err(DataFolderError::Exposed { path: path.to_owned(), mode });
+    }
+    let mut text = Zeroizing::new(String::with_capacity(bytes_max));
+    read_at_most(file, bytes_max, &mut text).map_err(unusable(path))?;
+    Ok(text)
+}
+
+fn read_at_most(file: File, bytes_max: usize, text: &mut String) -> std::io::Result<()> {
+    file.take(bytes_max as u64 + 1).read_to_string(text)?;
+    if text.len() > bytes_max {
+        return Err(std::io::Error::other(format!("it has more than {bytes_max} bytes")));
+    }
+    Ok(())
 }
 
 /// The text of a file with a secret, if it is there; wiped when it is dropped.

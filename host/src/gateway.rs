@@ -3,6 +3,7 @@
 //! [`Host::call`] reads from top to bottom: resolve, authorize, admit, run, finish. What an admin does
 //! is in `gateway/`, by what it is done to. Nothing here knows HTTP, MCP or a command line.
 
+mod access;
 mod backup;
 mod disk;
 mod embedding;
@@ -20,6 +21,7 @@ mod standing;
 mod state;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,12 +31,13 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use self::disk::DiskWatch;
 use crate::audit::event::{CallContext, CallOutcome, Event};
 use crate::audit::payload::Payloads;
 use crate::audit::{AuditSettings, Log, LogError, LogOptions, Recording};
-use crate::authn::local_admin;
+use crate::authn::{KeyRing, local_admin};
 use crate::config::{DataFolder, DataPaths};
 use crate::database::{Database, GrantsChange};
 use crate::egress::{Resolver, Roots, SystemResolver};
@@ -56,6 +59,7 @@ use nested::Parent;
 use running::{Running, Subject};
 
 pub use crate::sandbox::{CANCEL_GRACE, CallControl, Progress};
+pub use access::{AccessError, FIRST_ADMIN, KeyMade, KeyRevoked};
 pub use backup::{Backup, RestoreProgress, RestoreStep, restore_backup};
 pub use disk::{DISK_RESERVE_BYTES_DEFAULT, DiskLow};
 pub use embedding::RequestError;
@@ -69,6 +73,7 @@ pub use running::RunningCall;
 pub use secrets::SecretChanged;
 pub use standing::{FreezeChanged, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged, Taken};
 pub use state::StateCleared;
+pub use tools::GrantedTool;
 
 /// How much of an error's text goes into the log.
 const MESSAGE_BYTES_MAX: usize = 1_000;
@@ -87,8 +92,11 @@ pub struct Host {
     log: Log,
     evidence_keys: EvidenceKeys,
     payloads: Payloads,
+    access: access::Access,
     /// What is in force, in memory: this process owns the folder, so nobody else changes it.
     in_force: RwLock<Arc<InForce>>,
+    /// Rings when that was replaced.
+    replaced: watch::Sender<()>,
     /// Held while that is read anew, so that what was read first is not kept last.
     refreshing: tokio::sync::Mutex<()>,
     /// A change is in the log and could not be put in force: nothing runs before the next start.
@@ -110,6 +118,7 @@ pub struct Host {
 struct InForce {
     policy: Policy,
     approved: BTreeMap<PackageName, Arc<ApprovedPackage>>,
+    keys: Arc<KeyRing>,
 }
 
 /// How to open a host.
@@ -291,6 +300,7 @@ impl Host {
         .await?;
         let host = Self {
             payloads: Payloads::new(paths.payloads()),
+            access: access::Access::new(&folder.api_key()?),
             evidence_keys,
             disk: DiskWatch::new(folder.paths().audit(), disk_reserve_bytes),
             folder,
@@ -300,6 +310,7 @@ impl Host {
             sandbox,
             log,
             in_force: RwLock::default(),
+            replaced: watch::Sender::new(()),
             refreshing: tokio::sync::Mutex::default(),
             in_doubt: AtomicBool::new(false),
             running: Running::default(),
@@ -601,7 +612,9 @@ impl Host {
     }
 
     async fn read_in_force(&self) -> Result<InForce, HostError> {
-        let mut in_force = InForce { policy: self.database.policy().await?, approved: BTreeMap::new() };
+        let keys = Arc::new(KeyRing::new(self.database.api_keys().await?));
+        let policy = self.database.policy().await?;
+        let mut in_force = InForce { policy, approved: BTreeMap::new(), keys };
         for package in self.registry.list().await? {
             if let Some(approved) = self.registry.approved(&package.name).await? {
                 in_force.approved.insert(package.name, Arc::new(approved));
@@ -624,7 +637,8 @@ impl Host {
     fn doubt(&self) {
         self.in_doubt.store(true, Ordering::Release);
         let last = self.in_force();
-        self.replace(InForce { policy: last.policy.clone(), approved: last.approved.clone() });
+        let (policy, approved) = (last.policy.clone(), last.approved.clone());
+        self.replace(InForce { policy, approved, keys: Arc::clone(&last.keys) });
     }
 
     fn replace(&self, mut in_force: InForce) -> Vec<CallId> {
@@ -633,6 +647,7 @@ impl Host {
             in_force.policy.frozen = Some(Freeze { because, by: local_admin(), since: self.now() });
         }
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+        self.replaced.send_replace(());
         self.stop_what_is_not_allowed()
     }
 

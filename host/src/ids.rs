@@ -144,6 +144,18 @@ checked_name!(
 );
 
 checked_name!(
+    /// The public beginning of an API key: what the log and people call it.
+    ///
+    /// `pcl_` and 12 lower-case hex digits.
+    KeyPrefix,
+    "beginning of an API key",
+    "write pcl_ and 12 hex digits, as `portcullis key list` shows it",
+    |text| text.strip_prefix("pcl_").is_some_and(|rest| {
+        rest.len() == 12 && rest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
+);
+
+checked_name!(
     /// The name of something outside that follows the log: where records are shipped to, or checkpoints anchored.
     ///
     /// 1 to 64 of `a-z`, `0-9` and `-`, beginning with a letter or digit.
@@ -407,6 +419,10 @@ mod tests {
         }
         for bad in ["", "a\0", &"x".repeat(1_025)] {
             assert!(bad.parse::<StoreKey>().is_err(), "{bad:?}");
+        }
+        assert!("pcl_0123456789ab".parse::<KeyPrefix>().is_ok());
+        for bad in ["", "pcl_", "pcl_0123456789AB", "pcl_0123456789ab0", "abc_0123456789ab"] {
+            assert!(bad.parse::<KeyPrefix>().is_err(), "{bad:?}");
         }
         assert!("default".parse::<StoreName>().is_ok());
         assert!("a/b".parse::<StoreName>().is_err());

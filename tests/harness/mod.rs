@@ -1,13 +1,16 @@
 //! A host in a temporary folder, with guests and grants: what every test starts from.
 
 pub(crate) mod arguments;
+pub(crate) mod client;
 pub(crate) mod generator;
 pub(crate) mod log;
 pub(crate) mod network;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod random;
 pub(crate) mod soak;
 pub(crate) mod spans;
+pub(crate) mod talk;
 pub(crate) mod web;
 pub(crate) mod worker;
 

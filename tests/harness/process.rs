@@ -135,11 +135,26 @@ impl Cli {
         command
     }
 
-    /// A process that serves, once it is ready.
+    /// A process that serves this user's commands, once it is ready.
     pub(crate) fn serve(&self) -> Running {
-        let owner = self.start(["serve"]);
+        let owner = self.start(["serve", "--listen", "none"]);
         self.wait_for_owner(&owner);
         owner
+    }
+
+    /// A process that serves agents and programs as well, at a port that was free; with more arguments. Its port.
+    pub(crate) fn serve_network(&self, more: &[&str]) -> (Running, u16) {
+        let owner = self.start(["serve", "--listen", "127.0.0.1:0"].iter().chain(more));
+        self.wait_for_owner(&owner);
+        (owner, self.port())
+    }
+
+    /// Where the process that serves is reached.
+    pub(crate) fn port(&self) -> u16 {
+        let text = std::fs::read(self.data.join("serving.json")).expect("a process serves");
+        let serving: Value = serde_json::from_slice(&text).expect("JSON");
+        let url = serving["urls"][0].as_str().expect("a URL");
+        url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("{url}"))
     }
 
     /// A process that owns the folder until it is ended: it follows the log.

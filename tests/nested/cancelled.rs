@@ -68,9 +68,9 @@ async fn a_tool_that_never_looks_is_ended_and_the_log_says_who_asked() {
         sleep(Duration::from_millis(5)).await;
     };
     let nobody = CallId::generate();
-    let unknown = world.host.cancel(&local_admin(), nobody).await;
+    let unknown = world.host.cancel(&local_admin(), nobody, None).await;
     assert!(matches!(unknown, Err(HostError::NotRunning { call }) if call == nobody), "{unknown:?}");
-    world.host.cancel(&local_admin(), running).await.expect("it runs");
+    world.host.cancel(&local_admin(), running, None).await.expect("it runs");
     let result = timeout(PATIENCE, calling).await.expect("it ends").expect("no panic");
     let Err(CallError::Failed { error: InvokeError::Cancelled, report }) = result else {
         panic!("not cancelled, but: {result:?}")

@@ -54,7 +54,7 @@ fn a_server_answers_others_until_it_is_told_to_stop() {
     cli.environment.clear();
 
     // A second one finds the folder owned, and waits in vain.
-    let second = cli.start(["serve"]);
+    let second = cli.start(["serve", "--listen", "none"]);
     cli.call("std-probe", "compute", "{\"rounds\":10}").expect(0);
     let running = cli.start_call("std-probe", "sleep", SLEEP);
     let sleeping = cli.wait_for_record("the sleeper is admitted", |record| match &record.event {
@@ -128,7 +128,7 @@ fn the_process_is_hardened_and_works_as_another_user_than_root() {
     run(&["package", "add", "notes.wasm", "--name", "notes"]).expect(0);
     run(&["package", "approve", "notes"]).expect(0);
     run(&["grant", "apply", "grants.toml"]).expect(0);
-    let server = as_nobody(&["serve"]);
+    let server = as_nobody(&["serve", "--listen", "none"]);
     wait_until("it serves", || run(&["doctor", "--json"]).stdout.contains("and it answers"));
     // What belongs to root here is the process's: its memory is not for other processes of its user.
     let owner = std::fs::metadata(format!("/proc/{}/mem", server.id())).expect("there").uid();

@@ -10,6 +10,7 @@
 )]
 
 mod bench;
+mod clients;
 mod demo;
 mod folders;
 mod fuzz;
@@ -26,10 +27,11 @@ use anyhow::{Result, bail};
 use folders::Folders;
 
 /// Each chore with its options and what it does. `tidy` holds the documentation to this list.
-const CHORES: [(&str, &str, &str); 6] = [
+const CHORES: [(&str, &str, &str); 7] = [
     ("demo", "", "build everything, and walk through the whole path with real files in target/demo"),
     ("test", "", "build the guests, then run all tests; the last line is the test runner's own"),
     ("guests", "", "build the example tools and the tests' guests into target/guests"),
+    ("clients", "", "install the official clients of MCP, and its conformance suite, that tests speak with"),
     ("bench", "[NAME] [--json]", "run the benchmarks, or those whose name contains NAME"),
     (
         "soak",
@@ -60,6 +62,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["demo"] => demo::demo(&Folders::find()?),
         ["test"] => test::test(&Folders::find()?),
         ["guests"] => guests::guests(&Folders::find()?),
+        ["clients"] => clients::clients(&Folders::find()?),
         ["bench", options @ ..] => bench::bench(&Folders::find()?, &bench::Options::parse(options)?),
         ["soak", options @ ..] => soak::soak(&Folders::find()?, &soak::Options::parse(options)?),
         ["tidy"] => tidy::tidy(&Folders::find()?),

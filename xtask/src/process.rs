@@ -1,7 +1,7 @@
 //! Runs programs, each with a deadline, and none with settings that were meant for another.
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -69,12 +69,17 @@ pub(crate) fn run(command: &mut Command, time_max: Duration) -> Result<()> {
 
 /// Runs a command and gives what it wrote, whether or not it fails.
 pub(crate) fn capture(command: &mut Command, time_max: Duration) -> Result<Output> {
-    collect(command, Stdio::piped(), time_max)
+    collect(command, Vec::new(), Stdio::piped(), time_max)
+}
+
+/// The same for one that reads `input` from its stdin.
+pub(crate) fn capture_told(command: &mut Command, input: Vec<u8>, time_max: Duration) -> Result<Output> {
+    collect(command, input, Stdio::piped(), time_max)
 }
 
 /// Runs a command whose progress (stderr) goes where ours goes, and gives its stdout.
 pub(crate) fn read(command: &mut Command, time_max: Duration) -> Result<String> {
-    let output = collect(command, Stdio::inherit(), time_max)?;
+    let output = collect(command, Vec::new(), Stdio::inherit(), time_max)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         bail!("{}: {}\n{text}", show(command), output.status);
@@ -82,14 +87,18 @@ pub(crate) fn read(command: &mut Command, time_max: Duration) -> Result<String> 
     Ok(text)
 }
 
-fn collect(command: &mut Command, stderr: Stdio, time_max: Duration) -> Result<Output> {
+fn collect(command: &mut Command, input: Vec<u8>, stderr: Stdio, time_max: Duration) -> Result<Output> {
     let shown = show(command);
     let mut child = command
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(stderr)
         .spawn()
         .with_context(|| format!("starting {shown}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that does not read it all ends the thread, which nobody waits for.
+        thread::spawn(move || drop(stdin.write_all(&input)));
+    }
     let stdout = child.stdout.take().map(read_all);
     let stderr = child.stderr.take().map(read_all);
     let status = wait(&mut child, time_max).with_context(|| format!("running {shown}"))?;

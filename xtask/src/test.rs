@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::clients::clients;
 use crate::folders::Folders;
 use crate::guests::guests;
 use crate::process::{self, BUILD_TIME_MAX, timed};
@@ -27,9 +28,10 @@ pub(crate) struct TestProgram {
     program: PathBuf,
 }
 
-/// Builds the guests, then builds and runs all tests.
+/// Builds the guests and installs clients, then builds and runs all tests.
 pub(crate) fn test(folders: &Folders) -> Result<()> {
     timed("guests", || guests(folders))?;
+    timed("clients of MCP", || clients(folders))?;
     timed("tests of the guests' own logic", || test_guests(folders))?;
     timed("building the host", || {
         process::run(

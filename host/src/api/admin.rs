@@ -4,19 +4,21 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
+use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{get, post, put};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use http::HeaderValue;
 
 use super::http::{Api, Checked, json, json_body, to_its_end};
 use super::messages::{FROZEN_HEADER, FreezeRequest, PrincipalRequest, QuarantineRequest, ReleaseRequest};
 use super::problem::Problem;
-use crate::authn::local_admin;
+use crate::authn::Caller;
 use crate::gateway::{
     FreezeChanged, GrantsSource, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged,
 };
 use crate::ids::{PackageName, PrincipalId};
+use crate::policy::Role;
 use crate::policy::diff::GrantsDiff;
 
 pub(super) fn routes() -> Router<Api> {
@@ -30,8 +32,14 @@ pub(super) fn routes() -> Router<Api> {
         .route("/v1/principals/{name}", put(add_principal).delete(remove_principal))
 }
 
-/// Says in each answer that the host is frozen, while it is: whoever sees no call run should see why.
-pub(super) async fn tell_frozen(State(api): State<Api>, mut response: Response) -> Response {
+/// Says in each answer that the host is frozen, while it is: an admin who sees no call run should see why.
+pub(super) async fn tell_frozen(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let role = request.extensions().get::<Caller>().map(Caller::role);
+    let mut response = next.run(request).await;
+    // It has an admin's words.
+    if !role.is_some_and(|role| matches!(role, Role::Admin | Role::Auditor)) {
+        return response;
+    }
     let told = api.host.frozen().and_then(|frozen| {
         let json = serde_json::to_vec(&frozen).ok()?;
         HeaderValue::from_bytes(&json).ok()
@@ -44,40 +52,53 @@ pub(super) async fn tell_frozen(State(api): State<Api>, mut response: Response) 
 
 async fn quarantine(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(name)): Checked<Path<PackageName>>,
     request: Request,
 ) -> Result<Json<QuarantineChanged>, Problem> {
     let QuarantineRequest { digest, because } = json(&json_body(request).await?)?;
-    to_its_end(async move { Ok(Json(api.host.quarantine(&local_admin(), name, digest, because).await?)) })
+    to_its_end(async move { Ok(Json(api.host.quarantine(caller.principal(), name, digest, because).await?)) })
         .await
 }
 
 async fn release(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(name)): Checked<Path<PackageName>>,
     request: Request,
 ) -> Result<Json<QuarantineChanged>, Problem> {
     let bytes = json_body(request).await?;
     let ReleaseRequest { digest } = if bytes.is_empty() { ReleaseRequest::default() } else { json(&bytes)? };
-    to_its_end(async move { Ok(Json(api.host.release(&local_admin(), name, digest).await?)) }).await
+    to_its_end(async move { Ok(Json(api.host.release(caller.principal(), name, digest).await?)) }).await
 }
 
-async fn freeze(State(api): State<Api>, request: Request) -> Result<Json<FreezeChanged>, Problem> {
+async fn freeze(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<FreezeChanged>, Problem> {
     let FreezeRequest { because } = json(&json_body(request).await?)?;
-    to_its_end(async move { Ok(Json(api.host.freeze(&local_admin(), because).await?)) }).await
+    to_its_end(async move { Ok(Json(api.host.freeze(caller.principal(), because).await?)) }).await
 }
 
-async fn thaw(State(api): State<Api>) -> Result<Json<FreezeChanged>, Problem> {
-    to_its_end(async move { Ok(Json(api.host.thaw(&local_admin()).await?)) }).await
+async fn thaw(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<FreezeChanged>, Problem> {
+    to_its_end(async move { Ok(Json(api.host.thaw(caller.principal()).await?)) }).await
 }
 
 async fn status(State(api): State<Api>) -> Json<HostStatus> {
     Json(api.host.status())
 }
 
-async fn diff_grants(State(api): State<Api>, request: Request) -> Result<Json<GrantsDiff>, Problem> {
+async fn diff_grants(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<GrantsDiff>, Problem> {
     let source: GrantsSource = json(&json_body(request).await?)?;
-    Ok(Json(api.host.diff_grants(&local_admin(), &source).await?))
+    Ok(Json(api.host.diff_grants(caller.principal(), &source).await?))
 }
 
 async fn list_principals(State(api): State<Api>) -> Json<Vec<PrincipalStatus>> {
@@ -86,17 +107,19 @@ async fn list_principals(State(api): State<Api>) -> Json<Vec<PrincipalStatus>> {
 
 async fn add_principal(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(name)): Checked<Path<PrincipalId>>,
     request: Request,
 ) -> Result<Json<PrincipalChanged>, Problem> {
     let PrincipalRequest { role, note } = json(&json_body(request).await?)?;
     let host = Arc::clone(&api.host);
-    to_its_end(async move { Ok(Json(host.add_principal(&local_admin(), name, role, note).await?)) }).await
+    to_its_end(async move { Ok(Json(host.add_principal(caller.principal(), name, role, note).await?)) }).await
 }
 
 async fn remove_principal(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(name)): Checked<Path<PrincipalId>>,
 ) -> Result<Json<PrincipalChanged>, Problem> {
-    to_its_end(async move { Ok(Json(api.host.remove_principal(&local_admin(), name).await?)) }).await
+    to_its_end(async move { Ok(Json(api.host.remove_principal(caller.principal(), name).await?)) }).await
 }

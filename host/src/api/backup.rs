@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::http::Api;
 use super::problem::Problem;
-use crate::authn::local_admin;
+use crate::authn::Caller;
 use crate::backup;
 
 /// How much is sent at once, and how many such pieces may wait for a reader.
@@ -26,8 +26,8 @@ const PIECE_TIME_MAX: Duration = Duration::from_secs(60);
 pub const BYTES_HEADER: &str = "portcullis-bytes";
 
 /// Takes a backup, and sends it. One that breaks off ends the connection, not the stream.
-pub(super) async fn backup(api: &Api) -> Result<Response, Problem> {
-    let taken = api.host.backup(&local_admin()).await?;
+pub(super) async fn backup(api: &Api, caller: &Caller) -> Result<Response, Problem> {
+    let taken = api.host.backup(caller.principal()).await?;
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let head = [
         (header::CONTENT_TYPE.as_str(), "application/x-tar".to_owned()),

@@ -5,29 +5,33 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use futures_util::stream;
 use http::HeaderMap;
 use tokio::sync::watch;
 
+use super::agents;
 use super::http::{Api, Checked, body, line, lines, to_its_end};
 use super::messages::{CallLine, CallQuery, Cancelled, TRACE_PARENT_HEADER};
 use super::problem::{ErrorKind, Problem};
 use crate::arguments::{ARGUMENT_BYTES_MAX, parse_arguments};
-use crate::authn::local_admin;
+use crate::authn::Caller;
 use crate::gateway::{Blame, CallAnswer, CallControl, CallError, CallRequest};
-use crate::ids::{CallId, TraceParent};
+use crate::ids::{CallId, PackageName, PrincipalId, ToolName, TraceParent};
+use crate::policy::Role;
 
 /// The call itself runs in this future, or in its answer's stream: when hyper drops that, because the client
 /// went away, it is cancelled.
 pub(super) async fn call(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Query(query)): Checked<Query<CallQuery>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let principal = in_whose_name(&caller, query.principal)?;
     let trace = trace_parent(request.headers())?;
     let text = body(request, ARGUMENT_BYTES_MAX).await.map_err(|error| {
         error.into_problem(|bytes| {
@@ -39,21 +43,55 @@ pub(super) async fn call(
     })?;
     let arguments = parse_arguments(&text)
         .map_err(|error| Problem::bad_input(format!("the arguments can't be read: {error}")))?;
-    let CallQuery { principal, package, tool, progress } = query;
+    let CallQuery { principal: _, package, tool, progress } = query;
+    let told =
+        Told { everything: caller.may_call_for_others(), package: package.clone(), tool: tool.clone() };
     let argument_bytes = text.len() as u64;
     let request = CallRequest { principal, package, tool, arguments, argument_bytes, trace };
     if !progress {
-        return Ok(Json(api.host.call(request).await?).into_response());
+        let answer = api.host.call(request).await.map_err(|error| told.problem(error))?;
+        return Ok(Json(answer).into_response());
     }
     let control = CallControl::default();
     let heard = control.progress();
     let host = Arc::clone(&api.host);
     let running = Box::pin(async move { host.call_controlled(request, &control).await });
-    let calling = Calling { running: Some(running), heard };
+    let calling = Calling { running: Some(running), heard, told };
     Ok(lines(stream::unfold(calling, |mut calling| async move {
         let line = calling.next().await?;
         Some((Ok::<_, Infallible>(line), calling))
     })))
+}
+
+/// In whose name a tool is called: an agent calls as itself, and the owner of the data folder as any agent.
+pub(super) fn in_whose_name(
+    caller: &Caller,
+    named: Option<PrincipalId>,
+) -> Result<PrincipalId, Box<Problem>> {
+    match named {
+        Some(named) if caller.may_call_for_others() || named == *caller.principal() => Ok(named),
+        Some(_) => {
+            let detail = "only the owner of the data folder calls in the name of others";
+            Err(Problem::new(ErrorKind::Forbidden, detail, Blame::Agent).into())
+        }
+        None if caller.may_call_for_others() => {
+            Err(Problem::bad_input("say in whose name, with `as=AGENT`").into())
+        }
+        None => Ok(caller.principal().clone()),
+    }
+}
+
+/// What whoever called is told of a call that gave no answer.
+struct Told {
+    everything: bool,
+    package: PackageName,
+    tool: ToolName,
+}
+
+impl Told {
+    fn problem(&self, error: CallError) -> Problem {
+        if self.everything { error.into() } else { agents::problem(error, &self.package, &self.tool) }
+    }
 }
 
 /// The caller's `traceparent` (W3C Trace Context). One that is malformed is an error and not left out: who sends it
@@ -75,6 +113,7 @@ struct Calling {
     /// None at the end.
     running: Option<Running>,
     heard: watch::Receiver<Option<crate::sandbox::Progress>>,
+    told: Told,
 }
 
 impl Calling {
@@ -86,7 +125,7 @@ impl Calling {
                 self.running = None;
                 Some(line(&match result {
                     Ok(answer) => CallLine::Result(Box::new(answer)),
-                    Err(error) => CallLine::Error(Box::new(error.into())),
+                    Err(error) => CallLine::Error(Box::new(self.told.problem(error))),
                 }))
             }
             Ok(()) = self.heard.changed() => {
@@ -97,12 +136,18 @@ impl Calling {
     }
 }
 
+/// Asks a call to end. An agent sees, and ends, no calls but its own.
 pub(super) async fn cancel(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(call)): Checked<Path<CallId>>,
 ) -> Result<Json<Cancelled>, Problem> {
+    let of = match caller.role() {
+        Role::Admin => None,
+        Role::Agent | Role::Author | Role::Auditor => Some(caller.principal().clone()),
+    };
     to_its_end(async move {
-        api.host.cancel(&local_admin(), call).await?;
+        api.host.cancel(caller.principal(), call, of.as_ref()).await?;
         Ok(Json(Cancelled { call }))
     })
     .await

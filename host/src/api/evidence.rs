@@ -2,13 +2,13 @@
 
 use axum::extract::{Path, Query, State};
 use axum::routing::{delete, get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 
 use super::http::{Api, Checked, to_its_end};
 use super::messages::{AuditKey, OpeningQuery};
 use super::problem::Problem;
 use crate::audit::commitment::Opening;
-use crate::authn::local_admin;
+use crate::authn::Caller;
 use crate::gateway::{Erased, KeyRotated, PayloadErased};
 use crate::ids::{CallId, PrincipalId};
 
@@ -25,28 +25,34 @@ async fn show_key(State(api): State<Api>) -> Json<AuditKey> {
     Json(AuditKey { key: api.host.audit_key() })
 }
 
-async fn rotate_key(State(api): State<Api>) -> Result<Json<KeyRotated>, Problem> {
-    to_its_end(async move { Ok(Json(api.host.rotate_audit_key(&local_admin()).await?)) }).await
+async fn rotate_key(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<KeyRotated>, Problem> {
+    to_its_end(async move { Ok(Json(api.host.rotate_audit_key(caller.principal()).await?)) }).await
 }
 
 async fn open_evidence(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(call)): Checked<Path<CallId>>,
     Checked(Query(query)): Checked<Query<OpeningQuery>>,
 ) -> Result<Json<Opening>, Problem> {
-    Ok(Json(api.host.open_evidence(&local_admin(), call, query.payloads).await?))
+    Ok(Json(api.host.open_evidence(caller.principal(), call, query.payloads).await?))
 }
 
 async fn erase_evidence(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(name)): Checked<Path<PrincipalId>>,
 ) -> Result<Json<Erased>, Problem> {
-    to_its_end(async move { Ok(Json(api.host.erase_evidence(&local_admin(), name).await?)) }).await
+    to_its_end(async move { Ok(Json(api.host.erase_evidence(caller.principal(), name).await?)) }).await
 }
 
 async fn erase_payload(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(call)): Checked<Path<CallId>>,
 ) -> Result<Json<PayloadErased>, Problem> {
-    to_its_end(async move { Ok(Json(api.host.erase_payload(&local_admin(), call).await?)) }).await
+    to_its_end(async move { Ok(Json(api.host.erase_payload(caller.principal(), call).await?)) }).await
 }

@@ -1,17 +1,17 @@
 //! The HTTP API, version 1: routes, and what each takes.
 //!
 //! Served to whoever can open the owner's socket, and called in process by the owner's own command: the
-//! admin, by [`authn`](crate::authn). A call ends when its client goes away, because its handler is
+//! admin, by [`authn`](crate::authn); and, behind [`door`](super::door), over the network. A call ends when its client goes away, because its handler is
 //! dropped; a change of packages or grants, once begun, is made to its end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State};
-use axum::middleware::map_response_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{StatusCode, header};
@@ -25,8 +25,10 @@ use super::messages::{
     Removed,
 };
 use super::problem::{ErrorKind, Problem};
-use super::{admin, backup, calls, evidence, packages, secrets, state, tail};
-use crate::authn::local_admin;
+use super::{
+    access, admin, backup, calls, evidence, keys, mcp, packages, secrets, state, strict, tail, tools,
+};
+use crate::authn::Caller;
 use crate::database::{Package, PackageState};
 use crate::gateway::{Blame, GrantsChanged, GrantsSource, Host, HostError, PackageDetails};
 use crate::ids::{GrantId, PackageName};
@@ -49,9 +51,14 @@ pub(super) struct Api {
     pub(super) stopping: Stopping,
 }
 
-/// The API over a host. Answers that follow the log end when `stopping` turns true, or its sender is gone.
+/// The API over a host, for whoever can open the owner's socket: the admin. Answers that follow the log end when
+/// `stopping` turns true, or its sender is gone.
 pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
-    let api = Api { host, stopping };
+    routes(Api { host, stopping }, Router::new()).layer(Extension(Caller::owner()))
+}
+
+/// The API, with what else is served beside it. Each request must bring its [`Caller`] in its extensions.
+pub(super) fn routes(api: Api, beside: Router) -> Router {
     Router::new()
         .route("/v1/packages", post(add_package).get(list_packages))
         .route("/v1/packages/{name}", get(show_package).delete(remove_package))
@@ -59,8 +66,10 @@ pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
         .route("/v1/grants", put(apply_grants).get(list_grants))
         .route("/v1/grants/{id}", delete(revoke_grant))
         .route("/v1/policy", get(show_policy))
+        .route("/v1/tools", get(tools::list))
         .route("/v1/calls", post(calls::call))
         .route("/v1/calls/{id}", delete(calls::cancel))
+        .route("/v1/mcp", post(mcp::stream::converse))
         .route("/v1/audit", get(audit))
         .route("/v1/backup", post(take_backup))
         .route("/v1/health", get(health))
@@ -69,21 +78,24 @@ pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
         .merge(secrets::routes())
         .merge(evidence::routes())
         .merge(state::routes())
+        .merge(keys::routes())
+        .with_state(api.clone())
+        .merge(beside)
         .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
         // Each handler reads its body within a bound of its own.
         .layer(DefaultBodyLimit::disable())
-        .layer(map_response_with_state(api.clone(), admin::tell_frozen))
-        .with_state(api)
+        .layer(from_fn(access::authorize))
+        .layer(from_fn_with_state(api, admin::tell_frozen))
 }
 
 async fn add_package(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Query(query)): Checked<Query<AddQuery>>,
     request: Request,
 ) -> Result<Response, Problem> {
     // Before the body, which is held in memory until it is registered.
-    let registration = api.host.reserve_registration(&local_admin())?;
+    let registration = api.host.reserve_registration(caller.principal())?;
     let max = api.host.limits().ceiling_of(Limit::ComponentBytes);
     let bytes = body(request, usize::try_from(max).unwrap_or(usize::MAX)).await.map_err(|error| {
         error.into_problem(|value| {
@@ -106,6 +118,7 @@ async fn show_package(
 
 async fn approve_package(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(name)): Checked<Path<PackageName>>,
     request: Request,
 ) -> Result<Json<Approved>, Problem> {
@@ -113,7 +126,7 @@ async fn approve_package(
     let wanted: ApproveRequest = if bytes.is_empty() { ApproveRequest::default() } else { json(&bytes)? };
     let host = Arc::clone(&api.host);
     to_its_end(async move {
-        let digest = host.approve(&local_admin(), &name, wanted.digest).await?;
+        let digest = host.approve(caller.principal(), &name, wanted.digest).await?;
         let details = host.package(&name).await?;
         let approved = details.into_iter().find(|details| details.package.digest == digest);
         let description = approved.map(|details| details.description).ok_or_else(|| {
@@ -129,18 +142,23 @@ async fn approve_package(
 
 async fn remove_package(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(name)): Checked<Path<PackageName>>,
 ) -> Result<Json<Removed>, Problem> {
     to_its_end(async move {
-        api.host.remove_package(&local_admin(), &name).await?;
+        api.host.remove_package(caller.principal(), &name).await?;
         Ok(Json(Removed { package: name }))
     })
     .await
 }
 
-async fn apply_grants(State(api): State<Api>, request: Request) -> Result<Json<GrantsChanged>, Problem> {
+async fn apply_grants(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<GrantsChanged>, Problem> {
     let source: GrantsSource = json(&json_body(request).await?)?;
-    to_its_end(async move { Ok(Json(api.host.apply_grants(&local_admin(), &source).await?)) }).await
+    to_its_end(async move { Ok(Json(api.host.apply_grants(caller.principal(), &source).await?)) }).await
 }
 
 async fn list_grants(
@@ -176,9 +194,10 @@ fn effect(grant: &Grant, packages: &[Package], now: Timestamp) -> GrantEffect {
 
 async fn revoke_grant(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(grant)): Checked<Path<GrantId>>,
 ) -> Result<Json<GrantsChanged>, Problem> {
-    to_its_end(async move { Ok(Json(api.host.revoke(&local_admin(), grant).await?)) }).await
+    to_its_end(async move { Ok(Json(api.host.revoke(caller.principal(), grant).await?)) }).await
 }
 
 async fn show_policy(State(api): State<Api>) -> Json<Policy> {
@@ -192,8 +211,11 @@ async fn audit(
     tail::tail(&api, query).await
 }
 
-async fn take_backup(State(api): State<Api>) -> Result<Response, Problem> {
-    backup::backup(&api).await
+async fn take_backup(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Problem> {
+    backup::backup(&api, &caller).await
 }
 
 async fn health(State(api): State<Api>) -> Json<Health> {
@@ -210,11 +232,6 @@ async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
 async fn no_route(request: Request) -> Problem {
     let detail = format!("there is no {}", request.uri().path());
     Problem::new(ErrorKind::NotFound, detail, Blame::Agent)
-}
-
-async fn no_method(request: Request) -> Problem {
-    let detail = format!("{} does not know {}", request.uri().path(), request.method());
-    Problem::new(ErrorKind::MethodNotAllowed, detail, Blame::Agent)
 }
 
 /// Makes a change in a task of its own, so that a client that goes away does not leave it half made: its
@@ -309,6 +326,7 @@ pub(super) async fn secret_body(request: Request) -> Result<Vec<u8>, Problem> {
 }
 
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Box<Problem>> {
+    strict::check(bytes)?;
     serde_json::from_slice(bytes)
         .map_err(|error| Problem::bad_input(format!("the body is not what it should be: {error}")).into())
 }

@@ -2,6 +2,7 @@
 //!
 //! Names and numbers in it are checked by being parsed; nothing here does anything.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
@@ -128,6 +129,29 @@ pub struct PrincipalRequest {
     pub note: Option<Remark>,
 }
 
+/// Body of `POST /v1/keys`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateKeyRequest {
+    /// Who will call with it.
+    pub principal: PrincipalId,
+    /// As what: that which the principal is. Default: that.
+    #[serde(default)]
+    pub role: Option<Role>,
+    /// When it ends. Default: when it is revoked.
+    #[serde(default)]
+    pub expires: Option<Timestamp>,
+}
+
+/// Body of `POST /v1/keys/{prefix}/rotate`; may be left out.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateKeyRequest {
+    /// When the new one ends. Default: when it is revoked.
+    #[serde(default)]
+    pub expires: Option<Timestamp>,
+}
+
 /// The header of a call's request that says where it belongs in its caller's trace (W3C Trace Context).
 pub const TRACE_PARENT_HEADER: &str = "traceparent";
 
@@ -189,9 +213,10 @@ pub enum GrantEffect {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallQuery {
-    /// In whose name.
-    #[serde(rename = "as")]
-    pub principal: PrincipalId,
+    /// In whose name: the owner of the data folder must say so. Default: the caller's own, and no other for whoever
+    /// comes with a key.
+    #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<PrincipalId>,
     /// Which package.
     pub package: PackageName,
     /// Which of its tools.
@@ -200,6 +225,32 @@ pub struct CallQuery {
     /// document at the end.
     #[serde(default)]
     pub progress: bool,
+}
+
+/// Query of `GET /v1/tools`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolsQuery {
+    /// Whose: the owner of the data folder must say so. Default: the caller's own, and no other for whoever comes
+    /// with a key.
+    #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<PrincipalId>,
+    /// In which shape. Default: ours, which has all that is known.
+    #[serde(default)]
+    pub format: ToolsFormat,
+}
+
+/// The shape of a list of tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolsFormat {
+    /// Ours.
+    #[default]
+    Portcullis,
+    /// As OpenAI's chat completions take it.
+    Openai,
+    /// As Anthropic's messages take it.
+    Anthropic,
 }
 
 /// One line of the answer to `POST /v1/calls?progress=true`. The last line is a result or an error.

@@ -3,20 +3,30 @@
 //! Decides nothing: who may do what is decided below. It bounds what comes in, and ends a call whose
 //! client went away.
 
+pub mod access;
 mod admin;
+mod agents;
 mod backup;
 mod calls;
+pub mod door;
 pub mod evidence;
 mod http;
+mod keys;
+pub mod mcp;
 pub mod messages;
+pub mod network;
 mod packages;
 pub mod problem;
 mod secrets;
 pub mod serve;
+pub mod settings;
 mod state;
+mod strict;
 mod tail;
 #[cfg(test)]
 mod tests;
+pub mod tls;
+mod tools;
 
 pub use axum::Router;
 pub use axum::body::Body;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::audit::query::ReadError;
 use crate::backup::BackupError;
 use crate::database::{ChangeError, DatabaseError};
-use crate::gateway::{Blame, CallError, CallReport, EvidenceError, HostError};
+use crate::gateway::{AccessError, Blame, CallError, CallReport, EvidenceError, HostError};
 use crate::ids::CallId;
 use crate::limits::LimitReached;
 use crate::policy::{Denial, Diagnostic, Stop};
@@ -57,6 +57,15 @@ pub enum ErrorKind {
     /// Whoever waited for the call, or an admin, asked it to end. What it did until then is done.
     #[serde(rename = "urn:portcullis:error:cancelled")]
     Cancelled,
+    /// Nobody is let in without a key that is valid now.
+    #[serde(rename = "urn:portcullis:error:unauthenticated")]
+    Unauthenticated,
+    /// Whoever asks may not ask for this, or not from here.
+    #[serde(rename = "urn:portcullis:error:forbidden")]
+    Forbidden,
+    /// Too many tries or calls within a minute: the answer says when to try again.
+    #[serde(rename = "urn:portcullis:error:too-many-requests")]
+    TooManyRequests,
     /// A limit ended the call.
     #[serde(rename = "urn:portcullis:error:limit-reached")]
     LimitReached,
@@ -85,7 +94,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds.
-    pub const ALL: [ErrorKind; 20] = [
+    pub const ALL: [ErrorKind; 23] = [
         ErrorKind::BadInput,
         ErrorKind::NotFound,
         ErrorKind::MethodNotAllowed,
@@ -98,6 +107,9 @@ impl ErrorKind {
         ErrorKind::Denied,
         ErrorKind::Stopped,
         ErrorKind::Cancelled,
+        ErrorKind::Unauthenticated,
+        ErrorKind::Forbidden,
+        ErrorKind::TooManyRequests,
         ErrorKind::LimitReached,
         ErrorKind::ToolError,
         ErrorKind::Withheld,
@@ -121,7 +133,9 @@ impl ErrorKind {
             | ErrorKind::InvalidGrants
             | ErrorKind::InvalidSettings
             | ErrorKind::LimitReached => StatusCode::UNPROCESSABLE_ENTITY,
-            ErrorKind::Denied | ErrorKind::Stopped => StatusCode::FORBIDDEN,
+            ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+            ErrorKind::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            ErrorKind::Denied | ErrorKind::Stopped | ErrorKind::Forbidden => StatusCode::FORBIDDEN,
             ErrorKind::ToolError | ErrorKind::Withheld => StatusCode::BAD_GATEWAY,
             ErrorKind::Busy | ErrorKind::LogUnavailable | ErrorKind::DiskLow => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -145,6 +159,9 @@ impl ErrorKind {
             ErrorKind::Denied => "The call is not allowed",
             ErrorKind::Stopped => "The call was stopped",
             ErrorKind::Cancelled => "The call was cancelled",
+            ErrorKind::Unauthenticated => "A valid key is needed",
+            ErrorKind::Forbidden => "This is not allowed",
+            ErrorKind::TooManyRequests => "Too many requests",
             ErrorKind::LimitReached => "A limit ended the call",
             ErrorKind::ToolError => "The tool failed",
             ErrorKind::Withheld => "The answer was withheld",
@@ -310,6 +327,7 @@ impl From<HostError> for Problem {
             | HostError::Secrets(_)
             | HostError::Occupied(_)
             | HostError::Evidence(_)
+            | HostError::Access(_)
             | HostError::Change(_) => problem,
         }
     }
@@ -333,6 +351,9 @@ fn kind_of(error: &HostError) -> ErrorKind {
         // Asked again, it is answered with what is kept.
         HostError::Occupied(_) | HostError::Read(ReadError::Dropped { .. }) => ErrorKind::Busy,
         HostError::Secrets(error) => kind_of_secrets(error),
+        HostError::Access(AccessError::Random(_)) => ErrorKind::HostFault,
+        HostError::Access(AccessError::OtherRole { .. }) => ErrorKind::Conflict,
+        HostError::Access(AccessError::Expired | AccessError::Owner) => ErrorKind::BadInput,
         HostError::Evidence(EvidenceError::Key(error)) => match error {
             EvidenceKeyError::Erased { .. } | EvidenceKeyError::Unknown { .. } => ErrorKind::NotFound,
             EvidenceKeyError::Database(error) => kind_of_database(error),
@@ -395,6 +416,7 @@ fn kind_of_change(error: &ChangeError) -> ErrorKind {
         ChangeError::NoSuchGrant(_)
         | ChangeError::NoSuchPrincipal { .. }
         | ChangeError::NoSuchSecret { .. }
+        | ChangeError::NoSuchKey(_)
         | ChangeError::NoSuchStore(_) => ErrorKind::NotFound,
         ChangeError::OtherQuarantine { .. } | ChangeError::Alike { .. } => ErrorKind::Conflict,
         ChangeError::Database(error) => kind_of_database(error),

@@ -2,11 +2,11 @@
 
 use axum::extract::{Path, Request, State};
 use axum::routing::{get, put};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 
 use super::http::{Api, Checked, secret_body, to_its_end};
 use super::problem::Problem;
-use crate::authn::local_admin;
+use crate::authn::Caller;
 use crate::database::StoredSecret;
 use crate::gateway::{HostError, SecretChanged};
 use crate::ids::SecretName;
@@ -25,17 +25,19 @@ async fn list_secrets(State(api): State<Api>) -> Result<Json<Vec<StoredSecret>>,
 /// The body is the value, byte for byte.
 async fn set_secret(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(name)): Checked<Path<SecretName>>,
     request: Request,
 ) -> Result<Json<SecretChanged>, Problem> {
     let value = SecretValue::new(secret_body(request).await?);
     let value = value.map_err(|error| HostError::Secrets(error.into()))?;
-    to_its_end(async move { Ok(Json(api.host.set_secret(&local_admin(), name, &value).await?)) }).await
+    to_its_end(async move { Ok(Json(api.host.set_secret(caller.principal(), name, &value).await?)) }).await
 }
 
 async fn remove_secret(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path(name)): Checked<Path<SecretName>>,
 ) -> Result<Json<SecretChanged>, Problem> {
-    to_its_end(async move { Ok(Json(api.host.remove_secret(&local_admin(), name).await?)) }).await
+    to_its_end(async move { Ok(Json(api.host.remove_secret(caller.principal(), name).await?)) }).await
 }

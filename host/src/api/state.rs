@@ -2,12 +2,12 @@
 
 use axum::extract::{Path, Query, State};
 use axum::routing::{delete, get};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
 use super::http::{Api, Checked, to_its_end};
 use super::problem::Problem;
-use crate::authn::local_admin;
+use crate::authn::Caller;
 use crate::database::{HeldStores, StoreId};
 use crate::gateway::StateCleared;
 use crate::ids::{PackageName, PrincipalId, StoreName};
@@ -39,9 +39,10 @@ async fn list_stores(
 
 async fn clear_store(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Checked(Path((package, name))): Checked<Path<(PackageName, StoreName)>>,
     Checked(Query(OfAgent { agent })): Checked<Query<OfAgent>>,
 ) -> Result<Json<StateCleared>, Problem> {
     let store = StoreId { package, agent, name };
-    to_its_end(async move { Ok(Json(api.host.clear_store(&local_admin(), store).await?)) }).await
+    to_its_end(async move { Ok(Json(api.host.clear_store(caller.principal(), store).await?)) }).await
 }

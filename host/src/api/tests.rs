@@ -156,7 +156,7 @@ async fn what_can_not_be_read_is_bad_input_and_says_why() {
         (Method::POST, "/v1/packages?version=1", "", "version"),
         (Method::POST, "/v1/packages/a/approve", "{\"digest\":7}", "expected a string"),
         (Method::PUT, "/v1/grants", "{", "EOF"),
-        (Method::PUT, "/v1/grants", "{\"file\":\"x\",\"file\":\"y\"}", "duplicate"),
+        (Method::PUT, "/v1/grants", "{\"file\":\"x\",\"file\":\"y\"}", "twice"),
         (Method::POST, "/v1/calls?as=a&package=p", "{}", "tool"),
         (Method::POST, SPIN, "", "not valid JSON"),
         (Method::POST, SPIN, "[]", "must be a JSON object"),

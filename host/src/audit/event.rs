@@ -4,6 +4,7 @@ mod keeping;
 mod secret;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::commitment::Commitment;
 use super::hash::TreeHash;
+use crate::authn::Refused;
 use crate::ids::{
-    CallId, GrantId, OutletName, PackageDigest, PackageName, PrincipalId, Remark, Revision, SecretName,
+    CallId, GrantId, KeyPrefix, OutletName, PackageDigest, PackageName, PrincipalId, Remark, Revision, SecretName,
     Sequence, StoreName, ToolName, TraceParent,
 };
 use crate::limits::{LimitReached, Usage};
@@ -280,6 +282,59 @@ pub enum Event {
         /// Who did it.
         by: PrincipalId,
     },
+    /// An admin made an API key, which is not in here.
+    ApiKeyCreated {
+        /// The new revision.
+        revision: Revision,
+        /// Its public beginning.
+        key: KeyPrefix,
+        /// Who will call with it. Not called `principal`, which in records of calls is whoever calls.
+        name: PrincipalId,
+        /// As what.
+        role: Role,
+        /// When it ends, if it was said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires: Option<Timestamp>,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// An admin put an API key in the place of another, which ended.
+    ApiKeyRotated {
+        /// The new revision.
+        revision: Revision,
+        /// The public beginning of the new one.
+        key: KeyPrefix,
+        /// That of the one that ended.
+        replaces: KeyPrefix,
+        /// Who calls with it.
+        name: PrincipalId,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// An admin ended an API key.
+    ApiKeyRevoked {
+        /// The new revision.
+        revision: Revision,
+        /// Its public beginning.
+        key: KeyPrefix,
+        /// Who called with it.
+        name: PrincipalId,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// Somebody tried to be let in and was not. Tries of one kind within about a second are one record.
+    AuthenticationFailed {
+        /// Why not.
+        reason: Refused,
+        /// Where the tries came from; absent: from several addresses, when there are very many.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer: Option<IpAddr>,
+        /// The public beginning of the key that was tried, if one like it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<KeyPrefix>,
+        /// How many tries it stands for.
+        tries: u64,
+    },
     /// An admin was given what opens the commitments of a call.
     EvidenceOpened {
         /// The call.
@@ -491,6 +546,10 @@ impl Event {
             | Event::PrincipalRemoved { .. }
             | Event::SecretSet { .. }
             | Event::SecretRemoved { .. }
+            | Event::ApiKeyCreated { .. }
+            | Event::ApiKeyRotated { .. }
+            | Event::ApiKeyRevoked { .. }
+            | Event::AuthenticationFailed { .. }
             | Event::StateCleared { .. }
             | Event::BackupTaken { .. }
             | Event::Restored { .. } => None,
@@ -761,6 +820,9 @@ impl Event {
             | Event::PrincipalRemoved { revision, .. }
             | Event::SecretSet { revision, .. }
             | Event::SecretRemoved { revision, .. }
+            | Event::ApiKeyCreated { revision, .. }
+            | Event::ApiKeyRotated { revision, .. }
+            | Event::ApiKeyRevoked { revision, .. }
             | Event::StateCleared { revision, .. }
             | Event::CallDenied { revision, .. } => Some(*revision),
             Event::CallAdmitted { context, .. }
@@ -789,6 +851,7 @@ impl Event {
             | Event::PackageApproved { .. }
             | Event::PackageRemoved { .. }
             | Event::ArtifactRefused { .. }
+            | Event::AuthenticationFailed { .. }
             | Event::BackupTaken { .. }
             | Event::Restored { .. } => None,
         }

@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::authn::Refused;
 use crate::limits::{Limit, Usage};
 use crate::policy::Role;
 
@@ -299,6 +300,48 @@ fn events() -> Vec<Kind> {
             &[],
         ),
         kind(
+            "api_key_created",
+            "An admin made an API key.",
+            &[
+                changed.clone(),
+                ("key", is("key_prefix")),
+                ("name", principal.clone()),
+                ("role", is("role")),
+                ("expires?", is("time")),
+                by.clone(),
+            ],
+            &[],
+        ),
+        kind(
+            "api_key_rotated",
+            "An admin put an API key in the place of another, which ended.",
+            &[
+                changed.clone(),
+                ("key", is("key_prefix")),
+                ("replaces", is("key_prefix")),
+                ("name", principal.clone()),
+                by.clone(),
+            ],
+            &[],
+        ),
+        kind(
+            "api_key_revoked",
+            "An admin ended an API key.",
+            &[changed.clone(), ("key", is("key_prefix")), ("name", principal.clone()), by.clone()],
+            &[],
+        ),
+        kind(
+            "authentication_failed",
+            "Somebody tried to be let in and was not. Tries of one kind within about a second are one record.",
+            &[
+                ("reason", named(Refused::ALL.map(Refused::name))),
+                ("peer?", text.clone()),
+                ("key?", is("key_prefix")),
+                ("tries", count.clone()),
+            ],
+            &[],
+        ),
+        kind(
             "state_cleared",
             "An admin deleted all keys of a store.",
             &[
@@ -455,6 +498,7 @@ fn parts() -> Vec<(&'static str, Value)> {
         ("secret", pattern("^[a-z0-9][a-z0-9._-]{0,63}$")),
         ("revision", is("count")),
         ("grant", is("count")),
+        ("key_prefix", pattern("^pcl_[0-9a-f]{12}$")),
         ("role", named(Role::ALL.map(Role::name))),
         ("limit", named(Limit::ALL.map(Limit::name))),
         ("usage", usage),

@@ -2,14 +2,15 @@
 
 mod admin;
 pub(super) mod asking;
-
 mod audit;
+mod serving;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub(super) use admin::{PrincipalCommand, SecretCommand, StateCommand};
+pub(super) use serving::{ApiKeyCommand, ConfigCommand, Expiry, Listen, ServeArguments};
 
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName, TraceParent};
 
@@ -48,7 +49,9 @@ With --json, stdout has one JSON document (JSON lines for `audit tail`), and an 
 document (RFC 9457) on stderr. Without it, text of tools is shown without what could act on a
 terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.
 PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
-PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.";
+PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.
+PORTCULLIS_SERVER and PORTCULLIS_KEY name a host in the network and the API key for it, as --server does;
+what reads a data folder's files itself (`audit query`, `verify`, …) and `serve` take no notice of them.";
 
 /// Runs AI agents' tools that nobody trusts: each gets what an admin granted it, inside hard limits, and
 /// everything that it does is logged.
@@ -58,6 +61,15 @@ pub(super) struct Arguments {
     /// The data folder
     #[arg(long, global = true, value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
+    /// Ask this host in the network, instead of the owner of a data folder
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) server: Option<String>,
+    /// The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) key_file: Option<PathBuf>,
+    /// The certificates that are believed of --server, PEM. Default: the system's
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) server_ca: Option<PathBuf>,
     /// Answer in JSON
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -74,11 +86,15 @@ pub(super) enum Action {
     /// Own the data folder and answer other commands until told to stop
     ///
     /// Without it each command opens the host anew, or finds another that has it open. With it they share
-    /// one, which starts once. It listens on the owner's socket in the data folder only; addresses for
-    /// agents (HTTP, MCP) come in a later version. SIGTERM or Ctrl-C ends it: running calls get ten
-    /// seconds, the rest is cancelled and recorded, and the log is closed.
-    #[command(after_help = "Example:\n  portcullis serve &\n  portcullis package list")]
-    Serve,
+    /// one, which starts once. Agents and programs reach it by HTTP at --listen, each with an API key; at the
+    /// first start a key for an admin is made and kept in the data folder, as admin.key. SIGTERM or Ctrl-C ends
+    /// it: running calls get ten seconds, the rest is cancelled and recorded, and the log is closed.
+    #[command(after_help = "\
+Examples:
+  portcullis serve
+  portcullis serve --listen none                 for this user's commands only
+  portcullis serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem --allowed-host tools.example.org")]
+    Serve(ServeArguments),
     /// This process alone.
     #[command(flatten)]
     Local(LocalCommand),
@@ -95,6 +111,9 @@ pub(super) enum Command {
     /// Add and remove agents, admins and auditors
     #[command(subcommand)]
     Principal(PrincipalCommand),
+    /// Make, list, rotate and revoke the keys that agents and programs are let in by
+    #[command(subcommand)]
+    Key(ApiKeyCommand),
     /// Store secrets that grants give to tools, or put into their requests
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -103,6 +122,18 @@ pub(super) enum Command {
     State(StateCommand),
     /// Call a tool
     Call(CallArguments),
+    /// Serve an agent's tools by MCP on stdin and stdout, for desktop clients and IDEs
+    ///
+    /// A client starts it, writes a JSON-RPC message in each line, and reads the answers. It lists the tools that are
+    /// granted to the agent, and calls them. Nothing else is ever written to stdout. It ends when stdin does.
+    #[command(after_help = "\
+What a desktop client's configuration needs:
+  { \"mcpServers\": { \"portcullis\": { \"command\": \"portcullis\", \"args\": [\"mcp\", \"--agent\", \"writer\"] } } }")]
+    Mcp {
+        /// The agent that the client is
+        #[arg(long, value_name = "NAME")]
+        agent: PrincipalId,
+    },
     /// Ask a running call to end; if its tool does not answer within a second, it is ended
     #[command(after_help = "Example:\n  portcullis status\n  portcullis cancel 019a…")]
     Cancel {
@@ -151,6 +182,9 @@ pub(super) enum LocalCommand {
         after_help = "Example:\n  portcullis doctor --json | jq '.checks[] | select(.level == \"fail\")'"
     )]
     Doctor,
+    /// Write the settings of `serve` into a file, to be changed
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Put a backup into a new data folder
     #[command(after_help = "Example:\n  portcullis restore portcullis-2027-01-01.tar --data-dir restored")]
     Restore(RestoreArguments),
@@ -347,6 +381,7 @@ mod tests {
           package      Register components, review them, approve them
           grant        Say which agents may call which tools, with which powers
           principal    Add and remove agents, admins and auditors
+          key          Make, list, rotate and revoke the keys that agents and programs are let in by
           secret       Store secrets that grants give to tools, or put into their requests
           state        See the state that tools keep, and clear it
           call         Call a tool
@@ -359,6 +394,7 @@ mod tests {
           backup       Write database, components and log into one file, while calls go on
           serve        Own the data folder and answer other commands until told to stop
           doctor       Look over the machine and the data folder, and say what to do; changes nothing
+          config       Write the settings of `serve` into a file, to be changed
           restore      Put a backup into a new data folder
           completions  Write the completions of a shell to stdout
           man          Write the manual: its first page to stdout, or all pages into a folder
@@ -367,6 +403,15 @@ mod tests {
         Options:
               --data-dir <DIR>
                   The data folder
+
+              --server <URL>
+                  Ask this host in the network, instead of the owner of a data folder
+
+              --key-file <FILE>
+                  The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+
+              --server-ca <FILE>
+                  The certificates that are believed of --server, PEM. Default: the system's
 
               --json
                   Answer in JSON
@@ -406,6 +451,10 @@ mod tests {
         terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.
         PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
         PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.
+        PORTCULLIS_SERVER and PORTCULLIS_KEY name a host in the network and the API key for it, as --server
+        does;
+        what reads a data folder's files itself (`audit query`, `verify`, …) and `serve` take no notice of
+        them.
         "##);
     }
 
@@ -435,6 +484,15 @@ mod tests {
 
               --reason <TEXT>
                   Why, in a line: shown to admins and written to the log
+
+              --server <URL>
+                  Ask this host in the network, instead of the owner of a data folder
+
+              --key-file <FILE>
+                  The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+
+              --server-ca <FILE>
+                  The certificates that are believed of --server, PEM. Default: the system's
 
               --json
                   Answer in JSON
@@ -466,6 +524,15 @@ mod tests {
               --reason <TEXT>
                   Why, in a line: shown to admins and written to the log
 
+              --server <URL>
+                  Ask this host in the network, instead of the owner of a data folder
+
+              --key-file <FILE>
+                  The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+
+              --server-ca <FILE>
+                  The certificates that are believed of --server, PEM. Default: the system's
+
               --json
                   Answer in JSON
 
@@ -490,6 +557,15 @@ mod tests {
         Options:
               --data-dir <DIR>
                   The data folder
+
+              --server <URL>
+                  Ask this host in the network, instead of the owner of a data folder
+
+              --key-file <FILE>
+                  The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+
+              --server-ca <FILE>
+                  The certificates that are believed of --server, PEM. Default: the system's
 
               --json
                   Answer in JSON
@@ -520,13 +596,22 @@ mod tests {
                   What it is for. Only agents call tools
 
                   [default: agent]
-                  [possible values: agent, admin, auditor]
-
-              --json
-                  Answer in JSON
+                  [possible values: agent, author, admin, auditor]
 
               --note <TEXT>
                   A line about it, for admins
+
+              --server <URL>
+                  Ask this host in the network, instead of the owner of a data folder
+
+              --key-file <FILE>
+                  The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
+
+              --server-ca <FILE>
+                  The certificates that are believed of --server, PEM. Default: the system's
+
+              --json
+                  Answer in JSON
 
           -h, --help
                   Print help (see a summary with '-h')

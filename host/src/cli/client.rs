@@ -1,4 +1,5 @@
-//! Sends one request to whoever owns the data folder: the router in this process, or its socket.
+//! Sends one request to whoever owns the data folder: the router in this process, or its socket; or to a host in the
+//! network.
 //!
 //! The one way of every command. Each wait has a deadline, but for the records that a follower asked for.
 
@@ -10,12 +11,14 @@ use http_body_util::{BodyExt, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 use tower::ServiceExt;
 
 use super::failure::Failure;
+use super::remote::Remote;
 use crate::api::messages::FROZEN_HEADER;
 use crate::api::{BYTES_HEADER, Body, Problem, Router};
 use crate::policy::Freeze;
@@ -28,13 +31,24 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// The most bytes of one line of an answer: a package's description, or a record.
 const LINE_BYTES_MAX: usize = 256 << 20;
 
-/// The way to the owner of the data folder, for one request.
+/// The way to a host, for one request.
 #[derive(Debug)]
 pub(super) enum Client {
     /// This process is the owner.
     Local(Router),
     /// Another is, and took the connection.
     Socket(UnixStream),
+    /// A host that is reached over the network.
+    Remote(Box<Remote>),
+}
+
+/// A connection to a host in the network.
+#[derive(Debug)]
+pub(super) enum Connection {
+    /// In the clear: on this machine.
+    Plain(TokioIo<TcpStream>),
+    /// By TLS.
+    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
 }
 
 /// An answer that was begun. Dropping it ends the request.
@@ -94,27 +108,20 @@ impl Client {
                     Ok(response) => Ok(response),
                     Err(never) => match never {},
                 },
-                Client::Socket(stream) => {
-                    let (mut sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
-                    connection.spawn(async move {
-                        if let Err(error) = driver.await {
-                            tracing::debug!(%error, "the connection to the owner ended early");
-                        }
-                    });
-                    sender.send_request(request).await.map(|response| response.map(Body::new))
+                Client::Socket(stream) => over(TokioIo::new(stream), request, &mut connection).await,
+                Client::Remote(remote) => {
+                    let mut request = request;
+                    match remote.connect(&mut request).await? {
+                        Connection::Plain(stream) => over(stream, request, &mut connection).await,
+                        Connection::Tls(stream) => over(*stream, request, &mut connection).await,
+                    }
                 }
             }
         };
-        let response = match timeout(ANSWER_TIME_MAX, sent).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(lost(&error)),
-            Err(_) => {
-                let seconds = ANSWER_TIME_MAX.as_secs();
-                return Err(Failure::host(format!(
-                    "the owner of the data folder did not answer within {seconds} s"
-                )));
-            }
-        };
+        let seconds = ANSWER_TIME_MAX.as_secs();
+        let response = timeout(ANSWER_TIME_MAX, sent)
+            .await
+            .map_err(|_| Failure::host(format!("the host did not answer within {seconds} s")))??;
         if response.status().is_success() {
             return Ok(Answer { response, connection });
         }
@@ -122,6 +129,25 @@ impl Client {
         let problem: Problem = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
         Err(problem.into())
     }
+}
+
+/// Sends a request over a connection, which `connection` then drives.
+async fn over<S>(
+    stream: S,
+    request: Request<Body>,
+    connection: &mut JoinSet<()>,
+) -> Result<Response<Body>, Failure>
+where
+    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (mut sender, driver) = http1::handshake(stream).await.map_err(|error| lost(&error))?;
+    connection.spawn(async move {
+        if let Err(error) = driver.await {
+            tracing::debug!(%error, "the connection to the host ended early");
+        }
+    });
+    let response = sender.send_request(request).await.map_err(|error| lost(&error))?;
+    Ok(response.map(Body::new))
 }
 
 /// The bytes of an answer.
@@ -213,12 +239,10 @@ async fn collect(body: Body) -> Result<Bytes, Failure> {
 
 fn lost(error: &dyn std::fmt::Display) -> Failure {
     Failure::host(format!(
-        "the owner of the data folder ended before it answered ({error}); `portcullis audit tail` shows what was done"
+        "the host ended before it answered ({error}); `portcullis audit tail` shows what was done"
     ))
 }
 
 fn unreadable(error: &serde_json::Error) -> Failure {
-    Failure::host(format!(
-        "the owner of the data folder gave an answer that this version does not know: {error}"
-    ))
+    Failure::host(format!("the host gave an answer that this version does not know: {error}"))
 }

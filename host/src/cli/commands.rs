@@ -16,7 +16,7 @@ use super::client::{ANSWER_TIME_MAX, Client, Lines};
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::{Progress, Steps};
-use super::{admin, archive, evidence, input, records, secret, show, state};
+use super::{admin, archive, evidence, input, keys, mcp, records, secret, show, state};
 use crate::api::messages::{
     AddLine, ApproveRequest, Approved, AuditKey, CallLine, Cancelled, GrantList, Health, Removed,
     TRACE_PARENT_HEADER, TailError,
@@ -42,9 +42,11 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
         Command::Package(command) => package(client, command, output).await,
         Command::Grant(command) => grant(client, command, output).await,
         Command::Principal(command) => admin::principal(client, command, output).await,
+        Command::Key(command) => keys::key(client, command, output).await,
         Command::Secret(command) => secret::secret(client, command, output).await,
         Command::State(command) => state::state(client, command, output).await,
         Command::Call(arguments) => call(client, arguments, output).await,
+        Command::Mcp { agent } => mcp::mcp(client, agent).await,
         Command::Freeze { reason } => admin::freeze(client, reason, output).await,
         Command::Cancel { call } => cancel(client, call, output).await,
         Command::Thaw => admin::thaw(client, output).await,
@@ -315,14 +317,19 @@ async fn reader_gone(output: &Output) {
 }
 
 /// A path with a query.
-struct Query(String);
+pub(super) struct Query(String);
 
 impl Query {
-    fn new(path: &str) -> Self {
+    pub(super) fn new(path: &str) -> Self {
         Self(path.to_owned())
     }
 
-    fn push(&mut self, key: &str, value: &str) {
+    /// The path with what was pushed.
+    pub(super) fn target(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn push(&mut self, key: &str, value: &str) {
         self.0.push(if self.0.contains('?') { '&' } else { '?' });
         self.0.push_str(key);
         self.0.push('=');

@@ -1,4 +1,5 @@
 //! What the environment says: the data folder, what to keep free on its disk, the key of stored secrets,
+//! a host in the network and its API key,
 //! colour, how much to log, which program this is, the service manager, and where authors' libraries are.
 //! Nothing else of it is read.
 
@@ -7,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use crate::gateway::DISK_RESERVE_BYTES_DEFAULT;
@@ -18,6 +20,12 @@ const DISK_RESERVE: &str = "PORTCULLIS_DISK_RESERVE";
 
 /// The key of stored secrets: an age identity.
 const SECRETS_KEY: &str = "PORTCULLIS_SECRETS_KEY";
+
+/// The URL of a host in the network.
+const SERVER: &str = "PORTCULLIS_SERVER";
+
+/// The API key that it lets in.
+const API_KEY: &str = "PORTCULLIS_KEY";
 
 /// The most toolchains that are looked at.
 const TOOLCHAINS_MAX: usize = 64;
@@ -67,6 +75,16 @@ pub(super) fn secrets_key() -> Result<Option<SecretsKey>, Failure> {
     let Some(key) = variable(SECRETS_KEY) else { return Ok(None) };
     let key = SecretsKey::parse(&key.to_string_lossy(), KeyOrigin::Given("$PORTCULLIS_SECRETS_KEY"));
     key.map(Some).map_err(|error| Failure::input(error.to_string()))
+}
+
+/// The host that commands are sent to, if it is not the owner of a data folder.
+pub(super) fn server() -> Option<String> {
+    variable(SERVER)?.into_string().ok()
+}
+
+/// The API key that it lets in.
+pub(super) fn api_key() -> Option<Zeroizing<String>> {
+    variable(API_KEY)?.into_string().ok().map(Zeroizing::new)
 }
 
 /// Where the service manager wants to be told that the program is ready (`sd_notify(3)`).
@@ -119,10 +137,10 @@ pub(super) fn terminal_is_dumb() -> bool {
     variable("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// Warnings go to stderr, and what `PORTCULLIS_LOG` asks for.
+/// Warnings go to stderr, but not those of rmcp, which are what clients do wrong; and what `PORTCULLIS_LOG` asks for.
 pub(super) fn init_logging() {
     let wanted = variable("PORTCULLIS_LOG").and_then(|wanted| wanted.into_string().ok());
-    let filter = wanted.map_or_else(|| EnvFilter::new("warn"), EnvFilter::new);
+    let filter = wanted.map_or_else(|| EnvFilter::new("warn,rmcp=off"), EnvFilter::new);
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     // One that is set already (in a test) stays.

@@ -47,10 +47,14 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::InvalidPackage
             | ErrorKind::InvalidGrants
             | ErrorKind::InvalidSettings => Exit::BadInput,
-            ErrorKind::Denied | ErrorKind::Stopped | ErrorKind::Cancelled => Exit::Denied,
+            ErrorKind::Denied
+            | ErrorKind::Stopped
+            | ErrorKind::Cancelled
+            | ErrorKind::Unauthenticated
+            | ErrorKind::Forbidden => Exit::Denied,
             ErrorKind::LimitReached => Exit::LimitReached,
             ErrorKind::ToolError | ErrorKind::Withheld => Exit::ToolError,
-            ErrorKind::Busy => Exit::Busy,
+            ErrorKind::Busy | ErrorKind::TooManyRequests => Exit::Busy,
             ErrorKind::GrantUnusable
             | ErrorKind::LogUnavailable
             | ErrorKind::DiskLow
@@ -80,6 +84,9 @@ mod tests {
         Denied 3
         Stopped 3
         Cancelled 3
+        Unauthenticated 3
+        Forbidden 3
+        TooManyRequests 6
         LimitReached 4
         ToolError 5
         Withheld 5

@@ -149,7 +149,13 @@ fn next_step(problem: &Problem) -> Option<String> {
         ErrorKind::TooLarge => {
             "make it smaller: build without debug information, optimised for size".to_owned()
         }
-        ErrorKind::TooSlow | ErrorKind::Busy => "try again in a moment".to_owned(),
+        ErrorKind::Unauthenticated => {
+            "an admin can make a key with `portcullis key create PRINCIPAL`".to_owned()
+        }
+        ErrorKind::Forbidden => {
+            "ask somebody who has the role for it; docs/serving.md says which that is".to_owned()
+        }
+        ErrorKind::TooSlow | ErrorKind::Busy | ErrorKind::TooManyRequests => "try again in a moment".to_owned(),
         ErrorKind::Conflict => {
             "`portcullis package inspect NAME` shows all components of a package with their digests"
                 .to_owned()

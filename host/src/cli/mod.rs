@@ -1,7 +1,7 @@
 //! The command line: arguments to requests, answers to text or JSON, errors to exit codes.
 //!
 //! Each command is one request to the API, sent to the process that owns the data folder: this one, or
-//! another. The only module that reads the environment. Decides nothing about who may do what.
+//! another; or to a host in the network. The only module that reads the environment. Decides nothing about who may do what.
 
 mod admin;
 mod archive;
@@ -10,11 +10,14 @@ mod bundle;
 mod client;
 mod commands;
 mod doctor;
+mod door;
 mod environment;
 mod evidence;
 mod exit;
 mod failure;
 mod input;
+mod keys;
+mod mcp;
 mod notify;
 mod offline;
 mod output;
@@ -23,6 +26,7 @@ mod progress;
 mod proofs;
 mod query;
 mod records;
+mod remote;
 mod secret;
 mod serve;
 mod session;
@@ -40,10 +44,12 @@ use std::time::Duration;
 use clap::Parser;
 use tokio::runtime::Runtime;
 
-use self::arguments::{Action, Arguments, AuditCommand, Command, LocalCommand};
+use self::arguments::{Action, Arguments, AuditCommand, Command, ConfigCommand, LocalCommand};
+use self::client::Client;
 use self::exit::Exit;
 use self::failure::Failure;
 use self::output::Output;
+use self::remote::Remote;
 use self::session::Session;
 use self::signals::Signals;
 use crate::sandbox::compiler;
@@ -103,7 +109,9 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
             };
         }
         Action::Asked(command) => command,
-        Action::Serve => return serve::serve(arguments.data_dir, output, &mut signals).await,
+        Action::Serve(serving) => {
+            return serve::serve(arguments.data_dir, serving, output, &mut signals).await;
+        }
         Action::Local(command) => {
             return tokio::select! {
                 exit = local(command, arguments.data_dir, output) => exit,
@@ -111,6 +119,9 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
             };
         }
     };
+    if let Some(url) = arguments.server.clone().or_else(environment::server) {
+        return on_server(&url, arguments.key_file, arguments.server_ca, command, output, &mut signals).await;
+    }
     let opened = tokio::select! {
         opened = Session::open(arguments.data_dir.clone()) => opened,
         () = signals.next() => return Exit::Interrupted,
@@ -130,10 +141,35 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
     close(session, exit, output, &mut signals).await
 }
 
+/// Asks a host in the network.
+async fn on_server(
+    url: &str,
+    key: Option<PathBuf>,
+    ca: Option<PathBuf>,
+    command: Command,
+    output: &Output,
+    signals: &mut Signals,
+) -> Exit {
+    let client = match Remote::new(url, key, ca) {
+        Ok(remote) => Client::Remote(Box::new(remote)),
+        Err(failure) => return failure.report(output),
+    };
+    tokio::select! {
+        done = commands::run(client, command, output) => match done {
+            Ok(()) => Exit::Ok,
+            Err(failure) => failure.report(output),
+        },
+        () = signals.next() => Exit::Interrupted,
+    }
+}
+
 /// What needs no host, or must not have one.
 async fn local(command: LocalCommand, data_dir: Option<PathBuf>, output: &Output) -> Exit {
     let done = match command {
         LocalCommand::Doctor => doctor::doctor(data_dir, output).await,
+        LocalCommand::Config(ConfigCommand::Init { force }) => {
+            door::write_settings(data_dir, force, output).map(|()| Exit::Ok)
+        }
         LocalCommand::Restore(arguments) => {
             archive::restore(data_dir, arguments, output).await.map(|()| Exit::Ok)
         }
@@ -178,9 +214,11 @@ async fn without_host(
         | Command::Package(_)
         | Command::Grant(_)
         | Command::Principal(_)
+        | Command::Key(_)
         | Command::Secret(_)
         | Command::State(_)
         | Command::Call(_)
+        | Command::Mcp { .. }
         | Command::Cancel { .. }
         | Command::Freeze { .. }
         | Command::Thaw

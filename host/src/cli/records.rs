@@ -115,6 +115,22 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
         Event::SecretRemoved { revision, name, by } => {
             ("secret_removed", format!("{name}, revision {revision}, by {by}"))
         }
+        Event::ApiKeyCreated { revision, key, name, role, expires, by } => {
+            let until = expires.map(|at| format!(" until {at}")).unwrap_or_default();
+            ("api_key_created", format!("{key} for {name} as {role}{until}, revision {revision}, by {by}"))
+        }
+        Event::ApiKeyRotated { revision, key, replaces, name, by } => (
+            "api_key_rotated",
+            format!("{key} in place of {replaces}, for {name}, revision {revision}, by {by}"),
+        ),
+        Event::ApiKeyRevoked { revision, key, name, by } => {
+            ("api_key_revoked", format!("{key} of {name}, revision {revision}, by {by}"))
+        }
+        Event::AuthenticationFailed { reason, peer, key, tries } => {
+            let peer = peer.map_or_else(|| "several addresses".to_owned(), |peer| peer.to_string());
+            let key = key.as_ref().map(|key| format!(" with {key}")).unwrap_or_default();
+            ("authentication_failed", format!("{tries} from {peer}{key}: {reason}"))
+        }
         Event::EvidenceOpened { call, payloads, by } => {
             let whole = if *payloads { "what was kept of " } else { "the salt of " };
             ("evidence_opened", format!("{whole}{call}, by {by}"))

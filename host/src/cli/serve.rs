@@ -1,45 +1,60 @@
-//! `portcullis serve`: owns the data folder until it is told to stop, and answers other commands.
-//!
-//! Today on the owner's socket only; addresses for agents come with their API.
+//! `portcullis serve`: owns the data folder until it is told to stop, and answers this user's commands on the
+//! owner's socket, and agents and programs over the network.
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::arguments::ServeArguments;
+use super::door::DoorPlan;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
-use super::session::Session;
+use super::session::{Served, Session};
 use super::signals::Signals;
 use super::{close, environment, notify};
+use crate::gateway::KeyMade;
 
 /// What is said once, when others can connect.
 #[derive(Debug, Serialize)]
 struct Serving {
     data_dir: PathBuf,
     socket: PathBuf,
+    /// Where agents and programs reach it.
+    urls: Vec<String>,
+    /// The first admin's key was made, and is in this file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin_key_file: Option<PathBuf>,
     pid: u32,
     version: &'static str,
 }
 
 /// Serves until a signal comes. Calls that run then get ten seconds to end; what is left is cancelled and
 /// recorded as that, and the log is closed. A second signal does not wait.
-pub(super) async fn serve(data_folder: Option<PathBuf>, output: &Output, signals: &mut Signals) -> Exit {
+pub(super) async fn serve(
+    data_folder: Option<PathBuf>,
+    arguments: ServeArguments,
+    output: &Output,
+    signals: &mut Signals,
+) -> Exit {
+    let plan = match DoorPlan::new(data_folder.clone(), arguments) {
+        Ok(plan) => plan,
+        Err(failure) => return failure.report(output),
+    };
+    let is_insecure = plan.is_insecure();
     let opened = tokio::select! {
-        opened = Session::own(data_folder) => opened,
+        opened = Session::own(data_folder, plan) => opened,
         () = signals.next() => return Exit::Interrupted,
     };
-    let (paths, session) = match opened {
+    let (served, session) = match opened {
         Ok(opened) => opened,
         Err(failure) => return failure.report(output),
     };
-    let serving = Serving {
-        data_dir: paths.root().to_owned(),
-        socket: paths.socket(),
-        pid: std::process::id(),
-        version: env!("CARGO_PKG_VERSION"),
-    };
-    let exit = match announce(&serving, output) {
+    if is_insecure {
+        output.note("it listens beyond this machine without TLS (--insecure-listen): whoever is on the way sees keys, arguments and answers");
+    }
+    let made = if served.urls.is_empty() { None } else { first_admin_key(&session, output).await };
+    let exit = match announce(served, made.as_ref(), output) {
         Ok(()) => {
             notify::service_manager(environment::notify_socket(), "READY=1");
             signals.next().await;
@@ -51,9 +66,28 @@ pub(super) async fn serve(data_folder: Option<PathBuf>, output: &Output, signals
     close(session, exit, output, signals).await
 }
 
-fn announce(serving: &Serving, output: &Output) -> Result<(), Failure> {
+/// A host that can't make it serves all the same: whoever can open the data folder makes others.
+async fn first_admin_key(session: &Session, output: &Output) -> Option<KeyMade> {
+    match session.host()?.first_admin_key().await {
+        Ok(made) => made,
+        Err(error) => {
+            output.note(&format!("no key for a first admin was made: {error}"));
+            None
+        }
+    }
+}
+
+fn announce(served: Served, made: Option<&KeyMade>, output: &Output) -> Result<(), Failure> {
+    let serving = Serving {
+        data_dir: served.paths.root().to_owned(),
+        socket: served.paths.socket(),
+        urls: served.urls,
+        admin_key_file: made.map(|_| served.paths.admin_key()),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
     if output.json {
-        return output.answer(serving, |_| String::new());
+        return output.answer(&serving, |_| String::new());
     }
     output.note(&format!(
         "portcullis {} owns {} as process {}; Ctrl-C or SIGTERM ends it",
@@ -61,5 +95,15 @@ fn announce(serving: &Serving, output: &Output) -> Result<(), Failure> {
         serving.data_dir.display(),
         serving.pid
     ));
+    for url in &serving.urls {
+        output.note(&format!("agents and programs reach it at {url}"));
+    }
+    if let (Some(made), Some(file)) = (made, &serving.admin_key_file) {
+        output.note(&format!("{} has a key for {}, an admin", file.display(), made.key.principal));
+        // Only to a person: what a service says is kept by others.
+        if output.is_watched {
+            output.note(&format!("it is shown this once: {}", made.token));
+        }
+    }
     Ok(())
 }

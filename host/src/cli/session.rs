@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::client::Client;
+use super::door::{self, Door, DoorPlan};
 use super::environment;
 use super::failure::Failure;
 use crate::api::{self, ErrorKind, Problem};
@@ -47,7 +48,16 @@ pub(super) struct Session {
 struct Owned {
     host: Arc<Host>,
     stop: watch::Sender<bool>,
-    server: JoinHandle<()>,
+    /// Each ends in bounded time by itself, once it is told to stop.
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What a command that owns the folder serves beside the owner's socket: nothing, unless it is `serve`.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) paths: DataPaths,
+    /// Where agents and programs reach it, as URLs.
+    pub(super) urls: Vec<String>,
 }
 
 impl Session {
@@ -58,7 +68,10 @@ impl Session {
         let (mut pause, pause_max) = RETRY_PAUSES;
         loop {
             let (paths, pid) = match DataFolder::take(&root)? {
-                Ownership::Ours(folder) => return own(folder).await,
+                Ownership::Ours(folder) => {
+                    let (client, session, _) = own(folder, None).await?;
+                    return Ok((client, session));
+                }
                 Ownership::Others { paths, pid } => (paths, pid),
             };
             match connect(&paths.socket()).await {
@@ -81,16 +94,18 @@ impl Session {
     }
 
     /// Owns the data folder, or fails. An owner that is about to leave is waited for.
-    pub(super) async fn own(data_folder: Option<PathBuf>) -> Result<(DataPaths, Self), Failure> {
+    ///
+    /// # Errors
+    /// Also if one of the addresses of `door` can't be listened on.
+    pub(super) async fn own(data_folder: Option<PathBuf>, door: DoorPlan) -> Result<(Served, Self), Failure> {
         let root = environment::chosen(data_folder)?;
         let deadline = Instant::now() + OWNER_TIME_MAX;
         let (mut pause, pause_max) = RETRY_PAUSES;
         loop {
             let pid = match DataFolder::take(&root)? {
                 Ownership::Ours(folder) => {
-                    let paths = folder.paths().clone();
-                    let (_, session) = own(folder).await?;
-                    return Ok((paths, session));
+                    let (_, session, served) = own(folder, Some(door)).await?;
+                    return Ok((served, session));
                 }
                 Ownership::Others { pid, .. } => pid,
             };
@@ -107,13 +122,22 @@ impl Session {
         }
     }
 
+    /// The host, for its owner.
+    pub(super) fn host(&self) -> Option<&Arc<Host>> {
+        self.owned.as_ref().map(|owned| &owned.host)
+    }
+
     /// Lets go: no more requests, those under way end, the log is closed, the folder is free.
     pub(super) async fn close(self) -> Result<(), Failure> {
-        let Some(Owned { host, stop, server }) = self.owned else { return Ok(()) };
+        let Some(Owned { host, stop, tasks }) = self.owned else { return Ok(()) };
         stop.send_replace(true);
-        // It ends in bounded time by itself.
-        if let Err(error) = server.await {
-            tracing::warn!(%error, "the server ended early");
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::warn!(%error, "a server ended early");
+            }
+        }
+        if let Err(error) = host.write_access(true).await {
+            tracing::warn!(%error, "what was noted of keys is lost");
         }
         match sole(host).await {
             Ok(host) => Ok(host.close().await?),
@@ -123,9 +147,30 @@ impl Session {
     }
 }
 
-async fn own(folder: DataFolder) -> Result<(Client, Session), Failure> {
-    let socket = folder.paths().socket();
+/// Listens, opens the host, and answers.
+async fn own(folder: DataFolder, door: Option<DoorPlan>) -> Result<(Client, Session, Served), Failure> {
+    let paths = folder.paths().clone();
+    // What a process left when it died.
+    paths.drop_serving();
     // Before the host, which may take a while to open: who connects meanwhile waits in the queue.
+    let doors = match door {
+        Some(plan) => plan.listen(&folder).await?,
+        None => Vec::new(),
+    };
+    let urls: Vec<String> = doors.iter().map(|door| door.url.clone()).collect();
+    let (owned, client) = match open(folder, doors).await {
+        Ok(opened) => opened,
+        Err(failure) => {
+            paths.drop_serving();
+            return Err(failure);
+        }
+    };
+    Ok((client, Session { owned: Some(owned) }, Served { paths, urls }))
+}
+
+async fn open(folder: DataFolder, doors: Vec<Door>) -> Result<(Owned, Client), Failure> {
+    let paths = folder.paths().clone();
+    let socket = paths.socket();
     let listener = listen(&socket)
         .map_err(|error| Failure::host(format!("the socket {} can't be made: {error}", socket.display())))?;
     let opened = async {
@@ -142,14 +187,30 @@ async fn own(folder: DataFolder) -> Result<(Client, Session), Failure> {
     let (stop, stopping) = watch::channel(false);
     let router = api::router(Arc::clone(&host), stopping.clone());
     let client = Client::Local(router.clone());
-    let mut stopped = stopping;
-    let shutdown = async move {
-        // An error says that the session is gone, which is as good.
-        let _ = stopped.wait_for(|stopping| *stopping).await;
-        remove(&socket);
-    };
-    let server = tokio::spawn(api::serve(listener, router, shutdown));
-    Ok((client, Session { owned: Some(Owned { host, stop, server }) }))
+    let mut tasks = vec![tokio::spawn(api::serve(listener, router, {
+        let stopped = stopped(stopping.clone());
+        async move {
+            stopped.await;
+            remove(&socket);
+        }
+    }))];
+    if !doors.is_empty() {
+        tasks.push(tokio::spawn(door::keep_books(Arc::clone(&host), stopping.clone())));
+    }
+    for door in doors {
+        let (stopped, paths) = (stopped(stopping.clone()), paths.clone());
+        tasks.push(tokio::spawn(door.serve(Arc::clone(&host), stopping.clone(), async move {
+            stopped.await;
+            paths.drop_serving();
+        })));
+    }
+    Ok((Owned { host, stop, tasks }, client))
+}
+
+/// Ends when the session does.
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error says that the session is gone, which is as good.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 /// How this program's host is opened: it is its own compiler, and its settings are the data folder's. Settings
@@ -172,7 +233,7 @@ fn options(folder: &DataFolder) -> Result<HostOptions, Failure> {
 }
 
 /// What a settings file says, if it is there.
-fn settings<T>(
+pub(super) fn settings<T>(
     path: PathBuf,
     bytes_max: usize,
     parse: impl FnOnce(&str) -> Result<T, Vec<Diagnostic>>,

@@ -1,6 +1,7 @@
 //! Answers as text for people. Text of tools and their authors is cleaned first, and said to be theirs.
 
 pub(super) mod diff;
+pub(super) mod keys;
 pub(super) mod secrets;
 pub(super) mod standing;
 pub(super) mod state;
@@ -168,8 +169,11 @@ pub(super) fn grants(list: &GrantList) -> String {
     }
     let mut table = table(["ID", "PACKAGE", "AGENTS", "TOOLS", "POWERS", "LIMITS", "EXPIRES", "EFFECT"]);
     for GrantStatus { grant, effect: now } in &list.grants {
-        let GrantTerms { agents, tools, expires, limits, filesystem, rules, evidence, clock } = &grant.terms;
+        let GrantTerms { agents, tools, names, expires, limits, filesystem, rules, evidence, clock } =
+            &grant.terms;
+        let called = names.iter().map(|(tool, name)| format!("{tool} as {name}"));
         let tools = tools.as_ref().map_or_else(|| "all".to_owned(), |tools| joined(tools, "\n"));
+        let tools = std::iter::once(tools).chain(called).collect::<Vec<_>>().join("\n");
         let folders =
             filesystem.iter().map(|rule| format!("{} ({})", one_line(&rule.guest_path), access(rule.access)));
         let powers: Vec<String> = folders
@@ -199,12 +203,16 @@ pub(super) fn grants_in_full(package: &PackageName, list: &GrantList) -> String 
     }
     let mut text = format!("grants of {package} at revision {}\n", list.revision);
     for GrantStatus { grant, effect: now } in &list.grants {
-        let GrantTerms { agents, tools, expires, limits, filesystem, rules, evidence, clock } = &grant.terms;
+        let GrantTerms { agents, tools, names, expires, limits, filesystem, rules, evidence, clock } =
+            &grant.terms;
         push(&mut text, format_args!("\ngrant {} — {}", grant.id, effect(*now)));
         push(&mut text, format_args!("  bound to    {}", grant.digest));
         push(&mut text, format_args!("  agents      {}", joined(agents, ", ")));
         let tools = tools.as_ref().map_or_else(|| "all".to_owned(), |tools| joined(tools, ", "));
         push(&mut text, format_args!("  tools       {tools}"));
+        for (tool, name) in names {
+            push(&mut text, format_args!("  name        {tool} is called {name}"));
+        }
         push(&mut text, format_args!("  expires     {}", expires.map_or_else(|| "never".to_owned(), moment)));
         for (limit, value) in limits {
             push(&mut text, format_args!("  limit       {limit} {}", measured(*limit, *value)));

@@ -15,9 +15,10 @@ use super::secrets::Sealed;
 use super::standing::{Step, write_step};
 use super::{ChangeGuard, Database, DatabaseError, StoreId, from_json, to_integer, to_json};
 use crate::ids::{
-    GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, SecretName, are_alike,
+    GrantId, GroupName, KeyPrefix, PackageDigest, PackageName, PrincipalId, Revision, SecretName, are_alike,
 };
 use crate::policy::agents::{alike_agents, unusable_agents};
+use crate::policy::names::clashing_names;
 use crate::policy::parse::unknown_secrets;
 use crate::policy::{Diagnostic, Grant, GrantsFile, Policy};
 
@@ -72,6 +73,9 @@ pub enum ChangeError {
         /// One that is like it.
         near: Option<String>,
     },
+    /// There is no API key with this beginning. The admin's fault.
+    #[error("there is no API key {0}; `portcullis key list` shows all")]
+    NoSuchKey(KeyPrefix),
     /// There is no such store. The admin's fault.
     #[error("there is no {0}; `portcullis state list` shows all")]
     NoSuchStore(Box<StoreId>),
@@ -394,6 +398,10 @@ impl Database {
         let alike = alike_agents(file, &after);
         if !alike.is_empty() {
             return Err(ChangeError::File(alike));
+        }
+        let clashing = clashing_names(file, &after);
+        if !clashing.is_empty() {
+            return Err(ChangeError::File(clashing));
         }
         Ok((plan, Preview { before: policy, after }))
     }

@@ -222,6 +222,11 @@ impl Database {
                             diagnostics.push(report(span, "tools", problem));
                         }
                     }
+                    for (tool, place) in &entry.names {
+                        if let Some(problem) = unknown_tool(&entry.package, description, tool) {
+                            diagnostics.push(report(&place.tool_span, "names", problem));
+                        }
+                    }
                 }
                 Some(Err(unusable)) => {
                     diagnostics.push(report(&entry.span, "package", unusable.explain(&entry.package)));

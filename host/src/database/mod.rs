@@ -1,4 +1,5 @@
-//! The one place that speaks SQL: packages, grants, groups, principals, quarantines, encrypted secrets, revisions
+//! The one place that speaks SQL: packages, grants, groups, principals, quarantines, encrypted secrets, hashes of API
+//! keys, revisions
 //! and the state that packages keep, in and out as domain types.
 //!
 //! It judges nothing that needs the file system, the clock or a component: what it keeps was checked
@@ -9,6 +10,7 @@ mod change;
 mod error;
 mod evidence;
 mod grants;
+mod keys;
 mod keyvalue;
 mod look;
 mod packages;
@@ -34,6 +36,7 @@ pub use change::{ChangeError, GrantsChange, Preview, Settled};
 pub use error::DatabaseError;
 pub use evidence::SealedEvidenceKey;
 pub use grants::{GrantHistory, RevisionRow};
+pub use keys::{ApiKey, NewKey};
 pub use keyvalue::{
     HeldStore, HeldStores, KeyPage, KeyValue, KeyValueError, StoreBounds, StoreId, StoreSize,
 };

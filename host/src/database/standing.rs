@@ -1,4 +1,4 @@
-//! What an admin sets beside the grants: a freeze, quarantines, principals. Planned and made as changes
+//! What an admin sets beside the grants: a freeze, quarantines, principals, API keys. Planned and made as changes
 //! of grants are, each a revision.
 
 use std::collections::BTreeMap;
@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
 use super::change::{ChangeError, Plan, tell_apart};
+use super::keys::{NewKey, delete_key, write_key};
 use super::keyvalue::admin::clear_store;
 use super::secrets::{read_secrets, refuse_unknown, write_secret};
 use super::{Database, DatabaseError, GrantsChange, StoreId, from_text};
-use crate::ids::{PackageDigest, PackageName, PrincipalId, Remark, SecretName};
+use crate::ids::{KeyPrefix, PackageDigest, PackageName, PrincipalId, Remark, SecretName};
 use crate::policy::{Freeze, Policy, Principal, Quarantine, Role, Standing, nearest};
 
 /// The most quarantines at once.
@@ -71,6 +72,25 @@ pub enum Step {
         /// Its name.
         name: SecretName,
     },
+    /// An API key is made.
+    CreateKey {
+        /// It, as a hash.
+        key: NewKey,
+    },
+    /// An API key takes the place of another, which ends.
+    RotateKey {
+        /// The one that ends.
+        replaces: KeyPrefix,
+        /// The new one, as a hash.
+        key: NewKey,
+    },
+    /// An API key ends.
+    RevokeKey {
+        /// Its public beginning.
+        prefix: KeyPrefix,
+        /// Whose it is.
+        principal: PrincipalId,
+    },
     /// The state in a store is gone.
     ClearStore {
         /// Which.
@@ -111,8 +131,12 @@ impl Step {
                 }))
             }
             Step::RemovePrincipal { name } => is_removed(name, policy),
-            // What is stored can't be compared, and state is no part of the policy.
-            Step::SetSecret { .. } | Step::ClearStore { .. } => Ok(false),
+            // What is stored can't be compared, and state and keys are no part of the policy.
+            Step::SetSecret { .. }
+            | Step::ClearStore { .. }
+            | Step::CreateKey { .. }
+            | Step::RotateKey { .. }
+            | Step::RevokeKey { .. } => Ok(false),
             Step::RemoveSecret { name } => refuse_unknown(name, policy).map(|()| false),
         }
     }
@@ -179,8 +203,28 @@ impl Database {
         // What is so "already" may be about to change.
         self.refuse_unsettled().await?;
         let policy = self.policy().await?;
-        if step.is_done(&policy)? {
+        let is_done = match step.is_done(&policy) {
+            // A key is reason enough to bar a name that nothing else has.
+            Err(ChangeError::NoSuchPrincipal { name, .. }) if self.has_key(&name).await? => false,
+            is_done => is_done?,
+        };
+        if is_done {
             return Ok(None);
+        }
+        match step {
+            Step::CreateKey { key } => self.refuse_new_key(&key.principal, &policy).await?,
+            Step::RotateKey { replaces: prefix, .. } | Step::RevokeKey { prefix, .. } => {
+                self.refuse_unknown_key(prefix).await?;
+            }
+            Step::Freeze { .. }
+            | Step::Thaw
+            | Step::Quarantine { .. }
+            | Step::Release { .. }
+            | Step::AddPrincipal { .. }
+            | Step::RemovePrincipal { .. }
+            | Step::SetSecret { .. }
+            | Step::RemoveSecret { .. }
+            | Step::ClearStore { .. } => {}
         }
         let plan = Plan { step: Some(step.clone()), ..Plan::new(policy.revision, by, now) };
         Ok(Some(GrantsChange::prepare(self.clone(), guard, plan).await?))
@@ -317,6 +361,12 @@ pub(super) async fn write_step(
         .bind(at),
         Step::SetSecret { name } => return write_secret(transaction, name, plan).await,
         Step::ClearStore { store } => return clear_store(transaction, store).await,
+        Step::CreateKey { key } => return write_key(transaction, key, plan).await,
+        Step::RotateKey { replaces, key } => {
+            delete_key(transaction, replaces).await?;
+            return write_key(transaction, key, plan).await;
+        }
+        Step::RevokeKey { prefix, .. } => return delete_key(transaction, prefix).await,
         Step::RemoveSecret { name } => {
             sqlx::query("DELETE FROM secrets WHERE name = $1").bind(name.as_str())
         }

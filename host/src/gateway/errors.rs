@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallReport, DiskLow, EvidenceError};
+use super::{AccessError, CallReport, DiskLow, EvidenceError};
 use crate::audit::LogError;
 use crate::audit::query::ReadError;
 use crate::backup::BackupError;
@@ -162,6 +162,9 @@ pub enum HostError {
     /// What opens a call's commitments, or was kept of it.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    /// An API key that can't be made.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// Something else is being done that this must wait for.
     #[error("{0}; try again")]
     Occupied(&'static str),
@@ -199,6 +202,8 @@ impl HostError {
                 | EvidenceError::Key(EvidenceKeyError::Database(_) | EvidenceKeyError::Random(_)),
             ) => Blame::Host,
             HostError::Evidence(_) => Blame::Admin,
+            HostError::Access(AccessError::Random(_)) => Blame::Host,
+            HostError::Access(_) => Blame::Admin,
             HostError::Change(ChangeError::Database(_)) => Blame::Host,
             HostError::Change(_) => Blame::Admin,
             HostError::Backup(

@@ -128,12 +128,19 @@ impl Host {
     }
 
     /// Asks a running call to end: its tool can see that, and is ended after
-    /// [`CANCEL_GRACE`](crate::sandbox::CANCEL_GRACE). The log says who asked.
+    /// [`CANCEL_GRACE`](crate::sandbox::CANCEL_GRACE). The log says who asked. With `of`, no call but one that this
+    /// principal made: for whoever may not know of others.
     ///
     /// # Errors
     /// [`HostError::NotRunning`] if no such call runs; [`HostError::Log`] if the log can't be written.
-    pub async fn cancel(&self, by: &PrincipalId, call: CallId) -> Result<(), HostError> {
-        if !self.running.calls().contains_key(&call) {
+    pub async fn cancel(
+        &self,
+        by: &PrincipalId,
+        call: CallId,
+        of: Option<&PrincipalId>,
+    ) -> Result<(), HostError> {
+        let is_it = |entry: &Entry| of.is_none_or(|of| entry.subject.context.principal == *of);
+        if !self.running.calls().get(&call).is_some_and(is_it) {
             return Err(HostError::NotRunning { call });
         }
         self.log.append(Event::CallCancelled { call, by: by.clone() }).await?;

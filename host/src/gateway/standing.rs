@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Host, HostError};
 use crate::audit::event::Event;
 use crate::authn::local_admin;
-use crate::database::{GrantsChange, Step, StoreId};
+use crate::database::{GrantsChange, NewKey, Step, StoreId};
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, are_alike};
 use crate::policy::{Freeze, Principal, Quarantine, Role, Standing};
 
@@ -271,6 +271,15 @@ pub(super) fn event(step: Step, change: &GrantsChange) -> Event {
         Step::RemovePrincipal { name } => Event::PrincipalRemoved { revision, name, by },
         Step::SetSecret { name } => Event::SecretSet { revision, name, by },
         Step::RemoveSecret { name } => Event::SecretRemoved { revision, name, by },
+        Step::CreateKey { key: NewKey { prefix, principal, role, expires, hash: _ } } => {
+            Event::ApiKeyCreated { revision, key: prefix, name: principal, role, expires, by }
+        }
+        Step::RotateKey { replaces, key } => {
+            Event::ApiKeyRotated { revision, key: key.prefix, replaces, name: key.principal, by }
+        }
+        Step::RevokeKey { prefix, principal } => {
+            Event::ApiKeyRevoked { revision, key: prefix, name: principal, by }
+        }
         Step::ClearStore { store: StoreId { package, agent, name } } => {
             Event::StateCleared { revision, package, agent, store: name, by }
         }

@@ -137,14 +137,15 @@ fn activity(event: &str) -> (u64, &'static str) {
     match event {
         "host_call" => (2, "Read"),
         "effect_attempted" | "effect_finished" => (3, "Update"),
-        "package_added" | "principal_added" | "secret_set" => (1, "Create"),
-        "package_removed" | "principal_removed" | "secret_removed" => (4, "Delete"),
+        "package_added" | "principal_added" | "secret_set" | "api_key_created" => (1, "Create"),
+        "package_removed" | "principal_removed" | "secret_removed" | "api_key_revoked" => (4, "Delete"),
         "grants_changed"
         | "package_approved"
         | "package_quarantined"
         | "package_released"
         | "host_frozen"
-        | "host_thawed" => (3, "Update"),
+        | "host_thawed"
+        | "api_key_rotated" => (3, "Update"),
         "call_admitted" | "call_denied" | "call_finished" | "call_cancelled" => (99, "Execute tool"),
         _ => (99, "Host"),
     }
@@ -163,6 +164,7 @@ fn severity(event: &str, record: &Record<'_>) -> u8 {
         | "artifact_refused"
         | "package_refused"
         | "package_quarantined"
+        | "authentication_failed"
         | "host_frozen" => 3,
         _ if record.text("decision") == Some("denied") => 3,
         "call_finished" if outcome != Some("ok") => 2,
@@ -179,7 +181,7 @@ fn status(event: &str, record: &Record<'_>) -> u8 {
         None => match event {
             "effect_attempted" | "call_admitted" | "secret_injected" | "recovered" => 0,
             "call_denied" | "package_refused" | "artifact_refused" | "secret_leak" | "outlet_alarm"
-            | "outlet_lost" | "segments_alarm" => 2,
+            | "outlet_lost" | "segments_alarm" | "authentication_failed" => 2,
             _ => 1,
         },
     }
@@ -256,6 +258,7 @@ mod tests {
             ("grants_changed", r#""revision":4,"granted":[1],"revoked":[],"by":"root""#.to_owned(), 1, 3),
             ("principal_added", r#""revision":4,"name":"ann","role":"agent","by":"root""#.to_owned(), 1, 1),
             ("secret_removed", r#""revision":4,"name":"github","by":"root""#.to_owned(), 1, 4),
+            ("authentication_failed", r#""reason":"unknown","peer":"192.0.2.7","tries":3"#.to_owned(), 3, 99),
             ("host_frozen", r#""revision":4,"because":"x","by":"root""#.to_owned(), 3, 3),
             ("segments_alarm", r#""reason":"the disk is full""#.to_owned(), 3, 99),
             (

@@ -39,6 +39,10 @@ pub struct GrantTerms {
     pub agents: Vec<AgentSelector>,
     /// Which of the package's tools; `None` means all.
     pub tools: Option<BTreeSet<ToolName>>,
+    /// What agents see tools as, where that is not `package__tool`. Each name is one tool's on the whole host,
+    /// and has no `__` in it, so that it can't be taken for another package's tool.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<ToolName, ToolName>,
     /// The moment from which it is void.
     pub expires: Option<Timestamp>,
     /// Limits that differ from the defaults. Durations are in milliseconds.

@@ -5,6 +5,7 @@ pub mod authorize;
 pub mod diff;
 pub mod evidence;
 pub mod grant;
+pub mod names;
 pub mod parse;
 pub mod rule;
 pub mod standing;
@@ -19,7 +20,7 @@ pub use grant::{
 };
 pub(crate) use parse::nearest;
 pub use parse::{
-    AgentPlace, Diagnostic, GRANTS_FILE_BYTES_MAX, GrantEntry, GrantsFile, PathCheck, PathProblem,
+    AgentPlace, Diagnostic, GRANTS_FILE_BYTES_MAX, GrantEntry, GrantsFile, NamePlace, PathCheck, PathProblem,
     SecretPlace, parse_grants, parse_grants_within, parse_host_limits, parse_size,
 };
 pub use rule::{

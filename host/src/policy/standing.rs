@@ -53,6 +53,8 @@ impl Quarantine {
 pub enum Role {
     /// It calls tools.
     Agent,
+    /// It registers packages, for an admin to review, and sees what is registered.
+    Author,
     /// It sets up the host. It calls no tools in its own name.
     Admin,
     /// It reads and verifies, and changes nothing.
@@ -61,14 +63,25 @@ pub enum Role {
 
 impl Role {
     /// All roles.
-    pub const ALL: [Role; 3] = [Role::Agent, Role::Admin, Role::Auditor];
+    pub const ALL: [Role; 4] = [Role::Agent, Role::Author, Role::Admin, Role::Auditor];
 
     /// Its name on the command line and in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Role::Agent => "agent",
+            Role::Author => "author",
             Role::Admin => "admin",
             Role::Auditor => "auditor",
+        }
+    }
+
+    /// Its name in a sentence.
+    pub const fn with_article(self) -> &'static str {
+        match self {
+            Role::Agent => "an agent",
+            Role::Author => "an author",
+            Role::Admin => "an admin",
+            Role::Auditor => "an auditor",
         }
     }
 }
@@ -81,7 +94,7 @@ impl fmt::Display for Role {
 
 /// A text that is no role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write agent, admin or auditor")]
+#[error("write agent, author, admin or auditor")]
 pub struct UnknownRole;
 
 impl FromStr for Role {
@@ -137,7 +150,7 @@ impl Policy {
         match (standing, role) {
             (Standing::Removed, _) => Some(Denial::PrincipalRemoved { principal: principal.clone() }),
             (Standing::Added, Role::Agent) => None,
-            (Standing::Added, Role::Admin | Role::Auditor) => {
+            (Standing::Added, Role::Author | Role::Admin | Role::Auditor) => {
                 Some(Denial::NotAnAgent { principal: principal.clone(), role: *role })
             }
         }

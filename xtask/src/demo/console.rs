@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::process;
 
@@ -65,9 +65,43 @@ impl Console {
     pub(crate) fn step(&mut self, title: &str, words: &[&str], exit: Exit, says: &[&str]) -> Result<Answer> {
         println!("\n • {title}");
         println!("   $ portcullis {}", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "));
+        self.run(title, words, Vec::new(), exit, says)
+    }
+
+    /// Sends requests to `portcullis mcp` as a desktop client does, after the handshake. Each is a method and its
+    /// parameters; the answers must say all of `says`.
+    pub(crate) fn talk(
+        &mut self,
+        title: &str,
+        agent: &str,
+        requests: &[(&str, Value)],
+        says: &[&str],
+    ) -> Result<Answer> {
+        let hello = json!({
+            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "demo", "version": "1" },
+        });
+        let mut input = String::new();
+        println!("\n • {title}");
+        for (id, (method, params)) in [("initialize", hello)].iter().chain(requests).enumerate() {
+            let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+            println!("   > {request}");
+            input.push_str(&format!("{request}\n"));
+        }
+        println!("   $ portcullis mcp --agent {agent}");
+        self.run(title, &["mcp", "--agent", agent], input.into_bytes(), Exit::Ok, says)
+    }
+
+    fn run(
+        &mut self,
+        title: &str,
+        words: &[&str],
+        input: Vec<u8>,
+        exit: Exit,
+        says: &[&str],
+    ) -> Result<Answer> {
         let mut command = Command::new(&self.program);
         command.arg("--data-dir").arg(&self.data).arg("--json").args(words);
-        let output = process::capture(&mut command, STEP_TIME_MAX)?;
+        let output = process::capture_told(&mut command, input, STEP_TIME_MAX)?;
         let answer = Answer {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -36,6 +36,7 @@ pub(crate) fn demo(folders: &Folders) -> Result<()> {
     refuse_bad_components(&mut console, &demo)?;
     grant(&mut console, &demo)?;
     work(&mut console, &demo)?;
+    connect(&mut console)?;
     reach(&mut console)?;
     attack(&mut console, &demo)?;
     change(&mut console, &demo)?;
@@ -194,6 +195,30 @@ fn work(console: &mut Console, demo: &DemoFolder) -> Result<()> {
         Exit::Ok,
         &["call_admitted", "Cargo.lock", "open-at", "call_finished"],
     )?;
+    Ok(())
+}
+
+fn connect(console: &mut Console) -> Result<()> {
+    console.chapter("A desktop client or IDE connects by MCP, and sees what is granted to its agent");
+    let call = |tool: &str, arguments: Value| ("tools/call", json!({ "name": tool, "arguments": arguments }));
+    let list = || ("tools/list", json!({}));
+    console.talk(
+        "it lists and calls",
+        "writer",
+        &[list(), call("notes__search", json!({ "text": "portcullis" }))],
+        &["\"name\":\"notes__search\"", "Milk, bread", "\"isError\":false"],
+    )?;
+    let other = console.talk(
+        "a tool that is granted to another agent is not in the list, and is like one that does not exist",
+        "writer",
+        &[
+            list(),
+            call("dependency-report__report", json!({ "path": "/project/Cargo.lock" })),
+            call("no__tool", json!({})),
+        ],
+        &["Unknown tool: dependency-report__report", "Unknown tool: no__tool"],
+    )?;
+    ensure!(!other.text().contains("\"name\":\"dependency-report__report\""), "it is listed");
     Ok(())
 }
 

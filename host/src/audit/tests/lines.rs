@@ -9,6 +9,7 @@ use super::super::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 use super::*;
 use crate::audit::CheckpointKey;
 use crate::audit::commitment::Committed;
+use crate::authn::Refused;
 use crate::limits::{Limit, LimitReached};
 use crate::policy::{Denial, Loss, Role, Stop};
 use crate::secrets::Encoding;
@@ -178,6 +179,12 @@ fn other_events() -> Vec<Event> {
         Event::EvidenceOpened { call: call_id(), payloads: true, by: by() },
         Event::EvidenceErased { name: by(), keys: vec![3, 7], by: by() },
         Event::PayloadErased { call: call_id(), by: by() },
+        Event::AuthenticationFailed {
+            reason: Refused::Expired,
+            peer: Some("192.0.2.7".parse().expect("an address")),
+            key: Some("pcl_0123456789ab".parse().expect("a beginning")),
+            tries: 3,
+        },
         Event::CallCancelled { call: call_id(), by: "ann".parse().expect("a valid name") },
         Event::CallDenied {
             call: call_id(),
@@ -214,6 +221,27 @@ fn standing_events() -> Vec<Event> {
         Event::PrincipalRemoved { revision, name: name(), by: by() },
         Event::SecretSet { revision, name: secret(), by: by() },
         Event::SecretRemoved { revision, name: secret(), by: by() },
+        Event::ApiKeyCreated {
+            revision,
+            key: "pcl_0123456789ab".parse().expect("a beginning"),
+            name: name(),
+            role: Role::Agent,
+            expires: Some(Timestamp::UNIX_EPOCH),
+            by: by(),
+        },
+        Event::ApiKeyRotated {
+            revision,
+            key: "pcl_0123456789ab".parse().expect("a beginning"),
+            replaces: "pcl_ba9876543210".parse().expect("a beginning"),
+            name: name(),
+            by: by(),
+        },
+        Event::ApiKeyRevoked {
+            revision,
+            key: "pcl_0123456789ab".parse().expect("a beginning"),
+            name: name(),
+            by: by(),
+        },
         Event::StateCleared {
             revision,
             package: package(),
@@ -251,9 +279,12 @@ fn what_an_admin_sets_and_what_it_stops_survives_its_line() {
     {"seq":5,"time":"TIME","event":"principal_removed","revision":4,"name":"ann","by":"root"}
     {"seq":6,"time":"TIME","event":"secret_set","revision":4,"name":"github","by":"root"}
     {"seq":7,"time":"TIME","event":"secret_removed","revision":4,"name":"github","by":"root"}
-    {"seq":8,"time":"TIME","event":"state_cleared","revision":4,"package":"notes","agent":"ann","store":"cache","by":"root"}
-    {"seq":9,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"denied","revision":4,"denial":{"reason":"frozen","because":"it \"leaks\""}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
-    {"seq":10,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"narrowed","revision":4,"lost":{"power":"quota","guest_path":"/notes","limit":"file_bytes","from":9,"to":8}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
+    {"seq":8,"time":"TIME","event":"api_key_created","revision":4,"key":"pcl_0123456789ab","name":"ann","role":"agent","expires":"TIME","by":"root"}
+    {"seq":9,"time":"TIME","event":"api_key_rotated","revision":4,"key":"pcl_0123456789ab","replaces":"pcl_ba9876543210","name":"ann","by":"root"}
+    {"seq":10,"time":"TIME","event":"api_key_revoked","revision":4,"key":"pcl_0123456789ab","name":"ann","by":"root"}
+    {"seq":11,"time":"TIME","event":"state_cleared","revision":4,"package":"notes","agent":"ann","store":"cache","by":"root"}
+    {"seq":12,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"denied","revision":4,"denial":{"reason":"frozen","because":"it \"leaks\""}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
+    {"seq":13,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"narrowed","revision":4,"lost":{"power":"quota","guest_path":"/notes","limit":"file_bytes","from":9,"to":8}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
     "#);
 }
 
@@ -309,8 +340,9 @@ fn every_event_survives_its_line_and_entries_are_what_serde_writes() {
     {"seq":20,"time":"TIME","event":"evidence_opened","call":"01900000-0000-7000-8000-000000000001","payloads":true,"by":"root"}
     {"seq":21,"time":"TIME","event":"evidence_erased","name":"root","keys":[3,7],"by":"root"}
     {"seq":22,"time":"TIME","event":"payload_erased","call":"01900000-0000-7000-8000-000000000001","by":"root"}
-    {"seq":23,"time":"TIME","event":"call_cancelled","call":"01900000-0000-7000-8000-000000000001","by":"ann"}
-    {"seq":24,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
+    {"seq":23,"time":"TIME","event":"authentication_failed","reason":"expired","peer":"192.0.2.7","key":"pcl_0123456789ab","tries":3}
+    {"seq":24,"time":"TIME","event":"call_cancelled","call":"01900000-0000-7000-8000-000000000001","by":"ann"}
+    {"seq":25,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
     {"seq":10,"time":"TIME","event":"call_admitted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"grants":[1,7],"argument_bytes":12,"arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","salt_key":3}
     {"seq":11,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","decision":"allowed","rule":"harmless","outcome":"ok","duration_ns":120,"fuel":0}
     {"seq":12,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","subject":"/etc/passwd","decision":"denied","rule":"no grant of wasi:filesystem","outcome":"error","error":"access","bytes_in":3,"bytes_out":4,"duration_ns":5,"fuel":0}

@@ -98,7 +98,7 @@ Examples:
     },
 }
 
-fn role() -> impl TypedValueParser<Value = Role> {
+pub(super) fn role() -> impl TypedValueParser<Value = Role> {
     PossibleValuesParser::new(Role::ALL.map(Role::name))
         .map(|name| name.parse().expect("only names of roles are let through"))
 }

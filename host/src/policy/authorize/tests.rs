@@ -102,6 +102,7 @@ fn granted() -> (Question, Policy) {
         terms: GrantTerms {
             agents: vec![AgentSelector::Group(id("readers"))],
             tools: Some(BTreeSet::from([id("read")])),
+            names: BTreeMap::new(),
             expires: Some(moment(100)),
             limits: BTreeMap::from([(Limit::Fuel, 5), (Limit::WallTime, 1_500)]),
             filesystem: vec![folder("/a", Access::Read, 0)],
@@ -470,6 +471,7 @@ fn any_terms() -> impl Strategy<Value = GrantTerms> {
         .prop_map(|(agents, tools, expires, limits, filesystem, rules, clock)| GrantTerms {
             agents,
             tools,
+            names: BTreeMap::new(),
             expires,
             limits,
             filesystem,

@@ -9,11 +9,12 @@ use super::bounds;
 use super::paths::PathCheck;
 use super::reader::{Keys, Node, Reader, Table};
 use super::values::{self, Problem, nearest, quoted};
-use super::{FoldersOfPackages, GrantEntry, Groups};
+use super::{FoldersOfPackages, GrantEntry, Groups, NamePlace};
 use crate::ids::{GroupName, PackageName, ToolName};
 use crate::limits::{HostLimits, Limit};
 use crate::policy::evidence::{Durability, Evidence};
 use crate::policy::grant::{Access, AgentSelector, FilesystemRule, GrantTerms};
+use crate::policy::names::SEPARATOR;
 use crate::policy::rule::Rule;
 
 /// The most folders of one grant.
@@ -27,6 +28,7 @@ const GRANT_KEYS: Keys<'static> = Keys {
         "package",
         "agents",
         "tools",
+        "names",
         "expires",
         "limits",
         "filesystem",
@@ -45,7 +47,7 @@ const GRANT_KEYS: Keys<'static> = Keys {
         "record",
         "clock",
     ],
-    later: &["calls_max", "log", "random", "name", "names"],
+    later: &["calls_max", "log", "random", "name"],
 };
 
 const FILESYSTEM_KEYS: Keys<'static> =
@@ -91,6 +93,8 @@ pub(super) fn read_grant(
     let package = package_node.as_ref().and_then(|node| reader.parsed::<PackageName>(node));
     let agents = reader.required(&table, "agents").and_then(|node| read_agents(reader, &node, groups));
     let tool_spans = table.child("tools").map(|node| read_tools(reader, &node));
+    let names = table.child("names").map(|node| read_names(reader, &node, tool_spans.as_ref()));
+    let names = names.unwrap_or_default();
     let expires = table.child("expires").and_then(|node| read_expires(reader, &node));
     let limits =
         table.child("limits").map(|node| read_limits(reader, &node, host.limits)).unwrap_or_default();
@@ -115,6 +119,7 @@ pub(super) fn read_grant(
         terms: GrantTerms {
             agents: agents?,
             tools: tool_spans.as_ref().map(|spans| spans.keys().cloned().collect()),
+            names: names.iter().map(|(tool, place)| (tool.clone(), place.name.clone())).collect(),
             expires,
             limits,
             filesystem,
@@ -124,7 +129,45 @@ pub(super) fn read_grant(
         },
         span: package_node?.span,
         tool_spans: tool_spans.unwrap_or_default(),
+        names,
     })
+}
+
+/// Reads what tools are called. What only the registry and other grants can judge is judged later.
+fn read_names(
+    reader: &mut Reader<'_>,
+    node: &Node<'_, '_>,
+    tools: Option<&BTreeMap<ToolName, Range<usize>>>,
+) -> BTreeMap<ToolName, NamePlace> {
+    let mut names = BTreeMap::new();
+    let Some(table) = reader.table(node) else { return names };
+    for (text, tool_span, value) in table.children() {
+        let tool = text.parse::<ToolName>().map_err(|error| error.to_string());
+        let granted = tool.and_then(|tool| match tools {
+            Some(tools) if !tools.contains_key(&tool) => {
+                Err(format!("{tool} is given a name, and is not among the grant's `tools`"))
+            }
+            Some(_) | None => Ok(tool),
+        });
+        let tool = match granted {
+            Ok(tool) => tool,
+            Err(message) => {
+                let help = "name tools of the package that this grant allows: names = { render = \"md\" }";
+                reader.report(tool_span, &value.key, Problem::new(message, help));
+                continue;
+            }
+        };
+        let Some(name) = reader.parsed::<ToolName>(&value) else { continue };
+        if name.as_str().contains(SEPARATOR) {
+            let message =
+                format!("{name} has `{SEPARATOR}` in it, which is how tools without a given name are called");
+            reader.report_node(&value, Problem::new(message, "use a single `_`, or `-`"));
+            continue;
+        }
+        let (key, span) = (value.key.clone(), value.span.clone());
+        names.insert(tool, NamePlace { name, key, span, tool_span });
+    }
+    names
 }
 
 /// Reads what is kept beyond records: only one thing can be.

@@ -107,6 +107,21 @@ pub struct GrantEntry {
     pub span: Range<usize>,
     /// The place of each tool's name.
     pub tool_spans: BTreeMap<ToolName, Range<usize>>,
+    /// What tools are called by agents, by tool.
+    pub names: BTreeMap<ToolName, NamePlace>,
+}
+
+/// A name that a grant gives a tool, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamePlace {
+    /// The name.
+    pub name: ToolName,
+    /// The dotted path, such as `grant[0].names.render`.
+    pub key: String,
+    /// The bytes of the name in the file.
+    pub span: Range<usize>,
+    /// The bytes of the tool's own name.
+    pub tool_span: Range<usize>,
 }
 
 /// Reads a grants file.

@@ -83,7 +83,8 @@ agents = ["ann"]
         file.groups.iter().map(|(group, members)| format!("{group} {members:?}")).collect();
     assert_eq!(members, [r#"analysts {"bob", "cleo"}"#]);
     assert_eq!(file.grants.len(), 2);
-    let GrantEntry { package, terms, span, tool_spans } = &file.grants[0];
+    let GrantEntry { package, terms, span, tool_spans, names } = &file.grants[0];
+    assert!(names.is_empty() && terms.names.is_empty());
     assert_eq!((package.as_str(), &text[span.clone()]), ("notes", "\"notes\""));
     assert_eq!(
         terms.agents.iter().map(AgentSelector::to_string).collect::<Vec<_>>(),
@@ -140,7 +141,7 @@ fn unknown_and_doubled_keys() {
       help: did you mean `agents`?
     5:1 grant[0].frobnicate `frobnicate`
       unknown key frobnicate
-      help: known keys: package, agents, tools, expires, limits, filesystem, http, invoke, keyvalue, config, environment, arguments, tcp, udp, dns, secrets, durability, fold_reads, record, clock
+      help: known keys: package, agents, tools, names, expires, limits, filesystem, http, invoke, keyvalue, config, environment, arguments, tcp, udp, dns, secrets, durability, fold_reads, record, clock
     "#);
     insta::assert_snapshot!(errors("grants = 1\n"), @r#"
     1:1 grants `grants`

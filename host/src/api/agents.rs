@@ -1,0 +1,67 @@
+//! What an agent is told when its call gives no answer: no more of the host than it needs.
+//!
+//! An agent learns nothing of packages that it is not granted, not even whether there are any; nothing of an
+//! admin's words; and nothing of the host's machine.
+
+use super::problem::{ErrorKind, Problem};
+use crate::gateway::{Blame, CallError};
+use crate::ids::{PackageName, ToolName};
+use crate::policy::Denial;
+
+/// The problem as an agent is told it.
+pub(super) fn problem(error: CallError, package: &PackageName, tool: &ToolName) -> Problem {
+    let unknown = match &error {
+        CallError::NotFound(_) => true,
+        CallError::Denied { denial, .. } => is_of_what_it_lacks(denial),
+        CallError::Busy(_)
+        | CallError::Failed { .. }
+        | CallError::Log(_)
+        | CallError::DiskLow(_)
+        | CallError::Host(_) => false,
+    };
+    if unknown {
+        let detail = format!("there is no tool {tool} of a package {package} for you");
+        return Problem::new(ErrorKind::NotFound, detail, Blame::Admin);
+    }
+    let mut problem = Problem::from(error);
+    // They hold an admin's words, and how the host is set up.
+    (problem.denial, problem.stop) = (None, None);
+    match problem.kind {
+        ErrorKind::HostFault | ErrorKind::LogUnavailable | ErrorKind::DiskLow | ErrorKind::GrantUnusable => {
+            problem.detail = problem.title.clone()
+        }
+        ErrorKind::BadInput
+        | ErrorKind::NotFound
+        | ErrorKind::MethodNotAllowed
+        | ErrorKind::TooLarge
+        | ErrorKind::TooSlow
+        | ErrorKind::Conflict
+        | ErrorKind::InvalidPackage
+        | ErrorKind::InvalidGrants
+        | ErrorKind::InvalidSettings
+        | ErrorKind::Denied
+        | ErrorKind::Stopped
+        | ErrorKind::Cancelled
+        | ErrorKind::Unauthenticated
+        | ErrorKind::Forbidden
+        | ErrorKind::TooManyRequests
+        | ErrorKind::LimitReached
+        | ErrorKind::ToolError
+        | ErrorKind::Withheld
+        | ErrorKind::Busy => {}
+    }
+    problem
+}
+
+/// Whether a denial says that there is something that the agent was not given.
+fn is_of_what_it_lacks(denial: &Denial) -> bool {
+    match denial {
+        Denial::NotApproved { .. } | Denial::NotGranted { .. } | Denial::ToolNotGranted { .. } => true,
+        Denial::Frozen { .. }
+        | Denial::PrincipalRemoved { .. }
+        | Denial::NotAnAgent { .. }
+        | Denial::Quarantined { .. }
+        | Denial::OtherBytes { .. }
+        | Denial::Expired { .. } => false,
+    }
+}

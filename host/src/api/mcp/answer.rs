@@ -1,0 +1,167 @@
+//! What a model is told of a call's end: the tool's own answer, or in one sentence why there is none.
+//!
+//! Such a sentence says what the model can do about it, and nothing of the host: no paths, no names of
+//! secrets, no words of an admin. Whoever asks the log by the call's id learns more.
+
+use rmcp::model::{CallToolResult, ContentBlock, MetaObject, Resource, ResourceContents};
+use serde_json::{Value, json};
+
+use crate::api::problem::ErrorKind;
+use crate::gateway::{Blame, CallAnswer, CallError};
+use crate::ids::CallId;
+use crate::limits::LimitReached;
+use crate::policy::Denial;
+use crate::sandbox::{Content, InvokeError, ToolAnswer};
+
+/// What a tool answered.
+pub(super) fn result(answer: CallAnswer) -> CallToolResult {
+    let CallAnswer { answer: ToolAnswer { content, structured }, report } = answer;
+    let mut result = CallToolResult::success(content.into_iter().map(block).collect());
+    result.structured_content = structured;
+    let mut meta = call_meta(report.call);
+    if let Some(record) = report.record {
+        meta.insert("portcullis/record".to_owned(), json!(record));
+    }
+    result.with_meta(Some(meta))
+}
+
+fn block(content: Content) -> ContentBlock {
+    match content {
+        Content::Text { text } => ContentBlock::text(text),
+        Content::Image { data, mime_type } => ContentBlock::image(data, mime_type),
+        Content::Audio { data, mime_type } => ContentBlock::audio(data, mime_type),
+        Content::Resource { uri, mime_type, text: Some(text), blob: _ } => {
+            ContentBlock::resource(ResourceContents::TextResourceContents {
+                uri,
+                mime_type,
+                text,
+                meta: None,
+            })
+        }
+        Content::Resource { uri, mime_type, text: None, blob: Some(blob) } => {
+            ContentBlock::resource(ResourceContents::BlobResourceContents {
+                uri,
+                mime_type,
+                blob,
+                meta: None,
+            })
+        }
+        Content::Resource { uri, mime_type, text: None, blob: None } => {
+            let mut link = Resource::new(uri.clone(), uri);
+            link.mime_type = mime_type;
+            ContentBlock::resource_link(link)
+        }
+    }
+}
+
+/// Why a call gave no answer, for the model. None if the tool is one that the agent is not to know of.
+pub(super) fn error(error: &CallError) -> Option<CallToolResult> {
+    let (kind, sentence) = match error {
+        CallError::NotFound(_) => return None,
+        CallError::Denied { denial, .. } => (ErrorKind::Denied, denied(denial)?),
+        CallError::Busy(reached) => (ErrorKind::Busy, busy(Some(*reached))),
+        CallError::Failed { error, .. } => failed(error),
+        CallError::Log(_) => (ErrorKind::LogUnavailable, UNAVAILABLE.to_owned()),
+        CallError::DiskLow(_) => (ErrorKind::DiskLow, UNAVAILABLE.to_owned()),
+        CallError::Host(_) => (ErrorKind::HostFault, UNAVAILABLE.to_owned()),
+    };
+    let call = match error {
+        CallError::Denied { call, .. } => Some(*call),
+        CallError::Failed { report, .. } => Some(report.call),
+        CallError::NotFound(_)
+        | CallError::Busy(_)
+        | CallError::Log(_)
+        | CallError::DiskLow(_)
+        | CallError::Host(_) => None,
+    };
+    Some(told(kind, error.blame(), sentence, call))
+}
+
+/// The answer to each call of an agent that can call nothing now.
+pub(super) fn barred(denial: &Denial) -> CallToolResult {
+    let sentence = denied(denial).unwrap_or_else(|| UNAVAILABLE.to_owned());
+    told(ErrorKind::Denied, Blame::Admin, sentence, None)
+}
+
+fn told(kind: ErrorKind, blame: Blame, sentence: String, call: Option<CallId>) -> CallToolResult {
+    let mut meta = call.map_or_else(MetaObject::new, call_meta);
+    meta.insert("portcullis/error".to_owned(), json!(kind));
+    meta.insert("portcullis/blame".to_owned(), json!(blame));
+    CallToolResult::error(vec![ContentBlock::text(sentence)]).with_meta(Some(meta))
+}
+
+fn call_meta(call: CallId) -> MetaObject {
+    let mut meta = MetaObject::new();
+    meta.insert("portcullis/call".to_owned(), Value::String(call.to_string()));
+    meta
+}
+
+const UNAVAILABLE: &str = "The host can't run tools now. This is not the fault of the call; tell the user that an \
+     admin of the host must look into it, and don't try again at once.";
+
+/// None where the answer would tell that there is such a tool.
+fn denied(denial: &Denial) -> Option<String> {
+    let sentence = match denial {
+        Denial::Quarantined { .. }
+        | Denial::NotApproved { .. }
+        | Denial::NotGranted { .. }
+        | Denial::ToolNotGranted { .. } => return None,
+        Denial::Frozen { .. } => {
+            "Denied: an admin of the host has stopped all calls for now. Trying again will not help until that is lifted."
+        }
+        Denial::PrincipalRemoved { .. } | Denial::NotAnAgent { .. } => {
+            "Denied: this agent may call no tools on this host. Only an admin of the host can change that."
+        }
+        Denial::OtherBytes { .. } => {
+            "Denied: the tool was updated, and an admin of the host has not granted the new version to this agent yet."
+        }
+        Denial::Expired { .. } => {
+            "Denied: this agent's permission for the tool has expired. Only an admin of the host can renew it."
+        }
+    };
+    Some(sentence.to_owned())
+}
+
+fn busy(reached: Option<LimitReached>) -> String {
+    let limit = reached.map(|reached| format!(" ({})", reached.limit)).unwrap_or_default();
+    format!("The host runs as many calls as it may{limit}. Nothing was done; try again in a few seconds.")
+}
+
+fn failed(error: &InvokeError) -> (ErrorKind, String) {
+    match error {
+        InvokeError::Arguments(reason) => {
+            (ErrorKind::BadInput, format!("Nothing was done: {reason}. Correct the arguments and try again."))
+        }
+        InvokeError::LimitReached(reached) => (
+            ErrorKind::LimitReached,
+            format!("The call was ended ({reached}). What it did until then is done; ask for less, or in smaller steps."),
+        ),
+        // The tool's own words, as its answer would have been.
+        InvokeError::Tool { message, .. } => (ErrorKind::ToolError, message.clone()),
+        InvokeError::Crashed(_) => (
+            ErrorKind::ToolError,
+            "The tool crashed. What it did until then is done; the same call will likely crash again.".to_owned(),
+        ),
+        InvokeError::Stopped(_) => (
+            ErrorKind::Stopped,
+            "The call was stopped, because an admin of the host took away what it needs. What it did until then is done."
+                .to_owned(),
+        ),
+        InvokeError::Cancelled => (
+            ErrorKind::Cancelled,
+            "The call was cancelled. What it did until then is done.".to_owned(),
+        ),
+        InvokeError::Withheld { .. } => (
+            ErrorKind::Withheld,
+            "The answer was withheld, because it would have given away a secret. What the call did is done.".to_owned(),
+        ),
+        InvokeError::Busy => (ErrorKind::Busy, busy(None)),
+        InvokeError::Grant(_) => (
+            ErrorKind::GrantUnusable,
+            "Nothing was done: something that is granted to the tool can't be used now. Only an admin of the host can mend that."
+                .to_owned(),
+        ),
+        InvokeError::Log(_) => (ErrorKind::LogUnavailable, UNAVAILABLE.to_owned()),
+        InvokeError::Host(_) => (ErrorKind::HostFault, UNAVAILABLE.to_owned()),
+    }
+}

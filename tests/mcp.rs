@@ -1,0 +1,5 @@
+//! Agents call tools by MCP: what is granted, and nothing else, however they ask.
+
+mod http;
+mod official;
+mod stdio;
