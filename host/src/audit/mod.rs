@@ -45,6 +45,7 @@ mod start;
 #[doc(hidden)]
 pub mod story;
 pub(crate) mod sum;
+mod syncer;
 #[cfg(test)]
 mod tests;
 mod tree;
