@@ -39,7 +39,8 @@ const CALLER_MESSAGES_MAX: usize = 4;
 /// A batch is written in pieces of about this size.
 const WRITE_BYTES: usize = 256 << 10;
 
-/// So much waits at most to be hashed: what a core still has in its first cache.
+/// In a batch of the thread so much waits at most to be hashed: what a core still has in its first cache. Of what
+/// callers wrote it is [`WRITE_BYTES`]: they do not wait for hashes.
 const HASH_BYTES: usize = 16 << 10;
 
 /// A write that took longer was not a copy into the kernel's memory: callers leave the next ones to the thread,
@@ -115,6 +116,8 @@ pub(super) struct Writer {
     open: HashMap<CallId, (Arc<CallText>, Option<Commitment>)>,
     /// When callers may write again by themselves.
     callers_from: Option<Instant>,
+    /// How much may wait to be hashed.
+    unhashed_max: usize,
     /// The last message was taken.
     closing: bool,
 }
@@ -390,6 +393,7 @@ impl Writer {
             revision,
             open: HashMap::new(),
             callers_from: None,
+            unhashed_max: HASH_BYTES,
             closing: false,
         }
     }
@@ -404,6 +408,7 @@ impl Writer {
             return true;
         }
         self.callers_from = None;
+        self.unhashed_max = WRITE_BYTES;
         let mut batch = Vec::with_capacity(CALLER_MESSAGES_MAX);
         self.receive(&mut batch, CALLER_MESSAGES_MAX);
         match self.write_batch(&mut batch) {
@@ -432,6 +437,7 @@ impl Writer {
 
     /// The thread's turn. Returns whether that was the last batch.
     fn write_for_thread(&mut self, batch: &mut Vec<Message>) -> Result<bool, String> {
+        self.unhashed_max = HASH_BYTES;
         self.write_batch(batch)?;
         if !self.closing && self.segment.is_due(self.next) {
             self.begin_segment()?;
@@ -557,7 +563,7 @@ impl Writer {
         self.lines.count(call);
         self.next = self.next.checked_add(1).ok_or("the sequence numbers are used up")?;
         self.latest = self.latest.max(time);
-        if self.lines.bytes.len() - self.lines.hashed >= HASH_BYTES { self.hash() } else { Ok(()) }
+        if self.lines.bytes.len() - self.lines.hashed >= self.unhashed_max { self.hash() } else { Ok(()) }
     }
 
     fn note(&mut self, ack: Option<Ack>) {
