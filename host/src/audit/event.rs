@@ -14,8 +14,8 @@ use super::commitment::Commitment;
 use super::hash::TreeHash;
 use crate::authn::Refused;
 use crate::ids::{
-    CallId, GrantId, KeyPrefix, OutletName, PackageDigest, PackageName, PrincipalId, Remark, Revision, SecretName,
-    Sequence, StoreName, ToolName, TraceParent,
+    CallId, GrantId, KeyPrefix, OutletName, PackageDigest, PackageName, PrincipalId, Remark, Revision,
+    SecretName, Sequence, StoreName, ToolName, TraceParent,
 };
 use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};

@@ -180,8 +180,14 @@ fn status(event: &str, record: &Record<'_>) -> u8 {
         Some(_) => 2,
         None => match event {
             "effect_attempted" | "call_admitted" | "secret_injected" | "recovered" => 0,
-            "call_denied" | "package_refused" | "artifact_refused" | "secret_leak" | "outlet_alarm"
-            | "outlet_lost" | "segments_alarm" | "authentication_failed" => 2,
+            "call_denied"
+            | "package_refused"
+            | "artifact_refused"
+            | "secret_leak"
+            | "outlet_alarm"
+            | "outlet_lost"
+            | "segments_alarm"
+            | "authentication_failed" => 2,
             _ => 1,
         },
     }
