@@ -229,20 +229,21 @@ impl Syncer {
             let is_signed = self.signing.is_none() || self.signed.0 == self.synced;
             let since = self.signed.1.elapsed();
             let wait_max = if is_signed { SYNC_INTERVAL } else { CHECKPOINT_INTERVAL.saturating_sub(since) };
-            let work = self.queue.take(self.synced, is_signed, wait_max);
-            let ended = work.ended;
-            if let Err(reason) = self.serve(work) {
+            let mut work = self.queue.take(self.synced, is_signed, wait_max);
+            if let Err(reason) = self.serve(&mut work) {
+                // Before those who wait are told by being dropped: they ask why.
                 self.state.poison(&reason);
                 return;
             }
-            if ended || self.state.failed() {
+            if work.ended || self.state.failed() {
                 return;
             }
         }
     }
 
-    fn serve(&mut self, work: Work) -> Result<(), String> {
+    fn serve(&mut self, work: &mut Work) -> Result<(), String> {
         let Work { file, waiters, written, is_last, ended } = work;
+        let (written, is_last, ended) = (*written, *is_last, *ended);
         let is_idle = written == self.synced && self.signed.0 == self.synced && waiters.is_empty();
         if is_idle || self.state.failed() {
             return Ok(());
@@ -254,13 +255,11 @@ impl Syncer {
             self.synced = written;
             self.state.publish_durable(written);
         }
-        let (for_checkpoint, for_disk): (Vec<_>, Vec<_>) =
-            waiters.into_iter().partition(|waiter| waiter.is_signed);
         let is_due = self.signed.1.elapsed() >= CHECKPOINT_INTERVAL;
-        if is_due || is_last || ended || !for_checkpoint.is_empty() {
+        if is_due || is_last || ended || waiters.iter().any(|waiter| waiter.is_signed) {
             self.sign(is_last)?;
         }
-        for waiter in for_disk.into_iter().chain(for_checkpoint) {
+        for waiter in waiters.drain(..) {
             drop(waiter.sender.send(Ok(waiter.seq)));
         }
         Ok(())

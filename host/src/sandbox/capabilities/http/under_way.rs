@@ -44,7 +44,7 @@ impl Shared {
         let mut step = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *step, Step::Taken) {
             Step::Answered(answer) => Some(*answer),
-            other => {
+            other @ (Step::Waiting(_) | Step::Taken) => {
                 *step = other;
                 None
             }
