@@ -1,5 +1,6 @@
 //! Where the host listens, and where it does not.
 
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 
 use portcullis::audit::event::Event;
@@ -160,4 +161,47 @@ fn commands_reach_a_host_by_its_url_and_a_key() {
         .run(["--server", &gone, "--key-file", &key, "package", "list"])
         .expect(1)
         .says("can't be reached");
+}
+
+/// Over TLS, to whoever believes its certificate, by the name that it has.
+#[test]
+fn it_is_reached_over_tls_by_who_believes_its_certificate() {
+    let cli = Cli::new();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let certificate = cli.file("chain.pem", made.cert.pem());
+    let key = cli.file("key.pem", made.signing_key.serialize_pem());
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).expect("changed");
+    // Beyond this machine, with TLS: no more needs to be said.
+    let server = cli.start(["serve", "--listen", "0.0.0.0:0", "--tls-cert", &certificate, "--tls-key", &key]);
+    crate::harness::process::wait_until("it listens, and has a key", || exists(&cli.data.join("admin.key")));
+    let url = format!("https://localhost:{}", cli.port());
+    let admin = cli.data.join("admin.key");
+    let ask = ["--server", &url, "--key-file", admin.to_str().expect("ours"), "package", "list"];
+    let elsewhere = Cli::new();
+    elsewhere.run(ask.iter().copied().chain(["--server-ca", &certificate])).expect(0);
+    elsewhere.run(ask).expect(1).says("certificate");
+    let by_address = url.replace("localhost", "127.0.0.1");
+    let ask = ["--server", &by_address, "--key-file", ask[3], "--server-ca", &certificate, "package", "list"];
+    elsewhere.run(ask).expect(1).says("certificate");
+    // In the clear, it answers nothing.
+    let mut plain = Client::new(cli.port()).connect();
+    plain.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("sent");
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP/"), "{answer:?}");
+    server.interrupt().expect(0);
+}
+
+/// Who keeps a connection open does not keep the host from ending.
+#[test]
+fn idle_connections_do_not_hold_up_the_end() {
+    let door = Door::open();
+    let mut idle = door.anonymous.connect();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("sent");
+    let mut first = [0; 16];
+    idle.read_exact(&mut first).expect("an answer");
+    let ran = door.server.interrupt().expect(0);
+    assert!(!ran.stderr.contains("still running"), "{ran:?}");
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).expect("closed in good order");
 }

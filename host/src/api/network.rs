@@ -270,7 +270,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
 #[cfg(test)]
 mod tests {
-    use axum::routing::get;
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, ServerName};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -324,7 +323,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("bound");
         let peer = |axum::Extension(Peer(peer)): axum::Extension<Peer>| async move { peer.ip().to_string() };
-        let router = Router::new().route("/peer", get(peer));
+        let router = Router::new().fallback(peer);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let options = NetworkOptions { tls: Some(Arc::clone(&tls)), connections_max: 8 };
         let server = tokio::spawn(serve_network(listener, router, options, async { drop(stopped.await) }));

@@ -27,8 +27,9 @@ use super::recovery::{self, Ending, Recovered};
 use super::rotation::{self, Rotation};
 use super::segment;
 use super::settings::AuditSettings;
+use super::syncer::{Signing, SyncQueue, Syncer};
 use super::tree::{Believed, StoredHashes, Tree};
-use super::writer::{Ack, Body, Known, Message, OpenSegment, Signing, SyncQueue, Syncer, Writer};
+use super::writer::{Ack, Body, Known, Message, OpenSegment, SharedWriter, Writer};
 use crate::ids::{GrantId, PrincipalId, Revision, Sequence};
 use crate::limits::Usage;
 
@@ -217,7 +218,7 @@ impl Log {
             clock: options.clock,
         });
         let (sender, receiver) = mpsc::unbounded_channel();
-        let queue = Arc::new(SyncQueue::new(last, Arc::clone(&file)));
+        let queue = Arc::new(SyncQueue::new(last, tree.as_ref().map(Tree::head), Arc::clone(&file)));
         let bell = Arc::new(Bell::default());
         let (closed, closings) = std::sync::mpsc::sync_channel(1);
         let length = std::fs::metadata(path).map_err(io("measure"))?.len();
@@ -235,13 +236,14 @@ impl Log {
             closed,
         };
         let revision = recovered.revision;
-        let shared = (Arc::clone(&bell), Arc::clone(&state), Arc::clone(&queue));
-        let writer =
-            Writer::new(receiver, shared.0, segment, shared.1, shared.2, Known { next, tree, revision });
+        let known = Known { next, tree, revision };
+        let writer = Writer::new(receiver, segment, Arc::clone(&state), Arc::clone(&queue), known);
+        let writer = Arc::new(SharedWriter::new(writer, Arc::clone(&bell)));
         let syncer = Syncer::new(Arc::clone(&state), queue, last, signing.clone());
         let stopping = Arc::new(AtomicBool::new(false));
         let handle = Arc::new(Handle {
             sender,
+            writer: Arc::clone(&writer),
             bell,
             state,
             calls: Arc::new(AtomicUsize::new(0)),
@@ -282,7 +284,7 @@ impl Log {
         let room = self.handle.room(1).await?;
         let (ack, answer) = oneshot::channel();
         let body = Body::Event { time: self.handle.now(), event: Box::new(event) };
-        self.handle.send(Message { body, ack: Some(Ack::Durable(ack)), units: 1 }, room);
+        self.handle.send(Message { body, ack: Some(Ack::Signed(ack)), units: 1 }, room);
         self.handle.answer(answer).await
     }
 
@@ -609,6 +611,7 @@ impl State {
 pub(super) struct Handle {
     /// Unbounded by itself: what may be sent is bounded by [`State::room`].
     sender: mpsc::UnboundedSender<Message>,
+    writer: Arc<SharedWriter>,
     bell: Arc<Bell>,
     state: Arc<State>,
     calls: Arc<AtomicUsize>,
@@ -661,7 +664,7 @@ impl Handle {
         let deadline = std::time::Instant::now() + self.wait_max;
         let (ack, mut answer) = oneshot::channel();
         let body = Body::Event { time: self.now(), event: Box::new(event) };
-        self.send(Message { body, ack: Some(Ack::Durable(ack)), units: 1 }, room);
+        self.send(Message { body, ack: Some(Ack::Signed(ack)), units: 1 }, room);
         loop {
             match answer.try_recv() {
                 Ok(answer) => return answer.map(drop),
@@ -711,6 +714,19 @@ impl Handle {
         let urgent = message.ack.is_some();
         drop(self.sender.send(message));
         self.bell.sent(urgent);
+    }
+
+    /// As [`send`](Self::send), for a caller that can't go on before the kernel has its records. On a runtime with
+    /// other workers it writes them by itself, if nobody else writes: should the disk hold it up, the others go on.
+    pub(super) fn send_now(&self, message: Message, room: OwnedSemaphorePermit) {
+        let has_workers =
+            tokio::runtime::Handle::try_current().is_ok_and(|handle| handle.metrics().num_workers() > 1);
+        if !has_workers {
+            return self.send(message, room);
+        }
+        room.forget();
+        drop(self.sender.send(message));
+        self.writer.write_now();
     }
 
     /// Waits for the writer's or the syncer's answer.

@@ -43,6 +43,7 @@ mod segment;
 mod settings;
 #[doc(hidden)]
 pub mod story;
+mod syncer;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -179,7 +179,7 @@ impl Recorder {
         let (ack, answer) = oneshot::channel();
         let ack = if self.durability == Durability::Strict { Ack::Durable(ack) } else { Ack::Written(ack) };
         let message = self.take_entries(Some(ack));
-        self.handle.send(message, room);
+        self.handle.send_now(message, room);
         self.handle.answer(answer).await
     }
 

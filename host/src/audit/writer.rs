@@ -1,14 +1,17 @@
-//! The two threads behind the log: one numbers and writes, one waits for the disk.
+//! Numbers the records, writes them, and hashes them.
 //!
-//! The writer is the only one that gives sequence numbers, so there is one order. The syncer's one
-//! `fdatasync` serves all who wait at that moment. The first error of either ends both, and everyone
-//! who waits is told.
+//! Whoever holds the writer gives the sequence numbers, so there is one order. Mostly that is its thread; a
+//! caller that must wait for its record to be with the kernel, and finds the writer idle, writes by itself,
+//! since to wake a thread and be woken by it costs more than the records do. What is written is hashed after
+//! the kernel has it, unless a call's last record needs its tree before. The first error ends the log, and
+//! everyone who waits is told.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -16,24 +19,31 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::bell::Bell;
-use super::checkpoint::{self, CheckpointKey};
 use super::commitment::Commitment;
 use super::disk::{self, Disk, DiskFile};
 use super::event::Event;
 use super::line::{self, CallEntry, CallText, LINE_BYTES_MAX};
 use super::log::{LogError, State};
 use super::segment;
+use super::syncer::{SyncQueue, Waiter};
 use super::tree::{Tree, TreeHead, leaf_of};
 use crate::ids::{CallId, Revision, Sequence};
 
-/// How many messages are written together at most.
+/// How many messages the thread writes together at most.
 const BATCH_MESSAGES_MAX: usize = 1024;
 
-/// A batch is written in pieces of about this size.
+/// How many messages a caller writes at most: its own, and what few others queued just before.
+const CALLER_MESSAGES_MAX: usize = 16;
+
+/// A batch is written in pieces of about this size, and so much waits at most to be hashed.
 const WRITE_BYTES: usize = 256 << 10;
 
-/// How long a record that nobody waits for may stay with the kernel before it is synced.
-const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+/// A write that took longer was not a copy into the kernel's memory: callers leave the next ones to the thread,
+/// so that they hold no worker of their runtime up.
+const CALLER_WRITE_MAX: Duration = Duration::from_millis(2);
+
+/// For so long.
+const CALLER_PAUSE: Duration = Duration::from_secs(1);
 
 /// Something for the writer.
 #[derive(Debug)]
@@ -69,38 +79,125 @@ pub(super) enum Ack {
     Written(oneshot::Sender<Result<Sequence, LogError>>),
     /// For it to be on disk.
     Durable(oneshot::Sender<Result<Sequence, LogError>>),
+    /// For it to be on disk, and a checkpoint to cover it.
+    Signed(oneshot::Sender<Result<Sequence, LogError>>),
 }
 
 impl Ack {
     fn refuse(self, error: LogError) {
-        let (Ack::Written(sender) | Ack::Durable(sender)) = self;
+        let (Ack::Written(sender) | Ack::Durable(sender) | Ack::Signed(sender)) = self;
         // Who no longer waits needs no answer.
         drop(sender.send(Err(error)));
     }
 }
 
-/// The thread that numbers and writes.
+/// What numbers, writes and hashes.
 pub(super) struct Writer {
     receiver: mpsc::UnboundedReceiver<Message>,
-    bell: Arc<Bell>,
     segment: OpenSegment,
     state: Arc<State>,
     syncer: Arc<SyncQueue>,
     next: u64,
     latest: Timestamp,
-    buffer: Vec<u8>,
-    /// Those whose records are in `buffer`.
+    lines: Unhashed,
+    /// Those whose records are not written yet.
     acks: Vec<(Ack, Sequence)>,
-    /// Room that is free once `buffer` is written.
+    /// Room that is free once they are.
     units: u32,
-    /// The tree over the lines; none if nobody signs checkpoints.
-    tree: Option<Tree>,
+    hasher: Arc<Mutex<Hasher>>,
     /// The highest revision that a record speaks of.
     revision: Revision,
     /// The calls that were admitted and have not ended.
     open: HashMap<CallId, (Arc<CallText>, Option<Commitment>)>,
+    /// When callers may write again by themselves.
+    callers_from: Option<Instant>,
     /// The last message was taken.
     closing: bool,
+}
+
+/// Lines that are not hashed yet; the last of them may not be written either.
+#[derive(Default)]
+struct Unhashed {
+    bytes: Vec<u8>,
+    /// Where each line that is not hashed ends, and whose it is.
+    ends: Vec<(usize, Option<Arc<CallText>>)>,
+    /// Up to where the bytes are hashed.
+    hashed: usize,
+    /// Up to where they are written.
+    written: usize,
+    /// Where each write ended that was not hashed past: a checkpoint may stand there.
+    writes: Vec<usize>,
+}
+
+impl Unhashed {
+    /// Forgets lines that are written and hashed.
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(2 * WRITE_BYTES);
+        (self.hashed, self.written) = (0, 0);
+    }
+}
+
+/// What hashes. Locked by whoever has the writer, so that lines come in their order; its thread lets the writer
+/// go then, and others write while it hashes.
+pub(super) struct Hasher {
+    /// The tree over the lines; none if nobody signs checkpoints.
+    tree: Option<Tree>,
+    /// The tree where writes ended, for the syncer, once the file of the tree has it.
+    heads: Vec<TreeHead>,
+    /// Lines that were hashed: their memory is used again.
+    spare: Unhashed,
+}
+
+impl Hasher {
+    /// Hashes all lines that are not, each once, for the log's tree and for its call's.
+    fn hash(&mut self, lines: &mut Unhashed) -> Result<(), String> {
+        let Unhashed { bytes, ends, hashed, writes, .. } = lines;
+        let mut writes = writes.drain(..).peekable();
+        let mut is_end_of_write = |end: usize| {
+            let mut found = false;
+            while let Some(write) = writes.next_if(|write| *write <= end) {
+                found = write == end;
+            }
+            found
+        };
+        for (end, call) in ends.drain(..) {
+            if self.tree.is_some() || call.is_some() {
+                let leaf = leaf_of(&bytes[*hashed..end]);
+                if let Some(tree) = &mut self.tree {
+                    tree.push_leaf(leaf).map_err(|error| error.to_string())?;
+                }
+                if let Some(call) = call {
+                    call.push(leaf).map_err(|error| error.to_string())?;
+                }
+            }
+            *hashed = end;
+            if is_end_of_write(end) {
+                self.heads.extend(self.tree.as_ref().map(Tree::head));
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for lines that are all written. Tells the syncer where it can sign.
+    fn hash_written(
+        &mut self,
+        lines: &mut Unhashed,
+        syncer: &SyncQueue,
+        is_last: bool,
+    ) -> Result<(), String> {
+        self.hash(lines)?;
+        lines.clear();
+        if let Some(tree) = &mut self.tree {
+            tree.flush().map_err(|error| describe("write of the tree", &error))?;
+            // A log that ends well is believed at the next start, and its tree with it.
+            if is_last {
+                tree.sync().map_err(|error| describe("sync of the tree", &error))?;
+            }
+        }
+        syncer.hashed(self.heads.drain(..));
+        Ok(())
+    }
 }
 
 /// What is known of a log that was opened.
@@ -134,10 +231,122 @@ impl OpenSegment {
     }
 }
 
+/// The writer, for whoever takes it: its thread, or a caller. None once the log has ended.
+pub(super) struct SharedWriter {
+    writer: Mutex<Option<Writer>>,
+    bell: Arc<Bell>,
+    state: Arc<State>,
+    syncer: Arc<SyncQueue>,
+}
+
+impl fmt::Debug for SharedWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedWriter").finish_non_exhaustive()
+    }
+}
+
+impl SharedWriter {
+    pub(super) fn new(writer: Writer, bell: Arc<Bell>) -> Self {
+        let (state, syncer) = (Arc::clone(&writer.state), Arc::clone(&writer.syncer));
+        Self { writer: Mutex::new(Some(writer)), bell, state, syncer }
+    }
+
+    /// Writes what is queued on the caller's thread, if nobody else writes; else wakes the writer's thread.
+    pub(super) fn write_now(&self) {
+        let ring = match self.writer.try_lock() {
+            Ok(mut writer) => match writer.as_mut() {
+                Some(writer) => writer.write_for_caller(),
+                None => false,
+            },
+            // Whoever holds it may have looked at the queue for the last time.
+            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => true,
+        };
+        if ring {
+            self.bell.ring();
+        } else {
+            // What was written has to be hashed.
+            self.bell.sent(false);
+        }
+    }
+
+    /// The writer's thread: works until the log is closed, all handles are gone, or something fails. Whatever is
+    /// still queued then is dropped, which tells those who wait.
+    pub(super) fn run(&self) {
+        let ended = End(self);
+        self.bell.attend();
+        let (mut batch, mut looks) = (Vec::new(), 0);
+        while let Some(has_worked) = ended.turn(&mut batch) {
+            if has_worked {
+                looks = 0;
+                continue;
+            }
+            self.bell.sleep(looks, || ended.is_idle());
+            looks += 1;
+        }
+    }
+}
+
+/// The writer's thread. At its end, for whatever reason, nothing more is written.
+struct End<'a>(&'a SharedWriter);
+
+impl End<'_> {
+    /// The writer; none if a caller panicked with it in its hands.
+    fn lock(&self) -> Option<MutexGuard<'_, Option<Writer>>> {
+        self.0.writer.lock().ok()
+    }
+
+    /// Writes a batch and hashes it. Says whether there was something to do; none at the end.
+    fn turn(&self, batch: &mut Vec<Message>) -> Option<bool> {
+        let mut slot = self.lock()?;
+        let writer = slot.as_mut()?;
+        if writer.closing || !writer.receive(batch, BATCH_MESSAGES_MAX) || writer.state.failed() {
+            return None;
+        }
+        let has_work = !batch.is_empty() || !writer.lines.bytes.is_empty();
+        let hasher = Arc::clone(&writer.hasher);
+        let is_over = self.told(writer.write_for_thread(batch))?;
+        if is_over {
+            return None;
+        }
+        if !writer.lines.bytes.is_empty() {
+            let mut hasher = self.told(lock_hasher(&hasher))?;
+            let mut lines = std::mem::take(&mut hasher.spare);
+            std::mem::swap(&mut lines, &mut writer.lines);
+            // The order of lines is that of who has the hasher: from here on others may write.
+            drop(slot);
+            self.told(hasher.hash_written(&mut lines, &self.0.syncer, false))?;
+            hasher.spare = lines;
+        }
+        Some(has_work)
+    }
+
+    /// What came of a step; none if it failed, which ends the log.
+    fn told<T>(&self, done: Result<T, String>) -> Option<T> {
+        done.map_err(|reason| self.0.state.poison(&reason)).ok()
+    }
+
+    fn is_idle(&self) -> bool {
+        let Some(slot) = self.lock() else { return false };
+        slot.as_ref().is_some_and(|writer| {
+            let is_asked = !writer.receiver.is_empty() || writer.receiver.is_closed();
+            !is_asked && writer.lines.bytes.is_empty() && !writer.closing
+        })
+    }
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() || self.0.writer.is_poisoned() {
+            self.0.state.poison("what writes the log panicked");
+        }
+        *self.0.writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.0.syncer.end();
+    }
+}
+
 impl Writer {
     pub(super) fn new(
         receiver: mpsc::UnboundedReceiver<Message>,
-        bell: Arc<Bell>,
         segment: OpenSegment,
         state: Arc<State>,
         syncer: Arc<SyncQueue>,
@@ -146,53 +355,48 @@ impl Writer {
         let latest = state.latest();
         Self {
             receiver,
-            bell,
             segment,
             state,
             syncer,
             next: next.0,
             latest,
-            buffer: Vec::new(),
+            lines: Unhashed::default(),
             acks: Vec::new(),
             units: 0,
-            tree,
+            hasher: Arc::new(Mutex::new(Hasher { tree, heads: Vec::new(), spare: Unhashed::default() })),
             revision,
             open: HashMap::new(),
+            callers_from: None,
             closing: false,
         }
     }
 
-    /// Works until the log is closed, all handles are gone, or something fails. Whatever is still
-    /// queued then is dropped, which tells those who wait.
-    pub(super) fn run(mut self) {
-        self.bell.attend();
-        let mut batch = Vec::new();
-        let mut looks = 0;
-        while self.receive(&mut batch) {
-            if batch.is_empty() {
-                let bell = Arc::clone(&self.bell);
-                bell.sleep(looks, || self.receiver.is_empty() && !self.receiver.is_closed());
-                looks += 1;
-                continue;
+    /// A caller's turn. Whether there is something left for the thread to do.
+    fn write_for_caller(&mut self) -> bool {
+        if self.closing || self.state.failed() {
+            return true;
+        }
+        if self.callers_from.is_some_and(|from| Instant::now() < from) {
+            return true;
+        }
+        self.callers_from = None;
+        let mut batch = Vec::with_capacity(CALLER_MESSAGES_MAX);
+        self.receive(&mut batch, CALLER_MESSAGES_MAX);
+        match self.write_batch(&mut batch) {
+            Ok(()) => {
+                let is_due = self.segment.is_due(self.next);
+                is_due || self.closing || !self.receiver.is_empty() || self.receiver.is_closed()
             }
-            looks = 0;
-            if self.state.failed() {
-                return;
-            }
-            match self.write_batch(&mut batch) {
-                Ok(false) => {}
-                Ok(true) => return,
-                Err(reason) => {
-                    self.state.poison(&reason);
-                    return;
-                }
+            Err(reason) => {
+                self.state.poison(&reason);
+                true
             }
         }
     }
 
     /// Takes what is queued now. False once nothing is queued and nobody can send any more.
-    fn receive(&mut self, batch: &mut Vec<Message>) -> bool {
-        while batch.len() < BATCH_MESSAGES_MAX {
+    fn receive(&mut self, batch: &mut Vec<Message>, messages_max: usize) -> bool {
+        while batch.len() < messages_max && !self.closing {
             match self.receiver.try_recv() {
                 Ok(message) => batch.push(message),
                 Err(TryRecvError::Empty) => return true,
@@ -202,8 +406,16 @@ impl Writer {
         true
     }
 
-    /// Returns whether that was the last batch.
-    fn write_batch(&mut self, batch: &mut Vec<Message>) -> Result<bool, String> {
+    /// The thread's turn. Returns whether that was the last batch.
+    fn write_for_thread(&mut self, batch: &mut Vec<Message>) -> Result<bool, String> {
+        self.write_batch(batch)?;
+        if !self.closing && self.segment.is_due(self.next) {
+            self.begin_segment()?;
+        }
+        Ok(self.closing)
+    }
+
+    fn write_batch(&mut self, batch: &mut Vec<Message>) -> Result<(), String> {
         for message in batch.drain(..) {
             match message.body {
                 Body::Event { time, event } => self.push_event(time, &event, message.ack)?,
@@ -220,23 +432,22 @@ impl Writer {
                 }
             }
             self.units += message.units;
-            if self.buffer.len() >= WRITE_BYTES {
-                self.flush()?;
-            }
+            self.flush_if_long()?;
             if self.closing {
                 break;
             }
         }
-        self.flush()?;
-        if !self.closing && self.segment.is_due(self.next) {
-            self.begin_segment()?;
-        }
-        Ok(self.closing)
+        self.flush()
+    }
+
+    fn flush_if_long(&mut self) -> Result<(), String> {
+        if self.lines.bytes.len() - self.lines.written >= WRITE_BYTES { self.flush() } else { Ok(()) }
     }
 
     /// Closes the segment and begins the next. What is closed is on disk before.
     fn begin_segment(&mut self) -> Result<(), String> {
-        if let Some(tree) = &self.tree {
+        self.hash_written()?;
+        if let Some(tree) = &lock_hasher(&self.hasher)?.tree {
             tree.sync().map_err(|error| describe("sync of the tree", &error))?;
         }
         self.segment.file.sync().map_err(|error| describe("sync", &error))?;
@@ -259,18 +470,19 @@ impl Writer {
     }
 
     fn push_event(&mut self, time: Timestamp, event: &Event, ack: Option<Ack>) -> Result<(), String> {
-        let start = self.buffer.len();
-        line::push_event(&mut self.buffer, Sequence(self.next), time, event).map_err(|e| e.to_string())?;
-        let bytes = self.buffer.len() - start;
+        let buffer = &mut self.lines.bytes;
+        let start = buffer.len();
+        line::push_event(buffer, Sequence(self.next), time, event).map_err(|e| e.to_string())?;
+        let bytes = buffer.len() - start;
         if bytes > LINE_BYTES_MAX {
-            self.buffer.truncate(start);
+            buffer.truncate(start);
             if let Some(ack) = ack {
                 ack.refuse(LogError::TooLarge { bytes, max: LINE_BYTES_MAX });
             }
             return Ok(());
         }
         self.revision = self.revision.max(event.revision().unwrap_or_default());
-        self.advance(time, start, None)?;
+        self.advance(time, None)?;
         self.note(ack);
         Ok(())
     }
@@ -284,6 +496,7 @@ impl Writer {
         for (time, entry) in entries {
             match entry {
                 CallEntry::Finished(end) => {
+                    self.hash()?;
                     end.records_root = Some(call.root());
                     self.open.remove(&call.context().call);
                 }
@@ -298,36 +511,26 @@ impl Writer {
                 | CallEntry::SecretInjected(_)
                 | CallEntry::SecretLeak(_) => {}
             }
-            let start = self.buffer.len();
-            line::push_entry(&mut self.buffer, Sequence(self.next), *time, call, entry)
+            let buffer = &mut self.lines.bytes;
+            let start = buffer.len();
+            line::push_entry(buffer, Sequence(self.next), *time, call, entry)
                 .map_err(|error| error.to_string())?;
             // The texts of a call's records are cut before they are queued, so this can't be; if it
             // is, no line is better than one that recovery would take for damage.
-            if self.buffer.len() - start > LINE_BYTES_MAX {
-                self.buffer.truncate(start);
+            if buffer.len() - start > LINE_BYTES_MAX {
+                buffer.truncate(start);
                 return Err("a call's record is longer than a line may be".to_owned());
             }
-            self.advance(*time, start, Some(call))?;
-            if self.buffer.len() >= WRITE_BYTES {
-                self.flush()?;
-            }
+            self.advance(*time, Some(call))?;
+            self.flush_if_long()?;
         }
         self.note(ack);
         Ok(())
     }
 
-    /// Counts the line that begins at `start` in the buffer. It is hashed once, for the log's tree and for its
-    /// call's.
-    fn advance(&mut self, time: Timestamp, start: usize, call: Option<&CallText>) -> Result<(), String> {
-        if self.tree.is_some() || call.is_some() {
-            let leaf = leaf_of(&self.buffer[start..]);
-            if let Some(tree) = &mut self.tree {
-                tree.push_leaf(leaf).map_err(|error| error.to_string())?;
-            }
-            if let Some(call) = call {
-                call.push(leaf).map_err(|error| error.to_string())?;
-            }
-        }
+    /// Counts the line that was made last.
+    fn advance(&mut self, time: Timestamp, call: Option<&Arc<CallText>>) -> Result<(), String> {
+        self.lines.ends.push((self.lines.bytes.len(), call.cloned()));
         self.next = self.next.checked_add(1).ok_or("the sequence numbers are used up")?;
         self.latest = self.latest.max(time);
         Ok(())
@@ -339,24 +542,33 @@ impl Writer {
         }
     }
 
-    /// Hands the buffer to the kernel, then answers those who waited for that and passes the others
-    /// on to the syncer.
+    /// Hashes what was not.
+    fn hash(&mut self) -> Result<(), String> {
+        lock_hasher(&self.hasher)?.hash(&mut self.lines)
+    }
+
+    /// The same if all is written, and tells the syncer.
+    fn hash_written(&mut self) -> Result<(), String> {
+        lock_hasher(&self.hasher)?.hash_written(&mut self.lines, &self.syncer, self.closing)
+    }
+
+    /// Hands what is not written to the kernel, then answers those who waited for that and passes the others
+    /// on to the syncer, which has the disk begin while the lines are hashed.
     fn flush(&mut self) -> Result<(), String> {
-        disk::write_all(&*self.segment.file, &self.buffer).map_err(|error| describe("write", &error))?;
-        self.segment.bytes += self.buffer.len() as u64;
-        let head = match &mut self.tree {
-            Some(tree) => {
-                tree.flush().map_err(|error| describe("write of the tree", &error))?;
-                // A log that ends well is believed at the next start, and its tree with it.
-                if self.closing {
-                    tree.sync().map_err(|error| describe("sync of the tree", &error))?;
-                }
-                Some(tree.head())
-            }
-            None => None,
-        };
-        self.buffer.clear();
-        self.buffer.shrink_to(2 * WRITE_BYTES);
+        let lines = &mut self.lines;
+        let unwritten = &lines.bytes[lines.written..];
+        if unwritten.is_empty() && self.acks.is_empty() && !self.closing {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        disk::write_all(&*self.segment.file, unwritten).map_err(|error| describe("write", &error))?;
+        let now = Instant::now();
+        if now.duration_since(begun) > CALLER_WRITE_MAX {
+            self.callers_from = now.checked_add(CALLER_PAUSE);
+        }
+        self.segment.bytes += unwritten.len() as u64;
+        lines.written = lines.bytes.len();
+        lines.writes.push(lines.written);
         let last = Sequence(self.next.saturating_sub(1));
         self.state.publish_written(last, self.latest);
         self.state.release(std::mem::take(&mut self.units));
@@ -364,224 +576,23 @@ impl Writer {
         for (ack, seq) in self.acks.drain(..) {
             match ack {
                 Ack::Written(sender) => drop(sender.send(Ok(seq))),
-                Ack::Durable(sender) => waiters.push((sender, seq)),
+                Ack::Durable(sender) => waiters.push(Waiter { sender, seq, is_signed: false }),
+                Ack::Signed(sender) => waiters.push(Waiter { sender, seq, is_signed: true }),
             }
         }
-        self.syncer.push(last, head, waiters, self.closing);
+        let is_awaited = !waiters.is_empty();
+        self.syncer.push(last, waiters, self.closing);
+        if is_awaited || self.closing || lines.written - lines.hashed >= WRITE_BYTES {
+            self.hash_written()?;
+        }
         Ok(())
     }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.state.poison("the thread that writes the log panicked");
-        }
-        self.syncer.end();
-    }
+fn lock_hasher(hasher: &Mutex<Hasher>) -> Result<MutexGuard<'_, Hasher>, String> {
+    hasher.lock().map_err(|_| "what hashes the log panicked".to_owned())
 }
 
-fn describe(what: &str, error: &io::Error) -> String {
+pub(super) fn describe(what: &str, error: &io::Error) -> String {
     format!("{what} failed: {error}")
-}
-
-type Waiter = (oneshot::Sender<Result<Sequence, LogError>>, Sequence);
-
-/// What the writer leaves for the syncer.
-pub(super) struct SyncQueue {
-    pending: Mutex<Pending>,
-    changed: Condvar,
-}
-
-struct Pending {
-    /// The segment that is written to: those before it are on disk.
-    file: Arc<dyn DiskFile>,
-    /// Bounded by the callers: each waits for one answer at a time.
-    waiters: Vec<Waiter>,
-    written: Sequence,
-    /// The tree over what is written.
-    head: Option<TreeHead>,
-    /// What is written is all that ever will be.
-    is_last: bool,
-    /// The writer has ended: nothing more comes.
-    ended: bool,
-    /// The syncer has ended: nothing more is synced.
-    closed: bool,
-}
-
-impl SyncQueue {
-    pub(super) fn new(written: Sequence, file: Arc<dyn DiskFile>) -> Self {
-        let pending = Pending {
-            file,
-            waiters: Vec::new(),
-            written,
-            head: None,
-            is_last: false,
-            ended: false,
-            closed: false,
-        };
-        Self { pending: Mutex::new(pending), changed: Condvar::new() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Pending> {
-        // A panic can't leave it half changed: each change is one assignment or push.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, written: Sequence, head: Option<TreeHead>, waiters: Vec<Waiter>, is_last: bool) {
-        let mut pending = self.lock();
-        pending.is_last = is_last;
-        pending.written = written;
-        pending.head = head;
-        if pending.closed {
-            return;
-        }
-        if !waiters.is_empty() {
-            pending.waiters.extend(waiters);
-            self.changed.notify_one();
-        }
-    }
-
-    /// What is written from now on goes into another file. All before it is on disk.
-    fn replace(&self, file: Arc<dyn DiskFile>) {
-        self.lock().file = file;
-    }
-
-    fn end(&self) {
-        self.lock().ended = true;
-        self.changed.notify_one();
-    }
-
-    /// Drops those who wait, and who will come to wait: that tells them.
-    fn close(&self) {
-        let mut pending = self.lock();
-        pending.closed = true;
-        pending.waiters.clear();
-    }
-
-    /// Waits for work: who waits, what is written by now, and whether more will come.
-    fn take(&self, synced: Sequence) -> Work {
-        let mut pending = self.lock();
-        while pending.waiters.is_empty() && !pending.ended {
-            let (guard, waited) =
-                self.changed.wait_timeout(pending, SYNC_INTERVAL).unwrap_or_else(PoisonError::into_inner);
-            pending = guard;
-            if waited.timed_out() && pending.written > synced {
-                break;
-            }
-        }
-        Work {
-            file: Arc::clone(&pending.file),
-            waiters: std::mem::take(&mut pending.waiters),
-            written: pending.written,
-            head: pending.head,
-            is_last: pending.is_last,
-            ended: pending.ended,
-        }
-    }
-}
-
-/// What the syncer is to do.
-struct Work {
-    file: Arc<dyn DiskFile>,
-    waiters: Vec<Waiter>,
-    written: Sequence,
-    head: Option<TreeHead>,
-    is_last: bool,
-    ended: bool,
-}
-
-/// Signs checkpoints.
-pub(super) struct Signing {
-    pub(super) folder: PathBuf,
-    pub(super) disk: Arc<dyn Disk>,
-    pub(super) key: Mutex<CheckpointKey>,
-}
-
-impl std::fmt::Debug for Signing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Signing").field("key", &self.key).finish_non_exhaustive()
-    }
-}
-
-impl Signing {
-    /// The key that signs now.
-    pub(super) fn key(&self) -> CheckpointKey {
-        self.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Has another key sign from now on.
-    pub(super) fn replace(&self, key: CheckpointKey) {
-        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = key;
-    }
-
-    /// Says that a tree is on disk. What is said is on disk too if it `is_last`: a host that ended well is
-    /// held to it.
-    pub(super) fn sign(&self, TreeHead { size, root }: TreeHead, is_last: bool) -> Result<(), String> {
-        let note = self.key().sign(size, root).map_err(|error| error.to_string())?;
-        let written = match is_last {
-            true => disk::replace(&*self.disk, &checkpoint::path_of(&self.folder), &note),
-            false => checkpoint::write(&*self.disk, &self.folder, &note),
-        };
-        written.map_err(|error| describe("write of the checkpoint", &error))
-    }
-}
-
-/// The thread that waits for the disk.
-pub(super) struct Syncer {
-    state: Arc<State>,
-    queue: Arc<SyncQueue>,
-    synced: Sequence,
-    signing: Option<Arc<Signing>>,
-}
-
-impl Syncer {
-    /// Records up to `synced` are on disk already.
-    pub(super) fn new(
-        state: Arc<State>,
-        queue: Arc<SyncQueue>,
-        synced: Sequence,
-        signing: Option<Arc<Signing>>,
-    ) -> Self {
-        Self { state, queue, synced, signing }
-    }
-
-    /// Works until the writer has ended, or a sync fails: it is not tried again.
-    pub(super) fn run(mut self) {
-        loop {
-            let Work { file, waiters, written, head, is_last, ended } = self.queue.take(self.synced);
-            if written > self.synced || !waiters.is_empty() {
-                if self.state.failed() {
-                    return;
-                }
-                if let Err(error) = file.sync() {
-                    self.state.poison(&describe("sync", &error));
-                    return;
-                }
-                if let (Some(signing), Some(head)) = (&self.signing, head)
-                    && let Err(reason) = signing.sign(head, is_last)
-                {
-                    self.state.poison(&reason);
-                    return;
-                }
-                self.synced = written;
-                self.state.publish_durable(written);
-            }
-            for (sender, seq) in waiters {
-                drop(sender.send(Ok(seq)));
-            }
-            if ended {
-                return;
-            }
-        }
-    }
-}
-
-impl Drop for Syncer {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.state.poison("the thread that syncs the log panicked");
-        }
-        self.queue.close();
-    }
 }

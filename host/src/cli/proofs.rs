@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -23,15 +24,30 @@ use crate::audit::receipt::{self, Kept, RECEIPT_BYTES_MAX, VerifiedReceipt};
 use crate::gateway::Blame;
 use crate::text::clean_line;
 
+/// How long a receipt waits for a checkpoint that covers its call, and how often that is looked for.
+const COVERED_WAIT_MAX: Duration = Duration::from_secs(2);
+const COVERED_LOOK: Duration = Duration::from_millis(50);
+
 /// Writes a receipt.
 pub(super) fn prove(place: &Place, arguments: &ProveArguments, output: &Output) -> Result<Exit, Failure> {
     let ProveArguments { call, out, with_records, checkpoint, log } = arguments;
     let (folder, key) = place.log(log)?;
     let checkpoint = checkpoint.as_deref().map(text).transpose()?;
-    let mut meter = Meter::new(output, "looking for the call", total(&folder));
     let checkpoint = checkpoint.as_deref().map(str::as_bytes);
-    let proved = prove_call(&folder, &key, *call, checkpoint, *with_records, |bytes| meter.advance(bytes));
-    drop(meter);
+    let prove_once = || {
+        let mut meter = Meter::new(output, "looking for the call", total(&folder));
+        prove_call(&folder, &key, *call, checkpoint, *with_records, |bytes| meter.advance(bytes))
+    };
+    let begun = Instant::now();
+    let mut proved = prove_once();
+    // A running host signs within a second of the answer.
+    while checkpoint.is_none()
+        && matches!(proved, Err(ProveError::NotCovered { .. }))
+        && begun.elapsed() < COVERED_WAIT_MAX
+    {
+        std::thread::sleep(COVERED_LOOK);
+        proved = prove_once();
+    }
     match proved {
         Ok(receipt) => {
             evidence::write(&receipt, out.as_deref(), output, || {

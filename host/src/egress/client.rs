@@ -4,6 +4,7 @@
 //! caches are kept between requests.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
@@ -81,6 +82,9 @@ pub struct OutboundRequest {
     pub traffic: Arc<Traffic>,
     /// The same of this exchange alone.
     pub bytes: ExchangeBytes,
+    /// Set once the request is with an open connection: from then on only the answer is waited for, unless
+    /// the peer had closed a connection that was open for long.
+    pub is_handed_over: Arc<AtomicBool>,
 }
 
 /// Sends requests. One for a host; its connections stay open for a while, each for its scope only.
@@ -120,7 +124,7 @@ impl Client {
     ) -> Result<Response<AnswerBody>, EgressError> {
         let OutboundRequest { scope, url, method, mut headers, body, is_empty, granted, deadlines, .. } =
             sent;
-        let (traffic, bytes) = (sent.traffic, sent.bytes);
+        let (traffic, bytes, handed_over) = (sent.traffic, sent.bytes, sent.is_handed_over);
         let target = url.path_and_query();
         let declared = check_request(&method, &target, &headers)?;
         let length = if is_empty { Some(declared.unwrap_or(0)) } else { declared };
@@ -151,19 +155,23 @@ impl Client {
         let (carrier, answer) = match self.pool.take(&key, &granted).await {
             None => {
                 let carrier = self.open(&key, &granted, deadlines.connecting).await?;
+                handed_over.store(true, Ordering::Relaxed);
                 self.send_over(carrier, &url, request, deadlines.first_byte).await.map_err(|(error, _)| error)
             }
-            Some(carrier) => match self.send_over(carrier, &url, request, deadlines.first_byte).await {
-                // The peer had closed it, and nothing was sent.
-                Err((_, Some(request))) => {
-                    let carrier = self.open(&key, &granted, deadlines.connecting).await?;
-                    self.send_over(carrier, &url, *request, deadlines.first_byte)
-                        .await
-                        .map_err(|(error, _)| error)
+            Some(carrier) => {
+                handed_over.store(true, Ordering::Relaxed);
+                match self.send_over(carrier, &url, request, deadlines.first_byte).await {
+                    // The peer had closed it, and nothing was sent.
+                    Err((_, Some(request))) => {
+                        let carrier = self.open(&key, &granted, deadlines.connecting).await?;
+                        self.send_over(carrier, &url, *request, deadlines.first_byte)
+                            .await
+                            .map_err(|(error, _)| error)
+                    }
+                    Err((error, None)) => Err(error),
+                    Ok(answer) => Ok(answer),
                 }
-                Err((error, None)) => Err(error),
-                Ok(answer) => Ok(answer),
-            },
+            }
         }
         .map_err(failed)?;
         let (mut head, incoming) = answer.into_parts();

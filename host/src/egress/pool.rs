@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
@@ -108,7 +108,15 @@ impl Idle {
 /// The idle connections of one client.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    idle: Mutex<HashMap<Key, Vec<Idle>>>,
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    idle: HashMap<Key, Vec<Idle>>,
+    /// Whether a task looks for what was idle for too long. There is one, however often the shelf is emptied
+    /// and filled: a task for each time would be one for each request.
+    is_swept: bool,
 }
 
 impl Pool {
@@ -140,12 +148,12 @@ impl Pool {
 
     fn pop(&self, key: &Key) -> Option<Idle> {
         let now = Instant::now();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = idle.get_mut(key)?;
+        let mut shelf = self.lock();
+        let found = shelf.idle.get_mut(key)?;
         found.retain(|idle| !idle.is_expired(now));
         let last = found.pop();
         if found.is_empty() {
-            idle.remove(key);
+            shelf.idle.remove(key);
         }
         last
     }
@@ -171,8 +179,8 @@ impl Pool {
     }
 
     fn touch(&self, key: &Key, used: &Arc<Many>) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        for kept in idle.get_mut(key).into_iter().flatten() {
+        let mut shelf = self.lock();
+        for kept in shelf.idle.get_mut(key).into_iter().flatten() {
             if matches!(&kept.connection, Connection::Http2(many) if Arc::ptr_eq(many, used)) {
                 kept.since = Instant::now();
             }
@@ -180,8 +188,8 @@ impl Pool {
     }
 
     fn keep(self: &Arc<Self>, key: Key, newcomer: Idle) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_empty = idle.is_empty();
+        let mut shelf = self.lock();
+        let idle = &mut shelf.idle;
         let count: usize = idle.values().map(Vec::len).sum();
         let kept = idle.entry(key).or_default();
         if kept.len() >= IDLE_PER_KEY_MAX || (count >= IDLE_MAX && !kept.is_empty()) {
@@ -191,25 +199,31 @@ impl Pool {
             return;
         }
         kept.push(newcomer);
-        drop(idle);
-        if was_empty {
+        let is_swept = std::mem::replace(&mut shelf.is_swept, true);
+        drop(shelf);
+        if !is_swept {
             tokio::spawn(sweep(Arc::downgrade(self)));
         }
     }
 
-    /// Closes what was idle for too long. Whether nothing is left.
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes what was idle for too long. Whether nothing is left, and so nothing to sweep.
     fn expire(&self) -> bool {
         let now = Instant::now();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|_, kept| {
+        let mut shelf = self.lock();
+        shelf.idle.retain(|_, kept| {
             kept.retain(|kept| !kept.is_expired(now));
             !kept.is_empty()
         });
-        idle.is_empty()
+        shelf.is_swept = !shelf.idle.is_empty();
+        !shelf.is_swept
     }
 }
 
-/// Runs while anything is kept.
+/// Runs until a look finds nothing kept.
 async fn sweep(pool: Weak<Pool>) {
     loop {
         tokio::time::sleep(IDLE_TIME_MAX / 4).await;

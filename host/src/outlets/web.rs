@@ -79,6 +79,7 @@ impl Web {
             },
             traffic: Arc::new(Traffic::new(1 << 20, 1 << 30)),
             bytes: ExchangeBytes::default(),
+            is_handed_over: Arc::default(),
         };
         let answer = self.client.send(request).await.map_err(|error| error.to_string())?;
         let status = answer.status();

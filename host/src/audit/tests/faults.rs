@@ -235,6 +235,33 @@ async fn a_disk_that_hangs_is_not_waited_for() {
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
 }
 
+/// A caller that writes by itself may be held up by the disk; nobody else is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_write_that_hangs_holds_up_one_caller_at_most() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let plan = Plan::new(EIO, usize::MAX);
+    let options = LogOptions { wait_max: Duration::from_millis(100), ..LogOptions::default() };
+    let log = Log::open_with(folder.path(), options, disk(&plan)).expect("a log that opens");
+    plan.hold_writes(true);
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let log = log.clone();
+            tokio::spawn(async move { whole_call(&log).await })
+        })
+        .collect();
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while callers.iter().filter(|caller| caller.is_finished()).count() < 7 {
+        assert!(std::time::Instant::now() < until, "they wait for the disk");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    refuses_everything(&log, "did not answer").await;
+    plan.hold_writes(false);
+    for caller in callers {
+        let told = caller.await.expect("no panic");
+        assert!(matches!(told, Err(LogError::Poisoned { .. })), "{told:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_call_that_is_dropped_on_a_failed_log_hurts_nobody() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use super::faults::{Plan, open_on};
 use super::*;
@@ -49,6 +50,50 @@ async fn sixty_four_writers_give_one_order_without_gaps() {
     for end in ends {
         let index = usize::try_from(end.0).expect("a small number");
         assert!(matches!(records[index].event, Event::CallFinished { .. }));
+    }
+}
+
+/// Callers that must wait write by themselves, beside the writer's thread that hashes: the tree is that of the
+/// lines, each call's too, and every checkpoint is one of its states.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn callers_that_write_by_themselves_keep_one_order_and_one_tree() {
+    const CALLERS: usize = 16;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let options = LogOptions { checkpoints: Some(signed::key()), ..LogOptions::default() };
+    let log = Log::open(folder.path(), options).expect("opened");
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|caller| {
+            let log = log.clone();
+            tokio::spawn(async move {
+                for _ in 0..40 {
+                    let mut recorder = begin(&log).await?;
+                    for number in 0..3 {
+                        recorder.observe(host_call(Some(&number.to_string())))?;
+                        let seq = recorder.attempt(attempt(&caller.to_string())).await?;
+                        recorder.effect_finished(seq, result(HostCallOutcome::Ok));
+                    }
+                    recorder.finish(CallOutcome::Ok, Usage::default()).await?;
+                }
+                Ok::<_, LogError>(())
+            })
+        })
+        .collect();
+    // Checkpoints as they come, each a state of the log that it ends with.
+    let mut kept = Vec::new();
+    while callers.iter().any(|caller| !caller.is_finished()) {
+        kept.push(std::fs::read(crate::audit::checkpoint::path_of(folder.path())).expect("a checkpoint"));
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    for caller in callers {
+        caller.await.expect("no panic").expect("the log takes it");
+    }
+    log.close().await.expect("a clean close");
+    assert_eq!(numbered_records(folder.path()).len(), 2 + CALLERS * 40 * 11);
+    kept.dedup();
+    assert!(kept.len() > 1, "checkpoints are written while callers wait");
+    for earlier in kept {
+        let verified = crate::audit::verify::verify(folder.path(), &signed::public(), Some(&earlier), |_| {});
+        verified.expect("the log holds");
     }
 }
 

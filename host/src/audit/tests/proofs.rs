@@ -1,5 +1,7 @@
 //! Receipts and consistency proofs: each holds with the key alone, and nothing of it can be changed.
 
+use std::time::Duration;
+
 use super::*;
 use crate::audit::checkpoint;
 use crate::audit::consistency::{ConsistencyError, prove_consistency, verify_consistency};
@@ -52,6 +54,13 @@ async fn log_of(calls: usize) -> (tempfile::TempDir, Vec<CallId>) {
 
 fn prove(folder: &Path, call: CallId, with_records: bool) -> Result<Receipt, ProveError> {
     prove_call(folder, &public(), call, None, with_records, |_| {})
+}
+
+/// Waits until the newest checkpoint covers a call.
+async fn until_covered(folder: &Path, call: CallId) {
+    while matches!(prove(folder, call, false), Err(ProveError::NotCovered { .. })) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 fn text(receipt: &Receipt) -> Vec<u8> {
@@ -215,7 +224,8 @@ async fn what_can_not_be_proved_says_why() {
     whole_call(&log).await.expect("recorded");
     assert!(matches!(prove(folder.path(), call, false), Err(ProveError::NotFinished { .. })));
     running.finish(CallOutcome::Ok, Usage::default()).await.expect("recorded");
-    // Beside a running host: what its answer waited for is covered.
+    // Beside a running host, a checkpoint follows soon after the answer.
+    until_covered(folder.path(), call).await;
     prove(folder.path(), call, true).expect("proved");
     let before = prove_call(folder.path(), &public(), call, Some(&early), false, |_| {});
     assert!(matches!(before, Err(ProveError::NotCovered { .. })), "{before:?}");

@@ -59,6 +59,7 @@ fn request(method: Method, url: &str) -> OutboundRequest {
         deadlines: ExchangeDeadlines::default(),
         traffic: Arc::new(Traffic::new(1 << 20, 1 << 20)),
         bytes: ExchangeBytes::default(),
+        is_handed_over: Arc::default(),
     }
 }
 
@@ -417,6 +418,20 @@ async fn connections_are_used_again_within_their_scope_only() {
     let got = exchange(&client, with("a", "127.0.0.0/8", "third.example")).await.expect("an answer");
     assert_eq!(got.1, "4");
     assert_eq!(opened.load(Ordering::Relaxed), 5);
+}
+
+/// What waits for idle connections to be closed is one task, however often one is taken and given back.
+#[tokio::test]
+async fn many_requests_leave_no_tasks_behind() {
+    let address = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let client = client();
+    exchange(&client, get(address)).await.expect("an answer");
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for _ in 0..50 {
+        exchange(&client, get(address)).await.expect("an answer");
+    }
+    assert!(tasks() <= before, "{} tasks, and {before} before", tasks());
 }
 
 #[tokio::test]

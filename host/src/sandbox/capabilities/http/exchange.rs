@@ -155,6 +155,7 @@ impl CallState {
     /// Drops what the guest held: tasks that wait for answers end with it, and so do bodies.
     fn break_off_exchanges(&mut self) {
         self.http.is_over.store(true, Ordering::Relaxed);
+        self.http.under_way.clear();
         self.table = ResourceTable::new();
     }
 

@@ -13,6 +13,7 @@ mod exchange;
 mod filter;
 mod rates;
 mod send;
+mod under_way;
 
 use std::borrow::Cow;
 use std::sync::atomic::AtomicBool;
@@ -28,6 +29,7 @@ pub(crate) use self::error::code;
 pub(crate) use self::exchange::About;
 use self::exchange::{OpenExchange, Owners};
 use self::rates::Rates;
+use self::under_way::UnderWay;
 use super::gate::{EffectClass, HARMLESS, HostFunction};
 use super::io::WRITE_BYTES_MAX;
 use super::{CallState, trapped};
@@ -72,6 +74,7 @@ pub(crate) struct Http {
     leaks: bound::LeakNotes,
     owners: Owners,
     open: Vec<OpenExchange>,
+    under_way: UnderWay,
     /// Set when the call ends, before its handles are dropped.
     is_over: Arc<AtomicBool>,
 }
@@ -81,8 +84,9 @@ impl Http {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(FIELD_BYTES_MAX);
         let traffic = Arc::new(Traffic::new(limits.http_bytes_in, limits.http_bytes_out));
-        let (scope, leaks, owners, open, is_over) = Default::default();
-        Self { context, hooks: NothingLeaves, sender, caller, scope, traffic, leaks, owners, open, is_over }
+        let (scope, leaks, owners, open, under_way, is_over) = Default::default();
+        let hooks = NothingLeaves;
+        Self { context, hooks, sender, caller, scope, traffic, leaks, owners, open, under_way, is_over }
     }
 
     /// Connections are kept open for the same package, bytes and principal only.
@@ -459,9 +463,39 @@ delegated! {
         "[method]future-trailers.subscribe" subscribe(this: Resource<FutureTrailers>) -> Answer<Resource<DynPollable>>;
         "[method]future-trailers.get" get(this: Resource<FutureTrailers>) -> Answer<Trailers>;
     }
-    FUTURE_INCOMING_RESPONSE: HostFutureIncomingResponse, FutureIncomingResponse {
-        "[method]future-incoming-response.subscribe"
-            subscribe(this: Resource<FutureIncomingResponse>) -> Answer<Resource<DynPollable>>;
-        "[method]future-incoming-response.get" get(this: Resource<FutureIncomingResponse>) -> Answer<Response>;
+}
+
+const SUBSCRIBE_ANSWER: &HostFunction = &in_types("[method]future-incoming-response.subscribe");
+const GET_ANSWER: &HostFunction = &in_types("[method]future-incoming-response.get");
+const FUTURE_INCOMING_RESPONSE: &[&HostFunction] = &[SUBSCRIBE_ANSWER, GET_ANSWER];
+
+/// As the others, but for exchanges that the guest's waiting drives.
+impl types::HostFutureIncomingResponse for CallState {
+    fn subscribe(&mut self, this: Resource<FutureIncomingResponse>) -> Answer<Resource<DynPollable>> {
+        let waiting = self.http.under_way.waiting(this.rep());
+        self.delegate(SUBSCRIBE_ANSWER, 0, None, |view| match waiting {
+            Some(waiting) => {
+                let waiting = view.table.push_child(waiting, &this)?;
+                wasmtime_wasi::p2::subscribe(view.table, waiting)
+            }
+            None => types::HostFutureIncomingResponse::subscribe(view, this),
+        })
+    }
+
+    fn get(&mut self, this: Resource<FutureIncomingResponse>) -> Answer<Response> {
+        let is_awaited = self.http.under_way.is_awaited(&mut self.table, &this)?;
+        self.delegate(GET_ANSWER, 0, None, |view| match is_awaited {
+            true => Ok(None),
+            false => types::HostFutureIncomingResponse::get(view, this),
+        })
+    }
+
+    fn drop(&mut self, this: Resource<FutureIncomingResponse>) -> Answer<()> {
+        self.http.under_way.forget(this.rep());
+        self.http.forget(this.rep());
+        types::HostFutureIncomingResponse::drop(&mut self.http_view(), this)?;
+        self.settle_exchanges();
+        self.gate.discount_resource();
+        Ok(())
     }
 }

@@ -4,7 +4,10 @@
 //! that was judged, over the one path that leaves the host ([`Client`]).
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Empty};
@@ -19,6 +22,7 @@ use super::bound::Bound;
 use super::exchange::{About, GuestBody, OpenExchange, Report, ReportedBody};
 use super::filter::AnswerFilter;
 use super::handler;
+use super::under_way::Exchange;
 use crate::egress::{
     AnswerBody, CanonicalUrl, Client, ExchangeBytes, ExchangeDeadlines, OutboundRequest, RequestFault,
     Scheme as UrlScheme, SentBody, UrlError, UrlHost, check_request, judge_address, request_head_bytes,
@@ -116,8 +120,7 @@ impl outgoing_handler::Host for CallState {
         let answer = body.unwrap_or_default();
         // The guest can't have set it: it is set here only, and the request is gone.
         let _ = answer.set(about);
-        let future = self.begin(judged, request, options, attempted, connection);
-        let future = self.push(future)?;
+        let future = self.begin(judged, request, options, attempted, connection).await?;
         self.http.owners.set(future.rep(), answer);
         Ok(Ok(future))
     }
@@ -199,14 +202,14 @@ impl CallState {
     }
 
     /// Begins an exchange whose attempt is in the log.
-    fn begin(
+    async fn begin(
         &mut self,
         judged: Judged,
         request: HostOutgoingRequest,
         options: Option<RequestOptions>,
         attempted: super::super::gate::Attempted,
         connection: Connection,
-    ) -> HostFutureIncomingResponse {
+    ) -> wasmtime::Result<Resource<FutureIncomingResponse>> {
         let Judged { url, method, rule, bound, .. } = judged;
         let granted = http_rule(&rule).map(|rule| rule.addresses.iter().copied().collect());
         let bytes = ExchangeBytes::default();
@@ -217,6 +220,7 @@ impl CallState {
             Some(body) => GuestBody { body, is_over: Arc::clone(&self.http.is_over) }.boxed_unsync(),
             None => Empty::new().map_err(|never| match never {}).boxed_unsync(),
         };
+        let is_handed_over = Arc::new(AtomicBool::new(false));
         let sent = OutboundRequest {
             scope: self.http.scope(),
             url,
@@ -228,16 +232,28 @@ impl CallState {
             deadlines: deadlines(options),
             traffic: Arc::clone(&self.http.traffic),
             bytes,
+            is_handed_over: Arc::clone(&is_handed_over),
         };
         let (sent, filter) = self.rewritten(bound, sent);
         let client = self.http.sender.client.clone();
-        HostFutureIncomingResponse::Pending(wasmtime_wasi::runtime::spawn(exchange(
-            client, sent, filter, report, connection,
-        )))
+        let mut exchange: Exchange = Box::pin(exchange(client, sent, filter, report, connection));
+        let step = poll_fn(|context| Poll::Ready(exchange.as_mut().poll(context))).await;
+        match step {
+            Poll::Ready(answer) => self.push(HostFutureIncomingResponse::Ready(answer)),
+            Poll::Pending if is_empty && is_handed_over.load(Ordering::Relaxed) => {
+                let future = self.push(HostFutureIncomingResponse::Consumed)?;
+                self.http.under_way.keep(future.rep(), exchange);
+                Ok(future)
+            }
+            Poll::Pending => {
+                self.push(HostFutureIncomingResponse::Pending(wasmtime_wasi::runtime::spawn(exchange)))
+            }
+        }
     }
 }
 
-type Answer = Result<
+/// What an exchange gives, as the engine has it.
+pub(super) type Answer = Result<
     (
         http::Response<wasmtime_wasi_http::p2::body::HyperIncomingBody>,
         wasmtime_wasi::runtime::AbortOnDropJoinHandle<()>,
@@ -258,9 +274,14 @@ async fn exchange(
     report.answered(head.status.as_u16());
     filter.head(&mut head.headers).map_err(|error| report.failed(&error))?;
     let body = ReportedBody::new(body, filter, report, connection).boxed_unsync();
-    // The connection is driven by the client: there is nothing to keep alive beside the body.
-    let nothing = wasmtime_wasi::runtime::spawn(std::future::ready(()));
-    Ok((http::Response::from_parts(head, body), nothing))
+    Ok((http::Response::from_parts(head, body), no_task()))
+}
+
+/// The handle of a task that never runs. The engine's type asks for what drives the connection, and that is the
+/// client's: there is nothing to keep alive beside the body. A task that is scheduled, even to do nothing, has
+/// the runtime wake another worker for each answer.
+fn no_task() -> wasmtime_wasi::runtime::AbortOnDropJoinHandle<()> {
+    tokio::task::LocalSet::new().spawn_local(std::future::ready(())).into()
 }
 
 fn http_rule(given: &AuthorizedRule) -> Option<&HttpRule> {
