@@ -157,13 +157,15 @@ impl Transport<RoleServer> for Lines {
         let output = self.output.clone();
         let waiting = Arc::clone(&self.waiting);
         async move {
-            let sent = output.send(line(&message)).await.map_err(|_| Gone);
+            let place = output.reserve_owned().await.map_err(|_| Gone)?;
+            // When nothing can hold the answer up any more, and before the client can have it: it may use the id again.
             match &message {
                 JsonRpcMessage::Response(answer) => waiting.end(&answer.id),
                 JsonRpcMessage::Error(answer) => answer.id.iter().for_each(|id| waiting.end(id)),
                 JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => {}
             }
-            sent
+            place.send(line(&message));
+            Ok(())
         }
     }
 
