@@ -1,7 +1,7 @@
 //! A conversation in MCP with `portcullis mcp`, as a desktop client has it: lines on stdin and stdout, raw.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -28,7 +28,11 @@ pub(crate) struct Talk {
 impl Talk {
     /// Starts the program, and says nothing yet.
     pub(crate) fn start(cli: &Cli, agent: &str) -> Self {
-        let mut command = cli.command(["mcp", "--agent", agent]);
+        Self::run(cli.command(["mcp", "--agent", agent]))
+    }
+
+    /// The same with a command of its own.
+    pub(crate) fn run(mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let (input, output) = (child.stdin.take(), child.stdout.take().expect("piped"));

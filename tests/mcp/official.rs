@@ -54,14 +54,22 @@ fn conforms(revision: &str) {
     let mut command = node();
     command
         .arg(installed("node/node_modules/@modelcontextprotocol/conformance/dist/index.js"))
-        .args(["server", "--requirements", revision, "--url", &format!("http://127.0.0.1:{proxy}/mcp")])
+        .args([
+            "server",
+            "--timeout",
+            "120000",
+            "--requirements",
+            revision,
+            "--url",
+            &format!("http://127.0.0.1:{proxy}/mcp"),
+        ])
         .arg("--expected-failures")
         .arg(sources().join(format!("conformance-{revision}.yaml")))
         .arg("--output-dir")
         .arg(cli.path("results"))
         .current_dir(cli.temporary.path());
     let ran = Running::start(command).end();
-    assert!(ran.status.success(), "{}\n{}", ran.stdout, ran.stderr);
+    assert!(ran.status.success(), "{}\n{}\n{}", failures(&cli.path("results")), ran.stdout, ran.stderr);
     // It did run: a suite that finds no server or no scenario would not fail by itself.
     for scenario in
         ["tools-list", "tools-call-simple-text", "tools-call-with-progress", "dns-rebinding-protection"]
@@ -69,6 +77,21 @@ fn conforms(revision: &str) {
         assert!(ran.stdout.contains(&format!("✓ {scenario}: ")), "{scenario}:\n{}", ran.stdout);
     }
     assert_eq!(server.interrupt().status.code(), Some(0));
+}
+
+/// What failed, and why: the suite itself writes that to files only.
+fn failures(results: &Path) -> String {
+    let mut told = String::new();
+    for scenario in std::fs::read_dir(results).into_iter().flatten().flatten() {
+        let checks = std::fs::read(scenario.path().join("checks.json")).unwrap_or_default();
+        let checks: Vec<Value> = serde_json::from_slice(&checks).unwrap_or_default();
+        for check in
+            checks.iter().filter(|check| check["status"] == "FAILURE" || check["status"] == "WARNING")
+        {
+            told += &format!("{}: {}\n", check["id"], check["errorMessage"]);
+        }
+    }
+    told
 }
 
 #[test]

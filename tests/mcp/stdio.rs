@@ -6,7 +6,7 @@ use portcullis::audit::event::{CallOutcome, Event, Record};
 use portcullis::policy::Denial;
 use serde_json::{Value, json};
 
-use crate::harness::process::{Cli, grant};
+use crate::harness::process::{Cli, grant, wait_until};
 use crate::harness::talk::{STATELESS, Talk, request, stateless};
 use crate::harness::{AGENT, guest, wat};
 
@@ -240,13 +240,11 @@ fn a_call_ends_with_the_wish_for_it() {
     };
     let admitted = |count: usize| {
         let is_admitted = |record: &&Record| matches!(record.event, Event::CallAdmitted { .. });
-        crate::harness::process::wait_until("the calls run", || {
-            cli.log().iter().filter(is_admitted).count() == count
-        });
+        wait_until("the calls run", || cli.log().iter().filter(is_admitted).count() == count);
     };
     let cancelled = |count: usize| {
         let is_cancelled = |record: &&Record| outcome(record) == Some(CallOutcome::Cancelled);
-        crate::harness::process::wait_until("the log says that the calls were cancelled", || {
+        wait_until("the log says that the calls were cancelled", || {
             cli.log().iter().filter(is_cancelled).count() == count
         });
     };
@@ -303,6 +301,44 @@ fn the_host_says_when_the_agents_own_list_has_changed() {
     assert_eq!(names(&legacy.ask("tools/list", json!({}))), Vec::<&str>::new());
     // A host that stops waits for no subscription.
     assert_eq!(owner.interrupt().status.code(), Some(0));
+}
+
+/// Requests that are never answered are counted, and so many at most are taken.
+#[test]
+fn a_client_that_asks_without_an_end_is_told_so() {
+    let cli = with_tools("");
+    let mut talk = Talk::start(&cli, AGENT);
+    let wish = json!({ "notifications": { "toolsListChanged": true } });
+    for number in 0..64 {
+        let id = format!("sub {number}");
+        talk.send(&request(&id, "subscriptions/listen", stateless(wish.clone())));
+        talk.notified("notifications/subscriptions/acknowledged");
+    }
+    talk.send(&request("one more", "tools/list", stateless(json!({}))));
+    let error = talk.answer("one more")["error"].clone();
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("64 requests")), "{error}");
+    talk.tell("notifications/cancelled", json!({ "requestId": "sub 0" }));
+    // What was taken back makes room for another.
+    wait_until("there is room", || talk.ask("tools/list", stateless(json!({}))).get("result").is_some());
+    // Nor is one id that of two requests.
+    talk.send(&request("sub 1", "tools/list", stateless(json!({}))));
+    let error = talk.hear("the error", |message| message.get("error").is_some());
+    assert_eq!((&error["error"]["code"], error.get("id")), (&json!(-32600), None), "{error}");
+}
+
+/// What clients write is in no log of the process, unless it is asked for by name.
+#[test]
+fn what_clients_write_is_not_logged() {
+    let cli = with_tools("");
+    for (level, is_said) in [("debug", false), ("rmcp=debug", true)] {
+        let mut command = cli.command(["mcp", "--agent", AGENT]);
+        command.env("PORTCULLIS_LOG", level);
+        let mut talk = Talk::run(command);
+        let call = json!({ "name": "mcp__count", "arguments": { "text": "a private word" } });
+        assert!(talk.ask("tools/call", stateless(call)).get("result").is_some());
+        let (_, _, stderr) = talk.end();
+        assert_eq!(stderr.contains("a private word"), is_said, "{level}: {stderr}");
+    }
 }
 
 /// A model is told what it can do about it, and nothing of the host.

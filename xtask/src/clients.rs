@@ -41,8 +41,9 @@ fn npm(source: &Path, folder: &Path) -> Result<()> {
     install(&NPM, source, folder, || {
         // Scripts of packages are not run: nothing that is needed has one.
         let options = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"];
-        process::run(Command::new("npm").args(options).arg(folder), process::INSTALL_TIME_MAX)
-            .context("npm comes with Node.js; on Debian: apt-get install -y nodejs npm")
+        process::run(Command::new("npm").args(options).arg(folder), process::INSTALL_TIME_MAX).context(
+            "npm must be there (on Debian: apt-get install -y nodejs npm), and its registry within reach",
+        )
     })
 }
 

@@ -137,10 +137,13 @@ pub(super) fn terminal_is_dumb() -> bool {
     variable("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// Warnings go to stderr, but not those of rmcp, which are what clients do wrong; and what `PORTCULLIS_LOG` asks for.
+/// Warnings go to stderr, and what `PORTCULLIS_LOG` asks for. What rmcp says must be asked for by its name: it says
+/// what clients do wrong, and of their messages all that is in them.
 pub(super) fn init_logging() {
     let wanted = variable("PORTCULLIS_LOG").and_then(|wanted| wanted.into_string().ok());
-    let filter = wanted.map_or_else(|| EnvFilter::new("warn,rmcp=off"), EnvFilter::new);
+    let wanted = wanted.unwrap_or_else(|| "warn".to_owned());
+    let quiet = if wanted.contains("rmcp") { wanted } else { format!("{wanted},rmcp=off") };
+    let filter = EnvFilter::new(quiet);
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     // One that is set already (in a test) stays.

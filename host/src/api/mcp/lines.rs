@@ -2,11 +2,16 @@
 //!
 //! A line that is no message is answered with an error, and the next one is read: one wrong byte ends nothing.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use rmcp::RoleServer;
-use rmcp::model::{ClientJsonRpcMessage, ErrorData, JsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientNotification, ErrorData, JsonRpcMessage, RequestId, ServerJsonRpcMessage,
+};
 use rmcp::transport::Transport;
 use tokio::sync::mpsc;
 
@@ -34,12 +39,38 @@ pub(super) struct Lines {
     output: mpsc::Sender<Bytes>,
     /// An error that is to be written before more is read.
     reply: Option<Bytes>,
-    /// Requests that were read and not answered.
-    waiting: usize,
-    answered: (mpsc::UnboundedSender<()>, mpsc::UnboundedReceiver<()>),
+    waiting: Arc<Waiting>,
     /// Whether a request has begun the conversation: what comes earlier is nobody's.
     begun: bool,
     stopping: Stopping,
+}
+
+/// Requests that were read, and neither answered nor taken back.
+#[derive(Debug, Default)]
+struct Waiting(Mutex<HashSet<RequestId>>);
+
+impl Waiting {
+    fn begin(&self, id: &RequestId) -> Result<(), Refused> {
+        let mut waiting = self.ids();
+        if waiting.len() >= REQUESTS_MAX {
+            let text = format!("{REQUESTS_MAX} requests of this client wait for their answers already");
+            return Err(Refused { error: ErrorData::internal_error(text, None), id: Some(id.clone()) });
+        }
+        if !waiting.insert(id.clone()) {
+            // Without the id, since that is the other one's, which is not answered by this.
+            let text = "Invalid Request: a request with this id waits for its answer already";
+            return Err(Refused { error: ErrorData::invalid_request(text, None), id: None });
+        }
+        Ok(())
+    }
+
+    fn end(&self, id: &RequestId) {
+        self.ids().remove(id);
+    }
+
+    fn ids(&self) -> MutexGuard<'_, HashSet<RequestId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 enum Line {
@@ -58,8 +89,7 @@ impl Lines {
             input_ended: false,
             output,
             reply: None,
-            waiting: 0,
-            answered: mpsc::unbounded_channel(),
+            waiting: Arc::default(),
             begun: false,
             stopping,
         }
@@ -102,20 +132,17 @@ impl Lines {
             Line::TooLong => return Err(message::too_long()),
         };
         let JsonRpcMessage::Request(request) = &message else {
+            if let JsonRpcMessage::Notification(told) = &message
+                && let ClientNotification::CancelledNotification(taken_back) = &told.notification
+                && let Some(id) = &taken_back.params.request_id
+            {
+                // It gets no answer any more.
+                self.waiting.end(id);
+            }
             return Ok(self.begun.then_some(message));
         };
         self.begun = true;
-        while self.answered.1.try_recv().is_ok() {
-            self.waiting = self.waiting.saturating_sub(1);
-        }
-        if self.waiting >= REQUESTS_MAX {
-            let text = format!("{REQUESTS_MAX} requests of this client wait for their answers already");
-            return Err(Refused {
-                error: ErrorData::internal_error(text, None),
-                id: Some(request.id.clone()),
-            });
-        }
-        self.waiting += 1;
+        self.waiting.begin(&request.id)?;
         Ok(Some(message))
     }
 }
@@ -128,15 +155,17 @@ impl Transport<RoleServer> for Lines {
         message: ServerJsonRpcMessage,
     ) -> impl Future<Output = Result<(), Gone>> + Send + 'static {
         let output = self.output.clone();
-        let answers = matches!(message, JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_));
-        let answered = answers.then(|| self.answered.0.clone());
+        let waiting = Arc::clone(&self.waiting);
         async move {
-            let sent = output.send(line(&message)).await.map_err(|_| Gone);
-            if let Some(answered) = answered {
-                // Nobody counts any more if this fails.
-                let _ = answered.send(());
+            let place = output.reserve_owned().await.map_err(|_| Gone)?;
+            // When nothing can hold the answer up any more, and before the client can have it: it may use the id again.
+            match &message {
+                JsonRpcMessage::Response(answer) => waiting.end(&answer.id),
+                JsonRpcMessage::Error(answer) => answer.id.iter().for_each(|id| waiting.end(id)),
+                JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => {}
             }
-            sent
+            place.send(line(&message));
+            Ok(())
         }
     }
 

@@ -82,7 +82,7 @@ fn error_handling() -> Result<String, ToolError> {
 fn tool_with_progress() -> String {
     for done in [0.0, 50.0, 100.0] {
         progress::report(done, Some(100.0), "");
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(500));
     }
     "done".to_owned()
 }
