@@ -55,6 +55,7 @@ fn without_a_key_that_is_valid_now_nobody_is_let_in() {
     removed.get("/v1/tools").expect(200);
     door.cli.run(["principal", "remove", "ann"]).expect(0);
     assert_eq!(removed.get("/v1/tools").problem(), (403, "forbidden".to_owned()));
+    door.cli.run(["key", "create", "ann"]).expect(2).says("ann was removed");
     // What was refused is in the log about a second later, by public beginnings only.
     for reason in [Refused::Malformed, Refused::Unknown, Refused::Expired, Refused::PrincipalRemoved] {
         let peer = door.cli.wait_for_record("refusals are recorded", |record| match &record.event {

@@ -350,7 +350,7 @@ fn kind_of(error: &HostError) -> ErrorKind {
         HostError::Occupied(_) => ErrorKind::Busy,
         HostError::Secrets(error) => kind_of_secrets(error),
         HostError::Access(AccessError::Random(_)) => ErrorKind::HostFault,
-        HostError::Access(AccessError::OtherRole { .. }) => ErrorKind::Conflict,
+        HostError::Access(AccessError::OtherRole { .. } | AccessError::Removed { .. }) => ErrorKind::Conflict,
         HostError::Access(AccessError::Expired | AccessError::Owner) => ErrorKind::BadInput,
         HostError::Evidence(EvidenceError::Key(error)) => match error {
             EvidenceKeyError::Erased { .. } | EvidenceKeyError::Unknown { .. } => ErrorKind::NotFound,

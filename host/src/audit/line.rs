@@ -4,12 +4,11 @@
 //! record; a test holds each line made here to be byte for byte what serde makes of the `Record`.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use serde::Serialize;
-use tlog_tiles::Hash;
 
 use super::commitment::{Commitment, Committed};
 use super::event::{
@@ -50,7 +49,7 @@ pub(super) enum CallEntry {
 pub(super) struct CallText {
     context: Arc<CallContext>,
     json: OnceLock<Vec<u8>>,
-    /// The writer's alone, so never waited for.
+    /// That of whoever hashes, so seldom waited for.
     tree: Mutex<Frontier>,
 }
 
@@ -59,19 +58,14 @@ impl CallText {
         Self { context, json: OnceLock::new(), tree: Mutex::default() }
     }
 
-    /// Counts a line of the call, whose leaf the log's tree has as well.
-    pub(super) fn push(&self, leaf: Hash) -> Result<(), tlog_tiles::Error> {
-        self.tree.lock().unwrap_or_else(PoisonError::into_inner).push(leaf)
-    }
-
-    /// The root over the lines so far.
-    pub(super) fn root(&self) -> TreeHash {
-        self.tree.lock().unwrap_or_else(PoisonError::into_inner).root().into()
+    /// The tree over the lines so far.
+    pub(super) fn tree(&self) -> MutexGuard<'_, Frontier> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The call as one that has not ended.
     pub(super) fn as_open(&self, arguments_commitment: Option<Commitment>) -> OpenCall {
-        let tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
+        let tree = self.tree();
         let roots = tree.roots().iter().map(|root| TreeHash::from(*root)).collect();
         OpenCall { context: Arc::clone(&self.context), records: tree.size(), roots, arguments_commitment }
     }

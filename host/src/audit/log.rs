@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit, RwLock, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -39,6 +40,10 @@ const QUEUE_UNITS_MAX: usize = 65_536;
 
 /// The longest that [`Log::close`] waits for calls to end.
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// The buckets in which waits for the disk are counted, in seconds.
+const SYNC_SECONDS: [f64; 12] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0];
 
 const CLOSE_POLL: Duration = Duration::from_millis(5);
 
@@ -215,6 +220,7 @@ impl Log {
             written,
             durable,
             alarm: Mutex::default(),
+            syncs: Histogram::new(SYNC_SECONDS),
             clock: options.clock,
         });
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -390,6 +396,17 @@ impl Log {
         self.handle.check()
     }
 
+    /// How full the queue to the writer is, in units of a record or 256 bytes of its text, of 65,536 at most. The ends of
+    /// calls have room of their own.
+    pub fn queued_units(&self) -> usize {
+        QUEUE_UNITS_MAX.saturating_sub(self.handle.state.room.available_permits())
+    }
+
+    /// How long the disk took, each time since the log was opened, in seconds.
+    pub(crate) fn sync_seconds(&self) -> Histogram {
+        self.handle.state.syncs.clone()
+    }
+
     /// Follows the sequence number of the last record that the kernel has.
     pub fn subscribe(&self) -> watch::Receiver<Sequence> {
         self.handle.state.written.subscribe()
@@ -553,6 +570,7 @@ pub(super) struct State {
     written: watch::Sender<Sequence>,
     durable: watch::Sender<Sequence>,
     alarm: Mutex<Option<String>>,
+    syncs: Histogram,
     clock: Clock,
 }
 
@@ -587,6 +605,10 @@ impl State {
     pub(super) fn publish_written(&self, last: Sequence, latest: Timestamp) {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = latest;
         self.written.send_replace(last);
+    }
+
+    pub(super) fn synced_in(&self, took: Duration) {
+        self.syncs.observe(took.as_secs_f64());
     }
 
     pub(super) fn publish_durable(&self, last: Sequence) {

@@ -248,7 +248,9 @@ impl Syncer {
             return Ok(());
         }
         if written > self.synced {
+            let begun = Instant::now();
             file.sync().map_err(|error| describe("sync", &error))?;
+            self.state.synced_in(begun.elapsed());
             self.synced = written;
             self.state.publish_durable(written);
         }

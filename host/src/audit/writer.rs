@@ -32,11 +32,15 @@ use crate::ids::{CallId, Revision, Sequence};
 /// How many messages the thread writes together at most.
 const BATCH_MESSAGES_MAX: usize = 1024;
 
-/// How many messages a caller writes at most: its own, and what few others queued just before.
-const CALLER_MESSAGES_MAX: usize = 16;
+/// How many messages a caller writes at most: its own, and what few others queued just before. Where more are
+/// queued, one large write by the thread is cheaper than many small ones.
+const CALLER_MESSAGES_MAX: usize = 4;
 
-/// A batch is written in pieces of about this size, and so much waits at most to be hashed.
+/// A batch is written in pieces of about this size.
 const WRITE_BYTES: usize = 256 << 10;
+
+/// So much waits at most to be hashed: what a core still has in its first cache.
+const HASH_BYTES: usize = 16 << 10;
 
 /// A write that took longer was not a copy into the kernel's memory: callers leave the next ones to the thread,
 /// so that they hold no worker of their runtime up.
@@ -119,8 +123,10 @@ pub(super) struct Writer {
 #[derive(Default)]
 struct Unhashed {
     bytes: Vec<u8>,
-    /// Where each line that is not hashed ends, and whose it is.
-    ends: Vec<(usize, Option<Arc<CallText>>)>,
+    /// Where each line that is not hashed ends.
+    ends: Vec<usize>,
+    /// Whose those are: of how many, one after the other.
+    owners: Vec<(Option<Arc<CallText>>, usize)>,
     /// Up to where the bytes are hashed.
     hashed: usize,
     /// Up to where they are written.
@@ -130,6 +136,16 @@ struct Unhashed {
 }
 
 impl Unhashed {
+    /// Counts the line that was made last.
+    fn count(&mut self, call: Option<&Arc<CallText>>) {
+        self.ends.push(self.bytes.len());
+        match (self.owners.last_mut(), call) {
+            (Some((Some(owner), lines)), Some(call)) if Arc::ptr_eq(owner, call) => *lines += 1,
+            (Some((None, lines)), None) => *lines += 1,
+            (Some(_) | None, _) => self.owners.push((call.cloned(), 1)),
+        }
+    }
+
     /// Forgets lines that are written and hashed.
     fn clear(&mut self) {
         self.bytes.clear();
@@ -152,7 +168,7 @@ pub(super) struct Hasher {
 impl Hasher {
     /// Hashes all lines that are not, each once, for the log's tree and for its call's.
     fn hash(&mut self, lines: &mut Unhashed) -> Result<(), String> {
-        let Unhashed { bytes, ends, hashed, writes, .. } = lines;
+        let Unhashed { bytes, ends, owners, hashed, writes, .. } = lines;
         let mut writes = writes.drain(..).peekable();
         let mut is_end_of_write = |end: usize| {
             let mut found = false;
@@ -161,19 +177,26 @@ impl Hasher {
             }
             found
         };
-        for (end, call) in ends.drain(..) {
-            if self.tree.is_some() || call.is_some() {
-                let leaf = leaf_of(&bytes[*hashed..end]);
-                if let Some(tree) = &mut self.tree {
-                    tree.push_leaf(leaf).map_err(|error| error.to_string())?;
+        if is_end_of_write(*hashed) {
+            self.heads.extend(self.tree.as_ref().map(Tree::head));
+        }
+        let mut ends = ends.drain(..);
+        for (call, lines) in owners.drain(..) {
+            let mut call = call.as_ref().map(|call| call.tree());
+            for end in ends.by_ref().take(lines) {
+                if self.tree.is_some() || call.is_some() {
+                    let leaf = leaf_of(&bytes[*hashed..end]);
+                    if let Some(tree) = &mut self.tree {
+                        tree.push_leaf(leaf).map_err(|error| error.to_string())?;
+                    }
+                    if let Some(call) = &mut call {
+                        call.push(leaf).map_err(|error| error.to_string())?;
+                    }
                 }
-                if let Some(call) = call {
-                    call.push(leaf).map_err(|error| error.to_string())?;
+                *hashed = end;
+                if is_end_of_write(end) {
+                    self.heads.extend(self.tree.as_ref().map(Tree::head));
                 }
-            }
-            *hashed = end;
-            if is_end_of_write(end) {
-                self.heads.extend(self.tree.as_ref().map(Tree::head));
             }
         }
         Ok(())
@@ -373,7 +396,8 @@ impl Writer {
 
     /// A caller's turn. Whether there is something left for the thread to do.
     fn write_for_caller(&mut self) -> bool {
-        if self.closing || self.state.failed() {
+        let is_busy = self.receiver.len() > CALLER_MESSAGES_MAX;
+        if is_busy || self.closing || self.state.failed() {
             return true;
         }
         if self.callers_from.is_some_and(|from| Instant::now() < from) {
@@ -497,7 +521,7 @@ impl Writer {
             match entry {
                 CallEntry::Finished(end) => {
                     self.hash()?;
-                    end.records_root = Some(call.root());
+                    end.records_root = Some(call.tree().root().into());
                     self.open.remove(&call.context().call);
                 }
                 CallEntry::Admitted { committed, .. } => {
@@ -530,10 +554,10 @@ impl Writer {
 
     /// Counts the line that was made last.
     fn advance(&mut self, time: Timestamp, call: Option<&Arc<CallText>>) -> Result<(), String> {
-        self.lines.ends.push((self.lines.bytes.len(), call.cloned()));
+        self.lines.count(call);
         self.next = self.next.checked_add(1).ok_or("the sequence numbers are used up")?;
         self.latest = self.latest.max(time);
-        Ok(())
+        if self.lines.bytes.len() - self.lines.hashed >= HASH_BYTES { self.hash() } else { Ok(()) }
     }
 
     fn note(&mut self, ack: Option<Ack>) {
@@ -582,7 +606,7 @@ impl Writer {
         }
         let is_awaited = !waiters.is_empty();
         self.syncer.push(last, waiters, self.closing);
-        if is_awaited || self.closing || lines.written - lines.hashed >= WRITE_BYTES {
+        if is_awaited || self.closing || lines.written >= WRITE_BYTES {
             self.hash_written()?;
         }
         Ok(())

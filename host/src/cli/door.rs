@@ -210,7 +210,7 @@ pub(super) fn write_settings(
 ) -> Result<(), Failure> {
     let file = DataPaths::of(&environment::chosen(data_folder)?).serve_settings();
     if !force && file.try_exists().unwrap_or(true) {
-        let detail = format!("{} is there; --force replaces it", file.display());
+        let detail = format!("{} is there; `portcullis config init --force` replaces it", file.display());
         return Err(Problem::new(ErrorKind::Conflict, detail, Blame::Admin).into());
     }
     config::write_settings(&file, SERVE_FILE, force)?;
@@ -227,8 +227,8 @@ fn load(certificate: PathBuf, key: PathBuf) -> Result<Arc<Tls>, Failure> {
 
 fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
     let detail = format!(
-        "{address} can't be listened on: {error}; name another address with `--listen IP:PORT`, or `--listen none` \
-         to serve this user's commands only"
+        "{address} can't be listened on: {error}; name another address with \
+         `portcullis serve --listen IP:PORT`, or none (`--listen none`) to serve this user's commands only"
     );
     Problem::new(ErrorKind::Conflict, detail, Blame::Admin).into()
 }

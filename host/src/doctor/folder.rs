@@ -58,8 +58,8 @@ pub(super) fn permissions(paths: &DataPaths) -> Vec<Check> {
         ("key", paths.artifact_key()),
         ("audit key", paths.audit_key()),
         ("evidence key", paths.evidence_key()),
-        ("key of API keys", paths.api_key()),
-        ("admin's API key", paths.admin_key()),
+        ("API keys", paths.api_key()),
+        ("admin key", paths.admin_key()),
     ] {
         if let Some(metadata) = found(&key, &mut checks) {
             checks.push(judge(name, &key, Ownership::from(&metadata), platform::user(), 0o600));

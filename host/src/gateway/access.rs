@@ -45,6 +45,12 @@ pub enum AccessError {
         /// What was asked for.
         asked: Role,
     },
+    /// Its principal was removed: it would let nobody in.
+    #[error("principal {principal} was removed; `portcullis principal add {principal}` lets it act again")]
+    Removed {
+        /// The principal.
+        principal: PrincipalId,
+    },
     /// It would be over already.
     #[error("the key would have expired before it was made")]
     Expired,
@@ -261,8 +267,10 @@ impl Host {
         let in_force = self.in_force();
         let known = match in_force.policy.principals.get(principal) {
             Some(Principal { role, standing: Standing::Added, .. }) => Some(*role),
-            // A key for it would let nobody in before it is added again.
-            Some(Principal { standing: Standing::Removed, .. }) | None => None,
+            Some(Principal { standing: Standing::Removed, .. }) => {
+                return Err(AccessError::Removed { principal: principal.clone() });
+            }
+            None => None,
         };
         let is = known.unwrap_or(Role::Agent);
         let asked = asked.unwrap_or(is);

@@ -56,6 +56,8 @@ impl Host {
             revision: health.revision.0,
             written: self.log.subscribe().borrow().0 + 1,
             durable: self.log.subscribe_durable().borrow().0 + 1,
+            queued: self.log.queued_units() as u64,
+            syncs: Some(self.log.sync_seconds()),
             checkpoint,
             outlets: health.outlets,
         };

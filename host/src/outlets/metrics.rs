@@ -45,6 +45,10 @@ pub struct Moment {
     pub written: u64,
     /// Records that are on disk.
     pub durable: u64,
+    /// How full the queue to the log's writer is, in units of a record or 256 bytes.
+    pub queued: u64,
+    /// How long the disk took for the log's records, each time, in seconds.
+    pub syncs: Option<Histogram>,
     /// Records that the newest checkpoint covers, and its age.
     pub checkpoint: Option<(u64, Duration)>,
     /// The outlets.
@@ -254,11 +258,15 @@ fn register(moment: &Moment, counted: Sequence, registry: &mut Registry) {
     gauge("revision", "The revision of what is in force", moment.revision);
     let unsynced = moment.written.saturating_sub(moment.durable);
     gauge("log_records_unsynced", "Records that are with the kernel and not on disk", unsynced);
+    gauge("log_queue_units", "What waits for the log's writer: records, or 256 bytes of one", moment.queued);
     let uncounted = moment.written.saturating_sub(counted.0);
     gauge("metrics_behind_records", "Records that the counters here do not have yet", uncounted);
     if let Some((records, age)) = moment.checkpoint {
         gauge("checkpoint_records", "Records that the newest checkpoint covers", records);
         gauge("checkpoint_age_seconds", "How old the newest checkpoint is", age.as_secs());
+    }
+    if let Some(syncs) = &moment.syncs {
+        registry.register("log_sync_seconds", "How long the disk took for the log's records", syncs.clone());
     }
     let family = Family::<Labels<2>, Gauge>::default;
     let (behind, lag, alarm, lost) = (family(), family(), family(), family());
