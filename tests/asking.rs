@@ -168,7 +168,10 @@ fn records_and_checkpoints_go_out_while_the_host_runs_and_its_numbers_can_be_rea
         let value = metrics.lines().find_map(|line| line.strip_prefix(name));
         value.and_then(|value| value.trim().parse::<u64>().ok())
     };
-    assert!(number("portcullis_log_sync_seconds_count ") > Some(0), "an answer waits for the disk: {metrics}");
+    assert!(
+        number("portcullis_log_sync_seconds_count ") > Some(0),
+        "an answer waits for the disk: {metrics}"
+    );
     assert!(number("portcullis_log_queue_units ") <= Some(65_536), "{metrics}");
     owner.interrupt().expect(0);
     let events = std::fs::read_to_string(&events).expect("text");
