@@ -385,6 +385,7 @@ mod tests {
           secret       Store secrets that grants give to tools, or put into their requests
           state        See the state that tools keep, and clear it
           call         Call a tool
+          mcp          Serve an agent's tools by MCP on stdin and stdout, for desktop clients and IDEs
           cancel       Ask a running call to end; if its tool does not answer within a second, it is ended
           freeze       Stop everything: running calls end, no call begins, until `thaw`
           thaw         Let calls begin again after `freeze`
