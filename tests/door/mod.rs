@@ -112,6 +112,13 @@ fn one_agent_sees_and_touches_nothing_of_anothers() {
     assert_eq!(ended.problem(), (409, "cancelled".to_owned()));
     assert!(door.events().iter().any(|event| matches!(event,
         Event::CallCancelled { by, call } if by.as_str() == crate::harness::AGENT && *call == id)));
+
+    // Nor is one that is quarantined told from one that never was.
+    door.cli.run(["package", "quarantine", "std-probe", "--reason", "a test"]).expect(0);
+    assert_eq!(
+        said("package=std-probe&tool=compute", "std-probe"),
+        said("package=nothing&tool=compute", "nothing")
+    );
 }
 
 /// Case 80: a page that got here by another name, or from elsewhere, is not answered.
