@@ -21,7 +21,7 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The least time between two checkpoints, but for those that somebody waits for. To put one in the place of
 /// the last takes a file system about as long as a sync.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(10);
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long the syncer waits at once for lines to be hashed, before it looks whether the log has failed.
 const HASH_LOOK: Duration = Duration::from_millis(50);
