@@ -84,6 +84,21 @@ async fn alone() {
         let ratio = took / *relaxed.get_or_insert(took);
         println!("{durability}: {:?} a call, {ratio:.2}x of relaxed", Duration::from_secs_f64(took));
     }
+    let (folder, mut took) = (tempfile::tempdir().expect("a folder"), Vec::new());
+    let log = open(folder.path(), AuditSettings::default());
+    let recording = Recording { durability: Durability::Relaxed, ..Recording::default() };
+    for _ in 0..100 * ALONE {
+        let context = context();
+        let begun = Instant::now();
+        let recorder = log.begin_call(context, vec![GrantId(1)], 2, recording).await.expect("recorded");
+        recorder.finish(CallOutcome::Ok, Usage::default()).await.expect("recorded");
+        took.push(begun.elapsed().as_secs_f64());
+    }
+    log.close().await.expect("closed");
+    println!(
+        "relaxed, a call without host calls: {:.3?} for its two records",
+        Duration::from_secs_f64(median(&mut took))
+    );
 }
 
 /// How fast questions are answered by the index, beside reading the log.
