@@ -34,6 +34,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use self::disk::DiskWatch;
+use crate::audit::commitment::Opening;
 use crate::audit::event::{CallContext, CallOutcome, Event};
 use crate::audit::payload::Payloads;
 use crate::audit::{AuditSettings, Log, LogError, LogOptions, Recording};
@@ -228,6 +229,10 @@ pub struct CallReport {
     /// The lines that the tool logged by `wasi:logging`: untrusted, cleaned, cut.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub log: String,
+    /// The private part of its receipt: what opens its commitments. For the caller only, so it is not serialised with
+    /// the rest.
+    #[serde(skip)]
+    pub opening: Option<Opening>,
 }
 
 impl Host {
@@ -473,7 +478,8 @@ impl Host {
         };
         let digest = authorized.digest();
         let (usage, stdout, stderr, log) = (invoked.usage, invoked.stdout, invoked.stderr, invoked.log);
-        let report = CallReport { call, digest, record, usage, stdout, stderr, log };
+        let opening = Some(evidence.opening());
+        let report = CallReport { call, digest, record, usage, stdout, stderr, log, opening };
         match invoked.result {
             Ok(answer) => Ok(CallAnswer { answer, report }),
             Err(error) => Err(CallError::Failed { error, report: Box::new(report) }),

@@ -121,6 +121,29 @@ fn one_agent_sees_and_touches_nothing_of_anothers() {
     );
 }
 
+/// Who calls gets what opens its own call's commitments, if it asks, and shows by it what was asked.
+#[test]
+fn a_caller_can_show_what_it_asked() {
+    let door = Door::open();
+    door.cli.install_notes();
+    let ann = door.caller(crate::harness::AGENT, "agent");
+    let asked = br#"{"name": "first", "text": "hello"}"#;
+    let call = |query: &str| ann.ask("POST", &format!("/v1/calls?package=notes&tool=add{query}"), asked);
+    let answer = call("&opening=true").expect(200).json();
+    let opening = door.cli.file("opening.json", answer["opening"].to_string());
+    let receipt = door.cli.json(&["audit", "prove", answer["call"].as_str().expect("an id")]);
+    let receipt = door.cli.file("receipt.json", receipt.to_string());
+    let asked = door.cli.file("asked.json", asked);
+    let verify = |asked: &str| {
+        door.cli.run(["audit", "verify-receipt", &receipt, "--opening", &opening, "--arguments", asked])
+    };
+    verify(&asked).expect(0);
+    verify(&door.cli.file("other.json", r#"{"name": "first", "text": "hullo"}"#)).expect(8);
+    let listed = ann.ask("POST", "/v1/calls?package=notes&tool=list", b"{}").expect(200).json();
+    assert!(listed["opening"].is_null(), "only if it is asked for");
+    assert_eq!(call("&opening=true&progress=true").problem(), (400, "bad-input".to_owned()));
+}
+
 /// Case 80: a page that got here by another name, or from elsewhere, is not answered.
 #[test]
 fn requests_for_another_host_or_of_a_foreign_page_are_refused() {

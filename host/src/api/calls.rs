@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::agents;
 use super::http::{Api, Checked, body, line, lines, to_its_end};
-use super::messages::{CallLine, CallQuery, Cancelled, TRACE_PARENT_HEADER};
+use super::messages::{CallLine, CallQuery, Cancelled, OpenedAnswer, TRACE_PARENT_HEADER};
 use super::problem::{ErrorKind, Problem};
 use crate::arguments::{ARGUMENT_BYTES_MAX, parse_arguments};
 use crate::authn::Caller;
@@ -43,14 +43,25 @@ pub(super) async fn call(
     })?;
     let arguments = parse_arguments(&text)
         .map_err(|error| Problem::bad_input(format!("the arguments can't be read: {error}")))?;
-    let CallQuery { principal: _, package, tool, progress } = query;
+    let CallQuery { principal: _, package, tool, progress, opening } = query;
+    if progress && opening {
+        return Err(Problem::bad_input(
+            "`opening` comes with an answer that is one document, without `progress`",
+        ));
+    }
     let told =
         Told { everything: caller.may_call_for_others(), package: package.clone(), tool: tool.clone() };
     let argument_bytes = text.len() as u64;
     let request = CallRequest { principal, package, tool, arguments, argument_bytes, trace };
     if !progress {
         let answer = api.host.call(request).await.map_err(|error| told.problem(error))?;
-        return Ok(Json(answer).into_response());
+        return Ok(match opening {
+            true => {
+                let opening = answer.report.opening.clone();
+                Json(OpenedAnswer { answer, opening }).into_response()
+            }
+            false => Json(answer).into_response(),
+        });
     }
     let control = CallControl::default();
     let heard = control.progress();

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
+use crate::audit::commitment::Opening;
 use crate::gateway::{AddedPackage, CallAnswer, HostHealth};
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, ToolName};
 use crate::package::PackageDescription;
@@ -225,6 +226,20 @@ pub struct CallQuery {
     /// document at the end.
     #[serde(default)]
     pub progress: bool,
+    /// Whether the answer has the private part of the call's receipt beside it, in `opening`: what shows that the log's
+    /// commitments are to these arguments and this result. Not with `progress`. Default: no.
+    #[serde(default)]
+    pub opening: bool,
+}
+
+/// Answer of `POST /v1/calls?opening=true`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenedAnswer {
+    /// What the call gave.
+    #[serde(flatten)]
+    pub answer: CallAnswer,
+    /// The private part of its receipt.
+    pub opening: Option<Opening>,
 }
 
 /// Query of `GET /v1/tools`.

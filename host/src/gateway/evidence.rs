@@ -87,6 +87,17 @@ impl CallEvidence {
     pub(super) fn committed(&self) -> Committed {
         Committed { commitment: self.arguments, key: self.key.number() }
     }
+
+    /// What opens its commitments.
+    pub(super) fn opening(&self) -> Opening {
+        Opening {
+            format: OPENING_FORMAT.to_owned(),
+            call: self.call,
+            salt: self.salt.clone(),
+            arguments: None,
+            result: None,
+        }
+    }
 }
 
 impl Host {
