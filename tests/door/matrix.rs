@@ -14,9 +14,11 @@ use crate::harness::client::Client;
 fn every_route_is_in_the_table() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src/api");
     let mut routes = BTreeSet::new();
-    for entry in std::fs::read_dir(&folder).expect("the API's sources") {
-        let path = entry.expect("an entry").path();
-        if !path.is_file() {
+    let mut paths = vec![folder];
+    while let Some(path) = paths.pop() {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).expect("the API's sources");
+            paths.extend(entries.map(|entry| entry.expect("an entry").path()));
             continue;
         }
         let text = std::fs::read_to_string(&path).expect("a source");

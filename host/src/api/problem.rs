@@ -66,6 +66,18 @@ pub enum ErrorKind {
     /// Too many tries or calls within a minute: the answer says when to try again.
     #[serde(rename = "urn:portcullis:error:too-many-requests")]
     TooManyRequests,
+    /// The host ended before the call did. What it did until then is done, and it is not run again.
+    #[serde(rename = "urn:portcullis:error:interrupted")]
+    Interrupted,
+    /// The call ended, and its answer is not kept any more. It is not run again.
+    #[serde(rename = "urn:portcullis:error:gone")]
+    Gone,
+    /// The request with this Idempotency-Key goes on.
+    #[serde(rename = "urn:portcullis:error:idempotency-key-in-use")]
+    KeyInUse,
+    /// The Idempotency-Key was used for another request.
+    #[serde(rename = "urn:portcullis:error:idempotency-key-reused")]
+    KeyReused,
     /// A limit ended the call.
     #[serde(rename = "urn:portcullis:error:limit-reached")]
     LimitReached,
@@ -94,7 +106,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds.
-    pub const ALL: [ErrorKind; 23] = [
+    pub const ALL: [ErrorKind; 27] = [
         ErrorKind::BadInput,
         ErrorKind::NotFound,
         ErrorKind::MethodNotAllowed,
@@ -110,6 +122,10 @@ impl ErrorKind {
         ErrorKind::Unauthenticated,
         ErrorKind::Forbidden,
         ErrorKind::TooManyRequests,
+        ErrorKind::Interrupted,
+        ErrorKind::Gone,
+        ErrorKind::KeyInUse,
+        ErrorKind::KeyReused,
         ErrorKind::LimitReached,
         ErrorKind::ToolError,
         ErrorKind::Withheld,
@@ -128,10 +144,12 @@ impl ErrorKind {
             ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorKind::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            ErrorKind::Conflict | ErrorKind::Cancelled => StatusCode::CONFLICT,
+            ErrorKind::Conflict | ErrorKind::Cancelled | ErrorKind::KeyInUse => StatusCode::CONFLICT,
+            ErrorKind::Gone => StatusCode::GONE,
             ErrorKind::InvalidPackage
             | ErrorKind::InvalidGrants
             | ErrorKind::InvalidSettings
+            | ErrorKind::KeyReused
             | ErrorKind::LimitReached => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
             ErrorKind::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
@@ -140,7 +158,9 @@ impl ErrorKind {
             ErrorKind::Busy | ErrorKind::LogUnavailable | ErrorKind::DiskLow => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            ErrorKind::GrantUnusable | ErrorKind::HostFault => StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorKind::Interrupted | ErrorKind::GrantUnusable | ErrorKind::HostFault => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 
@@ -162,6 +182,10 @@ impl ErrorKind {
             ErrorKind::Unauthenticated => "A valid key is needed",
             ErrorKind::Forbidden => "This is not allowed",
             ErrorKind::TooManyRequests => "Too many requests",
+            ErrorKind::Interrupted => "The call was interrupted",
+            ErrorKind::Gone => "The answer is not kept any more",
+            ErrorKind::KeyInUse => "The request goes on",
+            ErrorKind::KeyReused => "The key was used for another request",
             ErrorKind::LimitReached => "A limit ended the call",
             ErrorKind::ToolError => "The tool failed",
             ErrorKind::Withheld => "The answer was withheld",

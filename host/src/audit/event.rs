@@ -1,5 +1,6 @@
 //! What the log can say: one closed enum, written as one JSON object a line.
 
+mod accepted;
 mod host_call;
 mod keeping;
 mod secret;
@@ -20,6 +21,7 @@ use crate::ids::{
 use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};
 
+pub use accepted::AcceptedCall;
 pub use host_call::{Attempt, Decision, HostCall, HostCallOutcome, HostCallResult, Repeats};
 pub use keeping::{DropReason, OutletKind, OutletTrouble};
 pub use secret::{LeakAction, LeakPlace, SecretInjected, SecretLeak};
@@ -391,7 +393,9 @@ pub enum Event {
         /// Who did it.
         by: PrincipalId,
     },
-    /// Somebody asked a running call to end.
+    /// A call was taken that is answered later, before who asked was told so.
+    CallAccepted(AcceptedCall),
+    /// Somebody asked a call to end.
     CallCancelled {
         /// The call.
         call: CallId,
@@ -497,6 +501,7 @@ impl Event {
     /// The call that the record belongs to, if it belongs to one.
     pub fn call(&self) -> Option<CallId> {
         if let Event::CallDenied { call, .. }
+        | Event::CallAccepted(AcceptedCall { call, .. })
         | Event::CallCancelled { call, .. }
         | Event::EvidenceOpened { call, .. }
         | Event::PayloadErased { call, .. } = self
@@ -517,6 +522,7 @@ impl Event {
             | Event::SecretLeak { context, .. }
             | Event::CallFinished { context, .. } => Some(context),
             Event::CallDenied { .. }
+            | Event::CallAccepted(_)
             | Event::CallCancelled { .. }
             | Event::EvidenceOpened { .. }
             | Event::EvidenceErased { .. }
@@ -736,6 +742,7 @@ impl Event {
             | Event::SecretLeak { context, .. }
             | Event::CallFinished { context, .. } => Some(context.revision),
             Event::HostStarted { .. }
+            | Event::CallAccepted(_)
             | Event::CallCancelled { .. }
             | Event::EvidenceOpened { .. }
             | Event::EvidenceErased { .. }
