@@ -34,6 +34,7 @@ pub(super) fn problem(error: CallError, package: &PackageName, tool: &ToolName) 
         | ErrorKind::NotFound
         | ErrorKind::MethodNotAllowed
         | ErrorKind::TooLarge
+        | ErrorKind::UnsupportedMediaType
         | ErrorKind::TooSlow
         | ErrorKind::Conflict
         | ErrorKind::InvalidPackage

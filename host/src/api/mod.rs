@@ -16,6 +16,7 @@ mod keys;
 pub mod mcp;
 pub mod messages;
 pub mod network;
+pub mod openapi;
 mod packages;
 pub mod problem;
 mod secrets;
