@@ -2,6 +2,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod client;
+pub(crate) mod described;
 pub(crate) mod generator;
 pub(crate) mod log;
 pub(crate) mod network;

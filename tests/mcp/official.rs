@@ -148,12 +148,20 @@ fn speaks(mut client: Command, protocol: Option<&str>, way: Way) {
         assert_eq!(seen["protocol"], protocol, "{seen}");
     }
     wait_until("the log says that the call was cancelled", || {
-        cli.log().iter().any(|record| {
-            matches!(&record.event, Event::CallFinished { context, end, .. }
-                if context.tool.as_str() == "wait" && end.outcome == CallOutcome::Cancelled)
-        })
+        cli.log().iter().any(|record| is_cancelled(&record.event))
     });
     assert_eq!(server.interrupt().status.code(), Some(0));
+}
+
+/// Whether the call that waits has begun.
+fn is_waiting(event: &Event) -> bool {
+    matches!(event, Event::CallAdmitted { context, .. } if context.tool.as_str() == "wait")
+}
+
+/// Whether the call that waits was taken back.
+fn is_cancelled(event: &Event) -> bool {
+    matches!(event, Event::CallFinished { context, end, .. }
+        if context.tool.as_str() == "wait" && end.outcome == CallOutcome::Cancelled)
 }
 
 fn python(mode: &str, protocol: &str) {
@@ -194,6 +202,72 @@ fn the_typescript_client_speaks_2026_07_28() {
 fn the_older_typescript_client_speaks_2025_11_25() {
     // On stdio it does not say what it speaks; it knows nothing newer.
     typescript("sdk", None);
+}
+
+/// The inspector's command line. It shows no progress, whatever a server tells, and takes back a call by going away.
+#[test]
+fn the_inspector_finds_nothing_wrong_calls_and_takes_a_call_back() {
+    let limits = "limits = { wall_time = \"10m\", fuel = 1_000_000_000_000 }\n";
+    let tools = "tools = [\"count\", \"test_error_handling\", \"test_tool_with_progress\", \"wait\"]\n";
+    let cli = Cli::with("mcp", &guest("mcp"), &format!("{tools}{limits}"));
+    let (server, port) = cli.serve_network(&[]);
+    let key = cli.json(&["key", "create", AGENT]);
+    for way in [Way::Http, Way::Stdio] {
+        let start = |options: &[&str]| {
+            let mut command = node();
+            // What it keeps goes into a folder that goes away.
+            command
+                .arg(installed("node/node_modules/.bin/mcp-inspector"))
+                .arg("--cli")
+                .env("HOME", cli.temporary.path());
+            match way {
+                Way::Http => {
+                    let authorization =
+                        format!("Authorization: Bearer {}", key["token"].as_str().expect("a key"));
+                    command.arg(format!("http://127.0.0.1:{port}/mcp")).arg("--header").arg(authorization)
+                }
+                Way::Stdio => {
+                    command.arg(program()).arg("--data-dir").arg(&cli.data).args(["mcp", "--agent", AGENT])
+                }
+            };
+            command.args(options);
+            Running::start(command)
+        };
+        let method = |method, options: &[&str]| start(&[&["--method", method], options].concat());
+        let call = |tool| method("tools/call", &["--tool-name", tool]);
+        let listed = method("tools/list", &["--strict"]).end().expect(0).answer();
+        let names: Vec<&str> = listed["tools"]
+            .as_array()
+            .expect("tools")
+            .iter()
+            .filter_map(|tool| tool["name"].as_str())
+            .collect();
+        let granted = ["mcp__count", "mcp__test_error_handling", "mcp__test_tool_with_progress", "mcp__wait"];
+        assert_eq!(names, granted);
+        let counted = method("tools/call", &["--tool-name", "mcp__count", "--tool-arg", "text=four"])
+            .end()
+            .expect(0)
+            .answer();
+        assert_eq!(counted["structuredContent"], json!({ "letters": 4 }), "{counted}");
+        let done = call("mcp__test_tool_with_progress").end().expect(0).answer();
+        assert_eq!(done["content"][0]["text"], "done", "{done}");
+        assert!(
+            call("mcp__test_error_handling")
+                .end()
+                .expect(5)
+                .stdout
+                .contains("intentionally returns an error")
+        );
+        call("mcp__loud").end().expect(5).says("not found");
+        let count =
+            |is_it: fn(&Event) -> bool| cli.log().iter().filter(|record| is_it(&record.event)).count();
+        let (running, ended) = (count(is_waiting), count(is_cancelled));
+        let waiting = call("mcp__wait");
+        wait_until("the call runs", || count(is_waiting) > running);
+        waiting.kill();
+        wait_until("the log says that the call was cancelled", || count(is_cancelled) > ended);
+    }
+    assert_eq!(server.interrupt().status.code(), Some(0));
 }
 
 /// What docs/mcp.md shows is what these tests run.

@@ -38,6 +38,7 @@ pub(super) fn veiled(mut problem: Problem) -> Problem {
         | ErrorKind::NotFound
         | ErrorKind::MethodNotAllowed
         | ErrorKind::TooLarge
+        | ErrorKind::UnsupportedMediaType
         | ErrorKind::TooSlow
         | ErrorKind::Conflict
         | ErrorKind::InvalidPackage

@@ -5,6 +5,7 @@
 //! is written to the database for it. Others are kept ([`kept`]).
 
 mod ask;
+mod describe;
 mod events;
 mod kept;
 
@@ -15,8 +16,9 @@ use axum::{Extension, Json, Router};
 use http::HeaderMap;
 
 use self::ask::{Ask, Form};
+pub(super) use self::describe::describe;
 use super::agents;
-use super::http::{Api, Checked, body, to_its_end};
+use super::http::{Api, Checked, body, is_json, to_its_end};
 use super::messages::{CallQuery, Cancelled, OpenedAnswer, TRACE_PARENT_HEADER};
 use super::problem::{ErrorKind, Problem};
 use crate::arguments::{ARGUMENT_BYTES_MAX, parse_arguments};
@@ -43,6 +45,7 @@ async fn call(
 ) -> Result<Response, Problem> {
     let principal = in_whose_name(&caller, query.principal)?;
     let trace = trace_parent(request.headers())?;
+    is_json(request.headers())?;
     let Ask { form, key } = Ask::of(request.headers())?;
     let text = body(request, ARGUMENT_BYTES_MAX).await.map_err(|error| {
         error.into_problem(|bytes| {

@@ -4,6 +4,7 @@
 //! a bound, at which the oldest go first.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
@@ -11,7 +12,7 @@ use super::{Database, DatabaseError, from_integer, from_text, to_integer};
 use crate::ids::{CallId, PackageName, PrincipalId, ToolName};
 
 /// Whether who asked waits for the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallMode {
     /// It does.
