@@ -80,6 +80,7 @@ mod tests {
         NotFound 2
         MethodNotAllowed 2
         TooLarge 2
+        UnsupportedMediaType 2
         TooSlow 2
         Conflict 2
         InvalidPackage 2
