@@ -12,6 +12,7 @@ mod bad_input;
 mod bounded;
 mod bundles;
 mod clients;
+mod calls;
 mod clocks;
 mod command_line;
 mod commitments;
