@@ -59,22 +59,31 @@ pub(super) fn describe(api: &mut Described) {
 fn describe_mcp(api: &mut Described) {
     let text = "Answers of MCP, which says when each comes.";
     let told = json!({"type": "object"});
-    let begin: [fn(&mut Described) -> Describing<'_>; 3] = [
-        |api| {
-            api.post("/mcp", "send_mcp", "Takes a message of MCP (streamable HTTP).").json_body(
-                json!({"type": "object"}),
-                json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}),
-                true,
-            )
-        },
-        |api| api.get("/mcp", "listen_mcp", "Is MCP's."),
-        |api| api.delete("/mcp", "end_mcp", "Is MCP's."),
+    let begin: [(fn(&mut Described) -> Describing<'_>, &str); 3] = [
+        (
+            |api| {
+                api.post("/mcp", "send_mcp", "Takes a message of MCP (streamable HTTP).").json_body(
+                    json!({"type": "object"}),
+                    json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}),
+                    true,
+                )
+            },
+            MEDIA_TYPE,
+        ),
+        (
+            |api| api.get("/mcp", "listen_mcp", "Tells when the list of tools has changed."),
+            "text/event-stream",
+        ),
+        (|api| api.delete("/mcp", "end_mcp", "Is MCP's."), MEDIA_TYPE),
     ];
-    for begin in begin {
-        let mut described = begin(api);
-        for status in
-            [StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED]
-        {
+    for (begin, media_type) in begin {
+        let mut described = begin(api).gives(StatusCode::OK, media_type, told.clone(), text);
+        for status in [
+            StatusCode::BAD_REQUEST,
+            StatusCode::NOT_FOUND,
+            StatusCode::METHOD_NOT_ALLOWED,
+            StatusCode::NOT_ACCEPTABLE,
+        ] {
             described = described.gives(status, MEDIA_TYPE, told.clone(), text);
         }
         described.done();
