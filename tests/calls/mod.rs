@@ -332,9 +332,9 @@ fn a_caller_has_so_many_open_calls_and_so_many_streams() {
 fn arguments_of_open_calls_have_a_bound() {
     let door = door();
     let ann = door.caller(AGENT, "agent");
-    let body = format!("{:1048576}", "{\"milliseconds\": 300000}");
-    let calls: Vec<String> =
-        (0..8).map(|_| taken(&ann.ask_with("POST", SLEEP, ASYNC, body.as_bytes()))).collect();
+    let mut body = milliseconds(300_000);
+    body.resize(1 << 20, b' ');
+    let calls: Vec<String> = (0..8).map(|_| taken(&ann.ask_with("POST", SLEEP, ASYNC, &body))).collect();
     let refused = ann.ask_with("POST", SLEEP, ASYNC, &milliseconds(1));
     assert_eq!(refused.problem(), (429, "too-many-requests".to_owned()));
     ann.ask("DELETE", &format!("/v1/calls/{}", calls[0]), b"").expect(200);
