@@ -18,7 +18,7 @@ use super::output::Output;
 use super::progress::{Progress, Steps};
 use super::{admin, archive, evidence, input, keys, mcp, records, secret, show, state};
 use crate::api::messages::{
-    AddLine, ApproveRequest, Approved, AuditKey, CallLine, Cancelled, GrantList, Health, Removed,
+    AddLine, ApproveRequest, Approved, AuditKey, CallLine, Cancelled, GrantList, Health, Removed, Settings,
     TRACE_PARENT_HEADER, TailError,
 };
 use crate::api::{Body, Problem};
@@ -32,7 +32,7 @@ use crate::ids::CallId;
 /// overloaded.
 const PROGRESS_PATIENCE: Duration = Duration::from_secs(60);
 /// The longest wait for records that are on disk already.
-const RECORDS_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const RECORDS_PATIENCE: Duration = Duration::from_secs(60);
 
 const READER_POLL: Duration = Duration::from_secs(1);
 
@@ -51,6 +51,7 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
         Command::Cancel { call } => cancel(client, call, output).await,
         Command::Thaw => admin::thaw(client, output).await,
         Command::Status => admin::status(client, output).await,
+        Command::Settings => settings(client, output).await,
         Command::Metrics => metrics(client, output).await,
         Command::Audit(AuditCommand::Outlets) => outlets(client, output).await,
         Command::Audit(AuditCommand::Tail(arguments)) => tail(client, arguments, output).await,
@@ -242,6 +243,11 @@ async fn cancel(client: Client, call: CallId, output: &Output) -> Result<(), Fai
     output.answer(&cancelled, |cancelled| {
         format!("asked {} to end; if it does not within a second, it is ended", cancelled.call)
     })
+}
+
+async fn settings(client: Client, output: &Output) -> Result<(), Failure> {
+    let settings: Settings = client.document(get("/v1/settings")?).await?;
+    output.answer(&settings, show::settings::settings)
 }
 
 async fn metrics(client: Client, output: &Output) -> Result<(), Failure> {
