@@ -61,7 +61,10 @@ fn each_endpoint_is_for_its_roles_and_for_nobody_else() {
         }
         // A method that is not in the table reaches no handler.
         let (_, admin) = callers.iter().find(|(role, _)| *role == Role::Admin).expect("one");
-        for other in ["PATCH", "TRACE", "PROPFIND"] {
+        let is_known = |method: &&str| {
+            ENDPOINTS.iter().any(|known| known.path == endpoint.path && known.method == *method)
+        };
+        for other in ["PATCH", "TRACE", "PROPFIND"].into_iter().filter(|method| !is_known(method)) {
             assert_eq!(
                 admin.ask(other, &target, b"").problem(),
                 (405, "method-not-allowed".to_owned()),

@@ -14,11 +14,11 @@ use crate::harness::guest;
 use crate::harness::process::{Cli, Running, grant, notes_folder};
 
 /// A host that is served, and its first admin.
-struct Door {
-    cli: Cli,
-    server: Running,
-    anonymous: Client,
-    admin: Client,
+pub(crate) struct Door {
+    pub(crate) cli: Cli,
+    pub(crate) server: Running,
+    pub(crate) anonymous: Client,
+    pub(crate) admin: Client,
 }
 
 impl Door {
@@ -30,7 +30,7 @@ impl Door {
         Self::serve(Cli::new(), more)
     }
 
-    fn serve(cli: Cli, more: &[&str]) -> Self {
+    pub(crate) fn serve(cli: Cli, more: &[&str]) -> Self {
         let (server, port) = cli.serve_network(more);
         let anonymous = Client::new(port);
         crate::harness::process::wait_until("the first admin has a key", || {
@@ -42,7 +42,7 @@ impl Door {
     }
 
     /// A client with a new key for a principal in a role, which it is given if it is not an agent.
-    fn caller(&self, principal: &str, role: &str) -> Client {
+    pub(crate) fn caller(&self, principal: &str, role: &str) -> Client {
         if role != "agent" {
             self.cli.run(["principal", "add", principal, "--role", role]).expect(0);
         }
@@ -50,7 +50,7 @@ impl Door {
         self.anonymous.with_key(made["token"].as_str().expect("a key"))
     }
 
-    fn events(&self) -> Vec<Event> {
+    pub(crate) fn events(&self) -> Vec<Event> {
         self.cli.log().into_iter().map(|record| record.event).collect()
     }
 }

@@ -14,6 +14,7 @@ pub(super) fn problem(error: CallError, package: &PackageName, tool: &ToolName) 
         CallError::NotFound(_) => true,
         CallError::Denied { denial, .. } => is_of_what_it_lacks(denial),
         CallError::Busy(_)
+        | CallError::Quota(_)
         | CallError::Failed { .. }
         | CallError::Log(_)
         | CallError::DiskLow(_)

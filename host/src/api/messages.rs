@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use crate::audit::commitment::Opening;
-use crate::gateway::{AddedPackage, CallAnswer, HostHealth};
+use crate::gateway::{AddedPackage, CallAnswer, HostHealth, PrincipalStatus, QuotaStatus};
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, ToolName};
 use crate::package::PackageDescription;
-use crate::policy::{Grant, Role};
+use crate::policy::{Grant, QuotasChange, Role};
 use crate::sandbox::Progress;
 
 /// Query of `POST /v1/packages`; the body is the component's bytes.
@@ -128,6 +128,19 @@ pub struct PrincipalRequest {
     /// What is noted about it.
     #[serde(default)]
     pub note: Option<Remark>,
+    /// How much it may use: what is not said stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quotas: Option<QuotasChange>,
+}
+
+/// Answer of `GET /v1/principals/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrincipalDetails {
+    /// It, and what names it.
+    #[serde(flatten)]
+    pub principal: PrincipalStatus,
+    /// What it may use, and does.
+    pub quotas: QuotaStatus,
 }
 
 /// Body of `POST /v1/keys`.
