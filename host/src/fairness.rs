@@ -27,6 +27,16 @@ impl Weight {
     pub const MAX: Weight = Weight(100);
 }
 
+impl schemars::JsonSchema for Weight {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Weight".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "integer", "minimum": 1, "maximum": Weight::MAX.0 })
+    }
+}
+
 impl Default for Weight {
     fn default() -> Self {
         Self(1)

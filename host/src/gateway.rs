@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -169,7 +170,7 @@ impl Default for HostOptions {
 }
 
 /// Whether a host can work, as far as only it knows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostHealth {
     /// The revision of the grants in force.
     pub revision: Revision,
@@ -206,7 +207,7 @@ pub struct CallRequest {
 }
 
 /// What a call gave.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CallAnswer {
     /// What the tool said.
     #[serde(flatten)]
@@ -217,7 +218,7 @@ pub struct CallAnswer {
 }
 
 /// How a call went, whether it gave an answer or not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CallReport {
     /// Its id: `audit tail --call` shows its records.
     pub call: CallId,

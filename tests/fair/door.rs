@@ -211,7 +211,7 @@ fn a_quota_is_told_shown_and_kept() {
     let (door, [ann, bob, _]) = door("queue_time = \"5m\"\n");
     let set =
         door.cli.json(&["principal", "limit", "ann", "--calls-per-minute", "3", "--egress-per-day", "1MiB"]);
-    assert_eq!(set["quotas"], json!({"calls_per_minute": 3, "egress_per_day": 1 << 20}));
+    assert_eq!(set["status"]["quotas"], json!({"calls_per_minute": 3, "egress_per_day": 1 << 20}));
     let began = Instant::now();
     for _ in 0..3 {
         call(&ann, "compute", json!({"rounds": 1})).expect(200);

@@ -9,12 +9,14 @@ use axum::response::Response;
 use axum::routing::{get, patch, post, put};
 use axum::{Extension, Json, Router};
 use http::HeaderValue;
+use serde_json::json as example;
 
-use super::http::{Api, Checked, json, json_body, to_its_end};
+use super::http::{Api, Checked, grants_example, json, json_body, to_its_end};
 use super::messages::{
     FROZEN_HEADER, FreezeRequest, PrincipalDetails, PrincipalRequest, QuarantineRequest, ReleaseRequest,
 };
-use super::problem::Problem;
+use super::openapi::Described;
+use super::problem::{ErrorKind, Problem};
 use crate::authn::Caller;
 use crate::gateway::{
     FreezeChanged, GrantsSource, HostError, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged,
@@ -35,6 +37,107 @@ pub(super) fn routes() -> Router<Api> {
         .route("/v1/principals/{name}", get(show_principal).put(add_principal).delete(remove_principal))
         .route("/v1/principals/{name}/quotas", patch(set_principal_quotas))
         .route("/v1/packages/{name}/quotas", get(package_quotas).patch(set_package_quotas))
+}
+
+pub(super) fn describe(api: &mut Described) {
+    api.post(
+        "/v1/packages/{name}/quarantine",
+        "quarantine_package",
+        "Forbids a package, or bytes: no call begins, running ones end.",
+    )
+    .path::<PackageName>("name", "The package.", example!("notes"))
+    .body::<QuarantineRequest>(example!({"because": "CVE-2026-1"}))
+    .changes()
+    .fails(&[ErrorKind::NotFound])
+    .answers::<QuarantineChanged>("What is in force now.")
+    .done();
+    api.post("/v1/packages/{name}/release", "release_package", "Lifts a quarantine.")
+        .path::<PackageName>("name", "The package.", example!("notes"))
+        .maybe_body::<ReleaseRequest>(example!({}))
+        .changes()
+        .fails(&[ErrorKind::NotFound])
+        .answers::<QuarantineChanged>("What is in force now.")
+        .done();
+    api.put("/v1/freeze", "freeze", "Stops everything: running calls end, none begins.")
+        .body::<FreezeRequest>(example!({"because": "looking into what notes wrote"}))
+        .changes()
+        .answers::<FreezeChanged>("What is in force now.")
+        .done();
+    api.delete("/v1/freeze", "thaw", "Lets calls begin again.")
+        .changes()
+        .answers::<FreezeChanged>("What is in force now.")
+        .done();
+    api.get("/v1/status", "show_status", "Shows a freeze, quarantines, and the calls that run.")
+        .answers::<HostStatus>("That.")
+        .done();
+    api.post(
+        "/v1/grants/diff",
+        "diff_grants",
+        "Says what applying a grants file would change; changes nothing.",
+    )
+    .body::<GrantsSource>(grants_example())
+    .fails(&[ErrorKind::InvalidGrants, ErrorKind::Busy])
+    .answers::<GrantsDiff>("That.")
+    .done();
+    api.get("/v1/principals", "list_principals", "Lists who was added, and who is named by grants.")
+        .answers::<Vec<PrincipalStatus>>("They, in the order of their names.")
+        .done();
+    api.get(
+        "/v1/principals/{name}",
+        "show_principal",
+        "Shows a principal, what it may use, and what it uses.",
+    )
+    .path::<PrincipalId>("name", "Its name.", example!("ann"))
+    .fails(&[ErrorKind::NotFound])
+    .answers::<PrincipalDetails>("That.")
+    .done();
+    api.patch(
+        "/v1/principals/{name}/quotas",
+        "limit_principal",
+        "Says how much a principal may use: what is absent stays, what is null is taken away.",
+    )
+    .path::<PrincipalId>("name", "Its name.", example!("ann"))
+    .body::<QuotasChange>(example!({"weight": 2, "calls_per_minute": 60}))
+    .changes()
+    .fails(&[ErrorKind::NotFound])
+    .answers::<QuotasChanged>("What is in force now.")
+    .done();
+    api.get(
+        "/v1/packages/{name}/quotas",
+        "show_package_quotas",
+        "Shows what may be used of a package, and is.",
+    )
+    .path::<PackageName>("name", "The package.", example!("notes"))
+    .fails(&[ErrorKind::NotFound])
+    .answers::<QuotaStatus>("That.")
+    .done();
+    api.patch(
+        "/v1/packages/{name}/quotas",
+        "limit_package",
+        "Says how much of a package may be used: what is absent stays, what is null is taken away.",
+    )
+    .path::<PackageName>("name", "The package.", example!("notes"))
+    .body::<QuotasChange>(example!({"concurrency": 4}))
+    .changes()
+    .fails(&[ErrorKind::NotFound])
+    .answers::<QuotasChanged>("What is in force now.")
+    .done();
+    api.put("/v1/principals/{name}", "add_principal", "Adds a principal, or changes its role.")
+        .path::<PrincipalId>("name", "Its name.", example!("ann"))
+        .body::<PrincipalRequest>(example!({"role": "auditor"}))
+        .changes()
+        .answers::<PrincipalChanged>("What is in force now.")
+        .done();
+    api.delete(
+        "/v1/principals/{name}",
+        "remove_principal",
+        "Lets a principal in no more; its running calls end.",
+    )
+    .path::<PrincipalId>("name", "Its name.", example!("ann"))
+    .changes()
+    .fails(&[ErrorKind::NotFound])
+    .answers::<PrincipalChanged>("What is in force now.")
+    .done();
 }
 
 /// Says in each answer that the host is frozen, while it is: an admin who sees no call run should see why.

@@ -35,6 +35,7 @@ pub(super) fn problem(error: CallError, package: &PackageName, tool: &ToolName) 
         | ErrorKind::NotFound
         | ErrorKind::MethodNotAllowed
         | ErrorKind::TooLarge
+        | ErrorKind::UnsupportedMediaType
         | ErrorKind::TooSlow
         | ErrorKind::Conflict
         | ErrorKind::InvalidPackage

@@ -10,18 +10,55 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
 use futures_util::stream;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::agents;
-use super::http::{Api, Checked, body, line, lines, to_its_end};
+use super::http::{Api, Checked, body, is_json, line, lines, to_its_end};
 use super::messages::{CallLine, CallQuery, Cancelled, OpenedAnswer, TRACE_PARENT_HEADER};
+use super::openapi::Described;
 use super::problem::{ErrorKind, Problem};
 use crate::arguments::{ARGUMENT_BYTES_MAX, parse_arguments};
 use crate::authn::Caller;
 use crate::gateway::{Blame, CallAnswer, CallControl, CallError, CallRequest};
 use crate::ids::{CallId, PackageName, PrincipalId, ToolName, TraceParent};
 use crate::policy::Role;
+
+pub(super) fn describe(api: &mut Described) {
+    let given = json!({"anyOf": [api.schema::<CallAnswer>(), api.schema::<OpenedAnswer>()]});
+    api.post("/v1/calls", "call_tool", "Calls a tool; it is cancelled if its client goes away.")
+        .query::<CallQuery>()
+        .header::<TraceParent>(TRACE_PARENT_HEADER, "Where the call belongs in its caller's trace.")
+        .json_body(json!({"type": "object"}), json!({"text": "milk"}), true)
+        .own(Role::Agent)
+        .fails(&[
+            ErrorKind::NotFound,
+            ErrorKind::Denied,
+            ErrorKind::Stopped,
+            ErrorKind::Cancelled,
+            ErrorKind::LimitReached,
+            ErrorKind::ToolError,
+            ErrorKind::Withheld,
+            ErrorKind::Busy,
+            ErrorKind::GrantUnusable,
+            ErrorKind::LogUnavailable,
+            ErrorKind::DiskLow,
+        ])
+        .gives(
+            StatusCode::OK,
+            "application/json",
+            given,
+            "What the tool said; with `opening` if it was asked for.",
+        )
+        .lines::<CallLine>("With `progress`: how far it is; then the answer, or the problem.")
+        .done();
+    api.delete("/v1/calls/{id}", "cancel_call", "Asks a running call to end.")
+        .path::<CallId>("id", "The call.", json!("01890a5d-ac96-774b-bcce-b302099a8057"))
+        .own(Role::Agent)
+        .answers::<Cancelled>("It was asked.")
+        .done();
+}
 
 /// The call itself runs in this future, or in its answer's stream: when hyper drops that, because the client
 /// went away, it is cancelled.
@@ -33,6 +70,7 @@ pub(super) async fn call(
 ) -> Result<Response, Problem> {
     let principal = in_whose_name(&caller, query.principal)?;
     let trace = trace_parent(request.headers())?;
+    is_json(request.headers())?;
     let text = body(request, ARGUMENT_BYTES_MAX).await.map_err(|error| {
         error.into_problem(|bytes| {
             let detail = format!(

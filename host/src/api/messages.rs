@@ -3,6 +3,7 @@
 //! Names and numbers in it are checked by being parsed; nothing here does anything.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
@@ -14,7 +15,7 @@ use crate::policy::{Grant, QuotasChange, Role};
 use crate::sandbox::Progress;
 
 /// Query of `POST /v1/packages`; the body is the component's bytes.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddQuery {
     /// The name to register under. Default: that of the component's WIT package.
@@ -24,7 +25,7 @@ pub struct AddQuery {
 }
 
 /// One line of the answer to `POST /v1/packages`. The last line is a result or an error.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AddLine {
     /// It goes on: at each new stage, and at least once a second.
@@ -41,7 +42,7 @@ pub enum AddLine {
 }
 
 /// What a registration is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AddStage {
     /// Sizes and counts are looked at.
@@ -55,14 +56,14 @@ pub enum AddStage {
 }
 
 /// The public half of the key that signs checkpoints.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditKey {
     /// As C2SP `signed-note` writes it.
     pub key: Option<String>,
 }
 
 /// Query of `GET /v1/calls/{id}/opening`.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpeningQuery {
     /// Whether what was kept whole of the call is asked for as well. Default: no.
@@ -71,7 +72,7 @@ pub struct OpeningQuery {
 }
 
 /// Body of `POST /v1/packages/{name}/approve`; may be left out.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApproveRequest {
     /// The bytes to approve. Default: the only ones that wait for it.
@@ -79,7 +80,7 @@ pub struct ApproveRequest {
 }
 
 /// What was approved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Approved {
     /// The package.
     pub package: PackageName,
@@ -92,7 +93,7 @@ pub struct Approved {
 }
 
 /// Body of `POST /v1/packages/{name}/quarantine`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuarantineRequest {
     /// The bytes, under whatever name. Default: all of the package.
@@ -103,7 +104,7 @@ pub struct QuarantineRequest {
 }
 
 /// Body of `POST /v1/packages/{name}/release`; may be left out.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseRequest {
     /// The bytes. Default: the package as a whole.
@@ -112,7 +113,7 @@ pub struct ReleaseRequest {
 }
 
 /// Body of `PUT /v1/freeze`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FreezeRequest {
     /// Why.
@@ -120,7 +121,7 @@ pub struct FreezeRequest {
 }
 
 /// Body of `PUT /v1/principals/{name}`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrincipalRequest {
     /// What it is for.
@@ -134,7 +135,7 @@ pub struct PrincipalRequest {
 }
 
 /// Answer of `GET /v1/principals/{name}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PrincipalDetails {
     /// It, and what names it.
     #[serde(flatten)]
@@ -144,7 +145,7 @@ pub struct PrincipalDetails {
 }
 
 /// Body of `POST /v1/keys`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateKeyRequest {
     /// Who will call with it.
@@ -158,7 +159,7 @@ pub struct CreateKeyRequest {
 }
 
 /// Body of `POST /v1/keys/{prefix}/rotate`; may be left out.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateKeyRequest {
     /// When the new one ends. Default: when it is revoked.
@@ -173,14 +174,14 @@ pub const TRACE_PARENT_HEADER: &str = "traceparent";
 pub const FROZEN_HEADER: &str = "portcullis-frozen";
 
 /// What was removed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Removed {
     /// The package.
     pub package: PackageName,
 }
 
 /// Query of `GET /v1/grants`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrantsQuery {
     /// Only those of this package, which must exist.
@@ -188,7 +189,7 @@ pub struct GrantsQuery {
 }
 
 /// Grants in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrantList {
     /// The revision that they are of.
     pub revision: Revision,
@@ -197,7 +198,7 @@ pub struct GrantList {
 }
 
 /// A grant, and whether it gives anything now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrantStatus {
     /// The grant.
     #[serde(flatten)]
@@ -207,7 +208,7 @@ pub struct GrantStatus {
 }
 
 /// Whether a grant gives anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantEffect {
     /// It does.
@@ -224,7 +225,7 @@ pub enum GrantEffect {
 ///
 /// The arguments are not a member of a larger document so that their text reaches the one strict
 /// parser as it was sent.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallQuery {
     /// In whose name: the owner of the data folder must say so. Default: the caller's own, and no other for whoever
@@ -246,7 +247,7 @@ pub struct CallQuery {
 }
 
 /// Answer of `POST /v1/calls?opening=true`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OpenedAnswer {
     /// What the call gave.
     #[serde(flatten)]
@@ -256,7 +257,7 @@ pub struct OpenedAnswer {
 }
 
 /// Query of `GET /v1/tools`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ToolsQuery {
     /// Whose: the owner of the data folder must say so. Default: the caller's own, and no other for whoever comes
@@ -269,7 +270,7 @@ pub struct ToolsQuery {
 }
 
 /// The shape of a list of tools.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolsFormat {
     /// Ours.
@@ -282,7 +283,7 @@ pub enum ToolsFormat {
 }
 
 /// One line of the answer to `POST /v1/calls?progress=true`. The last line is a result or an error.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallLine {
     /// How far it is, as the tool says. Steps that come too fast are left out.
@@ -294,14 +295,14 @@ pub enum CallLine {
 }
 
 /// A call that was asked to end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cancelled {
     /// Which.
     pub call: CallId,
 }
 
 /// Query of `GET /v1/audit`.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
     /// Only the records of this call, from the first on. Not together with `last`.
@@ -314,7 +315,7 @@ pub struct AuditQuery {
 }
 
 /// One line of the answer to `GET /v1/audit` that is not a record: the log could not be read on.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TailError {
     /// Why not.
@@ -322,7 +323,7 @@ pub struct TailError {
 }
 
 /// Answer of `GET /v1/health`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// The host's version.
     pub version: String,

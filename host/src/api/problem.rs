@@ -4,6 +4,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,7 +20,7 @@ use crate::sandbox::{InvokeError, PackageError};
 use crate::secrets::{EvidenceKeyError, SecretsError};
 
 /// What kinds of errors there are. Closed and stable: clients match on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ErrorKind {
     /// The request, or the arguments of a call, are not what they should be.
     #[serde(rename = "urn:portcullis:error:bad-input")]
@@ -33,6 +34,9 @@ pub enum ErrorKind {
     /// The body has too many bytes.
     #[serde(rename = "urn:portcullis:error:too-large")]
     TooLarge,
+    /// The body is of a type that is not taken: `Accept` of the answer has those that are.
+    #[serde(rename = "urn:portcullis:error:unsupported-media-type")]
+    UnsupportedMediaType,
     /// The body did not come in time.
     #[serde(rename = "urn:portcullis:error:too-slow")]
     TooSlow,
@@ -94,11 +98,12 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds.
-    pub const ALL: [ErrorKind; 23] = [
+    pub const ALL: [ErrorKind; 24] = [
         ErrorKind::BadInput,
         ErrorKind::NotFound,
         ErrorKind::MethodNotAllowed,
         ErrorKind::TooLarge,
+        ErrorKind::UnsupportedMediaType,
         ErrorKind::TooSlow,
         ErrorKind::Conflict,
         ErrorKind::InvalidPackage,
@@ -127,6 +132,7 @@ impl ErrorKind {
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
             ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorKind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ErrorKind::TooSlow => StatusCode::REQUEST_TIMEOUT,
             ErrorKind::Conflict | ErrorKind::Cancelled => StatusCode::CONFLICT,
             ErrorKind::InvalidPackage
@@ -144,6 +150,36 @@ impl ErrorKind {
         }
     }
 
+    /// The `type` of its documents.
+    pub fn type_uri(self) -> &'static str {
+        match self {
+            ErrorKind::BadInput => "urn:portcullis:error:bad-input",
+            ErrorKind::NotFound => "urn:portcullis:error:not-found",
+            ErrorKind::MethodNotAllowed => "urn:portcullis:error:method-not-allowed",
+            ErrorKind::TooLarge => "urn:portcullis:error:too-large",
+            ErrorKind::UnsupportedMediaType => "urn:portcullis:error:unsupported-media-type",
+            ErrorKind::TooSlow => "urn:portcullis:error:too-slow",
+            ErrorKind::Conflict => "urn:portcullis:error:conflict",
+            ErrorKind::InvalidPackage => "urn:portcullis:error:invalid-package",
+            ErrorKind::InvalidGrants => "urn:portcullis:error:invalid-grants",
+            ErrorKind::InvalidSettings => "urn:portcullis:error:invalid-settings",
+            ErrorKind::Denied => "urn:portcullis:error:denied",
+            ErrorKind::Stopped => "urn:portcullis:error:stopped",
+            ErrorKind::Cancelled => "urn:portcullis:error:cancelled",
+            ErrorKind::Unauthenticated => "urn:portcullis:error:unauthenticated",
+            ErrorKind::Forbidden => "urn:portcullis:error:forbidden",
+            ErrorKind::TooManyRequests => "urn:portcullis:error:too-many-requests",
+            ErrorKind::LimitReached => "urn:portcullis:error:limit-reached",
+            ErrorKind::ToolError => "urn:portcullis:error:tool-error",
+            ErrorKind::Withheld => "urn:portcullis:error:withheld",
+            ErrorKind::Busy => "urn:portcullis:error:busy",
+            ErrorKind::GrantUnusable => "urn:portcullis:error:grant-unusable",
+            ErrorKind::LogUnavailable => "urn:portcullis:error:log-unavailable",
+            ErrorKind::DiskLow => "urn:portcullis:error:disk-low",
+            ErrorKind::HostFault => "urn:portcullis:error:host-fault",
+        }
+    }
+
     /// What is the same in each error of the kind.
     pub fn title(self) -> &'static str {
         match self {
@@ -151,6 +187,7 @@ impl ErrorKind {
             ErrorKind::NotFound => "There is no such thing",
             ErrorKind::MethodNotAllowed => "The method is not allowed here",
             ErrorKind::TooLarge => "The body is too large",
+            ErrorKind::UnsupportedMediaType => "The body is of a type that is not taken",
             ErrorKind::TooSlow => "The body came too slowly",
             ErrorKind::Conflict => "It can't be done in the present state",
             ErrorKind::InvalidPackage => "The file can't be a package",
@@ -175,7 +212,7 @@ impl ErrorKind {
 }
 
 /// An error as a document (RFC 9457), with members of ours. Absent members say nothing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// The kind.
     #[serde(rename = "type")]
@@ -260,6 +297,10 @@ impl IntoResponse for Problem {
         response.headers_mut().insert(header::CONTENT_TYPE, value);
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.kind == ErrorKind::UnsupportedMediaType {
+            // What would be taken (RFC 9110, 15.5.16).
+            response.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         }
         response
     }
@@ -524,6 +565,7 @@ mod tests {
             let problem = Problem::new(kind, "x", Blame::Host);
             let read: Problem = serde_json::from_str(&json(&problem)).expect("what was written");
             assert_eq!(read, problem);
+            assert_eq!(serde_json::to_value(kind).expect("serialises"), kind.type_uri());
         }
     }
 }

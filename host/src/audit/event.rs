@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::commitment::Commitment;
@@ -612,7 +613,7 @@ fn unknown_variant<T: serde::de::DeserializeOwned>(tag: &str, name: &str) -> Opt
 }
 
 /// Who calls what, by whose leave: the same in every record of one call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CallContext {
     /// The call.
     pub call: CallId,

@@ -185,6 +185,11 @@ pub(super) enum LocalCommand {
     /// Write the settings of `serve` into a file, to be changed
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Write the description of the HTTP API to stdout: OpenAPI 3.1
+    ///
+    /// The same is served as `GET /v1/openapi.json`.
+    #[command(after_help = "Example:\n  portcullis openapi > openapi.json")]
+    Openapi,
     /// Put a backup into a new data folder
     #[command(after_help = "Example:\n  portcullis restore portcullis-2027-01-01.tar --data-dir restored")]
     Restore(RestoreArguments),

@@ -42,6 +42,7 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::NotFound
             | ErrorKind::MethodNotAllowed
             | ErrorKind::TooLarge
+            | ErrorKind::UnsupportedMediaType
             | ErrorKind::TooSlow
             | ErrorKind::Conflict
             | ErrorKind::InvalidPackage

@@ -140,7 +140,7 @@ fn next_step(problem: &Problem) -> Option<String> {
         ErrorKind::BadInput if problem.call.is_some() => {
             "`portcullis package inspect PACKAGE` shows what the tool takes".to_owned()
         }
-        ErrorKind::BadInput | ErrorKind::MethodNotAllowed => {
+        ErrorKind::BadInput | ErrorKind::MethodNotAllowed | ErrorKind::UnsupportedMediaType => {
             "`portcullis --help` shows what each command takes".to_owned()
         }
         ErrorKind::NotFound => {

@@ -179,6 +179,7 @@ async fn local(command: LocalCommand, data_dir: Option<PathBuf>, output: &Output
         LocalCommand::Restore(arguments) => {
             archive::restore(data_dir, arguments, output).await.map(|()| Exit::Ok)
         }
+        LocalCommand::Openapi => pages::openapi(output).map(|()| Exit::Ok),
         LocalCommand::Completions { shell } => pages::completions(shell, output).map(|()| Exit::Ok),
         LocalCommand::Man { out } => pages::man(out, output).map(|()| Exit::Ok),
     };

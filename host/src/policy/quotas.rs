@@ -1,7 +1,9 @@
 //! How much a principal, or a package, may use over time, as plain data: what an admin sets beside the grants.
 
 use std::fmt;
+use std::num::NonZero;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::grant::Policy;
@@ -10,7 +12,7 @@ use crate::ids::{PackageName, PrincipalId};
 use crate::limits::Limit;
 
 /// Whose quotas.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum QuotaSubject {
     /// A principal's, over all packages.
     #[serde(rename = "of_principal")]
@@ -56,7 +58,7 @@ impl Resource {
 }
 
 /// What an admin says of a principal or a package. What is not said is as the host's limits say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quotas {
     /// How much more it is given than others where there is too little: of a package, among those that one principal
@@ -81,23 +83,28 @@ pub struct Quotas {
 }
 
 /// What is said anew: absent stays as it is, null is taken away (as in RFC 7396).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuotasChange {
     /// [`Quotas::weight`].
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "said")]
+    #[schemars(with = "Option<Weight>")]
     pub weight: Option<Option<Weight>>,
     /// [`Quotas::concurrency`].
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "said")]
+    #[schemars(with = "Option<NonZero<u64>>")]
     pub concurrency: Option<Option<u64>>,
     /// [`Quotas::calls_per_minute`].
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "said")]
+    #[schemars(with = "Option<NonZero<u64>>")]
     pub calls_per_minute: Option<Option<u64>>,
     /// [`Quotas::fuel_per_hour`].
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "said")]
+    #[schemars(with = "Option<NonZero<u64>>")]
     pub fuel_per_hour: Option<Option<u64>>,
     /// [`Quotas::egress_per_day`].
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "said")]
+    #[schemars(with = "Option<NonZero<u64>>")]
     pub egress_per_day: Option<Option<u64>>,
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
@@ -12,7 +13,7 @@ use tokio::sync::{Notify, watch};
 pub const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
 /// How far a call is, as its tool says: untrusted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
     /// What is done so far, in any unit. A finite number.
     pub done: f64,

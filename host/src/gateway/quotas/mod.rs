@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::window::{Meter, Window};
@@ -38,7 +39,7 @@ pub struct QuotaReached {
 }
 
 /// What is used of one quota.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QuotaUse {
     /// Which.
     pub limit: Limit,
@@ -51,10 +52,9 @@ pub struct QuotaUse {
 }
 
 /// What an admin said of a principal or package, and what it uses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QuotaStatus {
     /// Whose.
-    #[serde(flatten)]
     pub subject: QuotaSubject,
     /// What was said.
     pub quotas: Quotas,
@@ -68,13 +68,12 @@ pub struct QuotaStatus {
 }
 
 /// What came of setting quotas.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QuotasChanged {
     /// What came of it.
     #[serde(flatten)]
     pub taken: Taken,
     /// What holds now.
-    #[serde(flatten)]
     pub status: QuotaStatus,
 }
 
