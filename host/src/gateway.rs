@@ -6,6 +6,7 @@
 mod access;
 mod admission;
 mod backup;
+mod calls;
 mod disk;
 mod embedding;
 mod errors;
@@ -16,6 +17,7 @@ mod nested;
 mod outlets;
 mod packages;
 mod quotas;
+mod receipts;
 mod refusals;
 mod registrations;
 mod running;
@@ -67,6 +69,11 @@ pub use crate::sandbox::{CANCEL_GRACE, CallControl, Progress};
 pub use access::{AccessError, FIRST_ADMIN, KeyMade, KeyRevoked};
 pub use admission::Busy;
 pub use backup::{Backup, RestoreProgress, RestoreStep, restore_backup};
+pub use calls::{
+    CallState, Ended, Ending, Following, KEPT_ANSWERS_BYTES_MAX, KEPT_CALLS_HOST_MAX, KEPT_CALLS_MAX,
+    KEY_KEPT, KEYS_MAX, KeepError, KeepRequest, Kept, KeptCall, KeptPage, OPEN_CALLS_HOST_MAX,
+    OPEN_CALLS_MAX, PAGE_MAX, RESULT_KEPT, STREAMS_MAX, StreamPlace, Tell,
+};
 pub use disk::{DISK_RESERVE_BYTES_DEFAULT, DiskLow};
 pub use embedding::RequestError;
 pub use errors::{Blame, CallError, HostError};
@@ -75,6 +82,7 @@ pub use grants::{GrantsChanged, GrantsSource};
 pub use keys::KeyRotated;
 pub use packages::{AddProgress, AddedPackage, PackageDetails};
 pub use quotas::{QuotaReached, QuotaStatus, QuotaUse, QuotasChanged};
+pub use receipts::ReceiptError;
 pub use registrations::Registration;
 pub use running::RunningCall;
 pub use secrets::SecretChanged;
@@ -112,6 +120,8 @@ pub struct Host {
     admission: Arc<admission::Admission>,
     refusals: refusals::Refusals,
     quotas: Arc<quotas::QuotaBook>,
+    calls: calls::Calls,
+    receipts: receipts::Receipts,
     audit: AuditSettings,
     limits: Arc<HostLimits>,
     outlets: Outlets,
@@ -153,6 +163,8 @@ pub struct HostOptions {
     pub roots: Roots,
     /// The key of stored secrets. Default: that of the data folder, made with the first secret.
     pub secrets_key: Option<SecretsKey>,
+    /// Whether asynchronous calls are taken: whether the host goes on when who asked for one has gone. Default: yes.
+    pub asynchronous_calls: bool,
 }
 
 impl Default for HostOptions {
@@ -165,6 +177,7 @@ impl Default for HostOptions {
             resolver: Arc::new(SystemResolver::default()),
             roots: Roots::System,
             secrets_key: None,
+            asynchronous_calls: true,
         }
     }
 }
@@ -292,6 +305,7 @@ impl Host {
             resolver,
             roots,
             secrets_key,
+            asynchronous_calls,
         } = options;
         let secrets = Secrets::open(database.clone(), &folder, secrets_key)?;
         let evidence_keys = EvidenceKeys::new(database.clone(), folder.evidence_key()?);
@@ -333,6 +347,8 @@ impl Host {
             admission: Arc::new(admission::Admission::new(&limits)),
             refusals: Default::default(),
             quotas,
+            calls: calls::Calls::new(asynchronous_calls),
+            receipts: receipts::Receipts::default(),
             audit: settings,
             limits,
             outlets,
@@ -342,6 +358,7 @@ impl Host {
             keeping: Arc::default(),
         };
         host.refresh().await?;
+        host.interrupt_kept_calls().await?;
         Ok(host)
     }
 
@@ -356,6 +373,7 @@ impl Host {
         if let Err(error) = self.write_quotas(true).await {
             tracing::warn!(%error, "what was used of quotas is not written down");
         }
+        self.receipts.close().await;
         let closed = self.log.close().await;
         self.outlets.close().await;
         closed?;
@@ -384,12 +402,23 @@ impl Host {
         request: CallRequest,
         control: &CallControl,
     ) -> Result<CallAnswer, CallError> {
-        self.run(request, control.clone(), None).await
+        self.call_numbered(CallId::generate(), request, control).await
+    }
+
+    /// The same, by an id that was given out before.
+    async fn call_numbered(
+        &self,
+        call: CallId,
+        request: CallRequest,
+        control: &CallControl,
+    ) -> Result<CallAnswer, CallError> {
+        self.run(call, request, control.clone(), None).await
     }
 
     /// Makes a call of an agent, or, with its `parent`, of a tool.
     async fn run(
         &self,
+        call: CallId,
         request: CallRequest,
         control: CallControl,
         parent: Option<Parent<'_>>,
@@ -397,7 +426,6 @@ impl Host {
         self.log.check()?;
         self.disk.check()?;
         self.check_anchors()?;
-        let call = CallId::generate();
         let parent_id = parent.as_ref().map(|parent| parent.call);
         let (allowed, place, held) = self.admit(call, &request, parent.as_ref()).await?;
         let Allowed { in_force, authorized, package } = allowed;

@@ -22,7 +22,7 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    fn open() -> Self {
+    pub(crate) fn open() -> Self {
         Self::with(&[])
     }
 
@@ -141,7 +141,11 @@ fn a_caller_can_show_what_it_asked() {
     verify(&door.cli.file("other.json", r#"{"name": "first", "text": "hullo"}"#)).expect(8);
     let listed = ann.ask("POST", "/v1/calls?package=notes&tool=list", b"{}").expect(200).json();
     assert!(listed["opening"].is_null(), "only if it is asked for");
-    assert_eq!(call("&opening=true&progress=true").problem(), (400, "bad-input".to_owned()));
+    for more in ["accept: text/event-stream\r\n", "prefer: respond-async\r\n", "idempotency-key: \"k\"\r\n"] {
+        let target = "/v1/calls?package=notes&tool=add&opening=true";
+        let refused = ann.ask_with("POST", target, more, b"{}");
+        assert_eq!(refused.problem(), (400, "bad-input".to_owned()), "{more}: it is kept nowhere");
+    }
 }
 
 /// Case 80: a page that got here by another name, or from elsewhere, is not answered.

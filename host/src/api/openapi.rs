@@ -174,10 +174,13 @@ fn about() -> String {
          404. Errors are problem documents (RFC 9457); their `type` is what to match on.\n\n\
          A body that is JSON is read by one strict parser: at most {ARGUMENT_DEPTH_MAX} levels deep (the limit is \
          named json_depth), no key twice, no NaN, no number out of range, else 400. Its Content-Type is \
-         application/json, or absent; another is answered with 415. What `Accept` says is not looked at: each answer \
-         has the one form that is described. Each GET answers HEAD. A method that a path does not have is answered \
+         application/json, or absent; another is answered with 415. What `Accept` says is not looked at, but for \
+         `text/event-stream` of `POST /v1/calls`: each other answer has the one form that is described. Each \
+         GET answers HEAD. A method that a path does not have is answered \
          with 405 and Allow. A path with a slash at its end is another path: 404. Query parameters that are not \
          described are refused where an operation takes any, and else not looked at.\n\n\
-         `application/jsonl` is one JSON document a line, each as `x-item-schema` says; the last says what came of it."
+         `application/jsonl` is one JSON document a line, each as `x-item-schema` says; the last says what came of it. \
+         `text/event-stream` is server-sent events, whose data is one JSON document each, as `x-event-schemas` says by \
+         their names."
     )
 }

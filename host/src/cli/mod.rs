@@ -7,6 +7,7 @@ mod admin;
 mod archive;
 mod arguments;
 mod bundle;
+mod calls;
 mod client;
 mod commands;
 mod doctor;
@@ -225,6 +226,7 @@ async fn without_host(
         | Command::Secret(_)
         | Command::State(_)
         | Command::Call(_)
+        | Command::Calls(_)
         | Command::Mcp { .. }
         | Command::Cancel { .. }
         | Command::Freeze { .. }

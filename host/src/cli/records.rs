@@ -2,8 +2,8 @@
 
 use super::show::standing::quotas_text;
 use crate::audit::event::{
-    Attempt, CallContext, CallEnd, CallOutcome, CallsRefused, Decision, DropReason, Event, HostCall,
-    HostCallOutcome, HostCallResult, LeakAction, OutletTrouble, QuotasSet, Record, SecretInjected,
+    AcceptedCall, Attempt, CallContext, CallEnd, CallOutcome, CallsRefused, Decision, DropReason, Event,
+    HostCall, HostCallOutcome, HostCallResult, LeakAction, OutletTrouble, QuotasSet, Record, SecretInjected,
     SecretLeak,
 };
 use crate::text::clean_line;
@@ -157,6 +157,10 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
         Event::Restored { made_at, revision, record, by } => (
             "restored",
             format!("from the backup of {made_at}, record {record}, revision {revision}, by {by}"),
+        ),
+        Event::CallAccepted(AcceptedCall { call, principal, package, tool, argument_bytes, by }) => (
+            "call_accepted",
+            format!("{call} {package} {tool} as {principal}, {argument_bytes} bytes, by {by}"),
         ),
         Event::CallCancelled { call, by } => ("call_cancelled", format!("{call}, by {by}")),
         Event::CallDenied { call, principal, package, tool, denial, .. } => {
