@@ -2,4 +2,5 @@
 
 mod http;
 mod official;
+mod remote;
 mod stdio;

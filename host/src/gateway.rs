@@ -22,6 +22,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +39,7 @@ use crate::audit::commitment::Opening;
 use crate::audit::event::{CallContext, CallOutcome, Event};
 use crate::audit::payload::Payloads;
 use crate::audit::{AuditSettings, Log, LogError, LogOptions, Recording};
-use crate::authn::{KeyRing, local_admin};
+use crate::authn::{Admission, KeyRing, local_admin};
 use crate::config::{DataFolder, DataPaths};
 use crate::database::{Database, GrantsChange};
 use crate::egress::{Resolver, Roots, SystemResolver};
@@ -75,6 +76,7 @@ pub use secrets::SecretChanged;
 pub use standing::{FreezeChanged, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged, Taken};
 pub use state::StateCleared;
 pub use tools::GrantedTool;
+pub use trust::SettingsCause;
 
 /// How much of an error's text goes into the log.
 const MESSAGE_BYTES_MAX: usize = 1_000;
@@ -195,6 +197,8 @@ pub struct CallRequest {
     pub argument_bytes: u64,
     /// Where the call belongs in its caller's trace. Recorded, and told to nobody else.
     pub trace: Option<TraceParent>,
+    /// How whoever asks was let in: of a [`Caller`](crate::authn::Caller), its own. The call ends if that is revoked.
+    pub admission: Arc<Admission>,
 }
 
 /// What a call gave.
@@ -284,6 +288,7 @@ impl Host {
             roots,
             secrets_key,
         } = options;
+        let access = access::Access::new(&folder.api_key()?, Arc::clone(&resolver), roots.clone());
         let secrets = Secrets::open(database.clone(), &folder, secrets_key)?;
         let evidence_keys = EvidenceKeys::new(database.clone(), folder.evidence_key()?);
         let limits = Arc::new(limits);
@@ -305,7 +310,7 @@ impl Host {
         .await?;
         let host = Self {
             payloads: Payloads::new(paths.payloads()),
-            access: access::Access::new(&folder.api_key()?),
+            access,
             evidence_keys,
             disk: DiskWatch::new(folder.paths().audit(), disk_reserve_bytes),
             folder,
@@ -385,6 +390,7 @@ impl Host {
             &AuthorizationRequest {
                 call,
                 principal: &request.principal,
+                groups: &request.admission.groups,
                 package: &request.package,
                 tool: &request.tool,
                 approved: package.as_ref().map(|package| package.digest),
@@ -428,6 +434,7 @@ impl Host {
         let subject = Subject {
             context: Arc::clone(&context),
             authorized: Some(Arc::clone(&authorized)),
+            admission: Arc::clone(&request.admission),
             control: control.clone(),
         };
         let stopped = self.stopped(subject, in_force);
@@ -442,6 +449,7 @@ impl Host {
         let evidence = asked.await?;
         let recording = Recording {
             arguments: Some(evidence.committed()),
+            credential: request.admission.credential.clone(),
             ..self.recording(Some(&authorized), parent.as_ref())
         };
         let durability = recording.durability;
@@ -456,7 +464,13 @@ impl Host {
         let mut invoked = match orders {
             None => running.await,
             Some(orders) => {
-                let caller = nested::Caller { context: &context, ancestors, depth_max, durability };
+                let caller = nested::Caller {
+                    context: &context,
+                    admission: &request.admission,
+                    ancestors,
+                    depth_max,
+                    durability,
+                };
                 self.serve_nested(running, orders, &caller).await
             }
         };
@@ -493,7 +507,7 @@ impl Host {
             authorized.map(AuthorizedCall::evidence).unwrap_or_default();
         let asked = [durability, parent.map(|parent| parent.durability)];
         let durability = asked.into_iter().flatten().fold(self.audit.durability, Durability::max);
-        Recording { durability, fold_reads, arguments: None }
+        Recording { durability, fold_reads, ..Recording::default() }
     }
 
     /// How often running guests were made to yield since the start: it rises while the host can

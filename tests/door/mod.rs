@@ -2,9 +2,12 @@
 //! test speaks to the built program over TCP.
 
 mod bodies;
+mod certificates;
 mod keys;
 mod matrix;
+mod reload;
 mod serving;
+mod tokens;
 
 use portcullis::audit::event::Event;
 use serde_json::json;

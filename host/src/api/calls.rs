@@ -52,7 +52,8 @@ pub(super) async fn call(
     let told =
         Told { everything: caller.may_call_for_others(), package: package.clone(), tool: tool.clone() };
     let argument_bytes = text.len() as u64;
-    let request = CallRequest { principal, package, tool, arguments, argument_bytes, trace };
+    let admission = Arc::clone(caller.admission());
+    let request = CallRequest { principal, package, tool, arguments, argument_bytes, trace, admission };
     if !progress {
         let answer = api.host.call(request).await.map_err(|error| told.problem(error))?;
         return Ok(match opening {

@@ -97,7 +97,10 @@ impl Session {
     ///
     /// # Errors
     /// Also if one of the addresses of `door` can't be listened on.
-    pub(super) async fn own(data_folder: Option<PathBuf>, door: DoorPlan) -> Result<(Served, Self), Failure> {
+    pub(super) async fn own(
+        data_folder: Option<PathBuf>,
+        door: &DoorPlan,
+    ) -> Result<(Served, Self), Failure> {
         let root = environment::chosen(data_folder)?;
         let deadline = Instant::now() + OWNER_TIME_MAX;
         let (mut pause, pause_max) = RETRY_PAUSES;
@@ -148,7 +151,7 @@ impl Session {
 }
 
 /// Listens, opens the host, and answers.
-async fn own(folder: DataFolder, door: Option<DoorPlan>) -> Result<(Client, Session, Served), Failure> {
+async fn own(folder: DataFolder, door: Option<&DoorPlan>) -> Result<(Client, Session, Served), Failure> {
     let paths = folder.paths().clone();
     // What a process left when it died.
     paths.drop_serving();
@@ -158,7 +161,7 @@ async fn own(folder: DataFolder, door: Option<DoorPlan>) -> Result<(Client, Sess
         None => Vec::new(),
     };
     let urls: Vec<String> = doors.iter().map(|door| door.url.clone()).collect();
-    let (owned, client) = match open(folder, doors).await {
+    let (owned, client) = match open(folder, door, doors).await {
         Ok(opened) => opened,
         Err(failure) => {
             paths.drop_serving();
@@ -168,14 +171,29 @@ async fn own(folder: DataFolder, door: Option<DoorPlan>) -> Result<(Client, Sess
     Ok((client, Session { owned: Some(owned) }, Served { paths, urls }))
 }
 
-async fn open(folder: DataFolder, doors: Vec<Door>) -> Result<(Owned, Client), Failure> {
+async fn open(
+    folder: DataFolder,
+    plan: Option<&DoorPlan>,
+    doors: Vec<Door>,
+) -> Result<(Owned, Client), Failure> {
     let paths = folder.paths().clone();
     let socket = paths.socket();
     let listener = listen(&socket)
         .map_err(|error| Failure::host(format!("the socket {} can't be made: {error}", socket.display())))?;
     let opened = async {
         let options = options(&folder)?;
-        Host::open(folder, options).await.map_err(Failure::from)
+        let host = Host::open(folder, options).await?;
+        match plan {
+            None => Ok(host),
+            Some(plan) => match plan.begin(&host).await {
+                Ok(()) => Ok(host),
+                Err(failure) => {
+                    // So that the log ends well.
+                    host.close().await?;
+                    Err(failure)
+                }
+            },
+        }
     };
     let host = match opened.await {
         Ok(host) => Arc::new(host),
