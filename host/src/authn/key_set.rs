@@ -79,7 +79,11 @@ fn signing_key(value: serde_json::Value) -> Option<SigningKey> {
             &[TokenAlgorithm::EdDSA]
         }
         // A secret, or a kind that is not known here.
-        _ => return None,
+        AlgorithmParameters::EllipticCurve(_)
+        | AlgorithmParameters::OctetKey(_)
+        | AlgorithmParameters::OctetKeyPair(_)
+        | AlgorithmParameters::Other(_)
+        | _ => return None,
     };
     let common = &jwk.common;
     if common.public_key_use.as_ref().is_some_and(|says| *says != PublicKeyUse::Signature) {
