@@ -9,8 +9,8 @@ use portcullis::authn::{Credential, Refused};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::official::{installed, node, sources};
 use crate::harness::guest;
+use crate::harness::installed::{installed, node, sources};
 use crate::harness::process::{Cli, Running};
 
 /// Modules are looked for beside the program.

@@ -17,11 +17,14 @@ use axum::{Json, Router};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::access;
 use super::guarded::guarded;
 use super::http::{Api, Stopping, routes};
+use super::openapi::Described;
 use super::problem::{ErrorKind, Problem};
 use super::resource;
 use super::tls::Shown;
@@ -90,20 +93,32 @@ pub fn network_router(
     routes(api, beside).layer(from_fn_with_state(door, let_in))
 }
 
+pub(super) fn describe(api: &mut Described) {
+    resource::describe(api);
+    api.get("/healthz", "is_alive", "Says that the process lives.")
+        .answers::<Alive>("It does.")
+        .example(json!({"status": "ok"}))
+        .done();
+    api.get("/readyz", "is_ready", "Says whether calls are taken.")
+        .answers::<Readiness>("They are.")
+        .answers_with::<Readiness>(StatusCode::SERVICE_UNAVAILABLE, "They are not, and why not.")
+        .done();
+}
+
 /// Answers that the process lives.
 async fn healthz() -> Json<Alive> {
     Json(Alive { status: "ok".to_owned() })
 }
 
 /// Answer of `GET /healthz`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Alive {
     /// Always `ok`.
     pub status: String,
 }
 
 /// Answer of `GET /readyz`: with 200 if calls are taken, else with 503.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Readiness {
     /// Whether calls are taken.
     pub ready: bool,
@@ -113,7 +128,7 @@ pub struct Readiness {
 }
 
 /// Why no calls are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unready {
     /// The host ends.

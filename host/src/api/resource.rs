@@ -10,9 +10,12 @@ use axum::routing::get;
 use axum::{Json, Router};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::door::DoorSettings;
+use super::openapi::Described as ApiDescribed;
 use super::problem::{ErrorKind, Problem};
 use crate::authn::IssuerSettings;
 use crate::gateway::{Blame, Host};
@@ -25,7 +28,7 @@ const MCP: &str = "/mcp";
 const KEPT: &str = "max-age=300";
 
 /// Answer of `GET /.well-known/oauth-protected-resource` (RFC 9728, 2).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct ResourceMetadata {
     /// The resource: what a token is asked for with (RFC 8707), and must have as its audience.
     pub resource: String,
@@ -49,6 +52,35 @@ pub(super) fn routes(host: Arc<Host>, settings: Arc<DoorSettings>) -> Router {
         .route("/.well-known/oauth-protected-resource", get(of_host))
         .route("/.well-known/oauth-protected-resource/mcp", get(of_mcp))
         .with_state(Described { host, settings })
+}
+
+pub(super) fn describe(api: &mut ApiDescribed) {
+    let example = |path: &str| {
+        json!({
+            "resource": format!("https://tools.example.org{path}"),
+            "authorization_servers": ["https://login.example.org"],
+            "scopes_supported": ["tools:call"],
+            "bearer_methods_supported": ["header"],
+        })
+    };
+    api.get(
+        "/.well-known/oauth-protected-resource",
+        "describe_resource",
+        "Says where tokens for this host are to be had (RFC 9728), if it takes any.",
+    )
+    .answers::<ResourceMetadata>("The host as a protected resource of OAuth 2.0.")
+    .example(example(""))
+    .fails(&[ErrorKind::NotFound])
+    .done();
+    api.get(
+        "/.well-known/oauth-protected-resource/mcp",
+        "describe_mcp_resource",
+        "Says where tokens for MCP are to be had (RFC 9728), if any are taken.",
+    )
+    .answers::<ResourceMetadata>("MCP as a protected resource of OAuth 2.0.")
+    .example(example(MCP))
+    .fails(&[ErrorKind::NotFound])
+    .done();
 }
 
 async fn of_host(State(described): State<Described>, request: Request) -> Response {

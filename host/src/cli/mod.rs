@@ -7,6 +7,7 @@ mod admin;
 mod archive;
 mod arguments;
 mod bundle;
+mod calls;
 mod client;
 mod commands;
 mod doctor;
@@ -173,6 +174,7 @@ async fn local(command: LocalCommand, data_dir: Option<PathBuf>, output: &Output
         LocalCommand::Restore(arguments) => {
             archive::restore(data_dir, arguments, output).await.map(|()| Exit::Ok)
         }
+        LocalCommand::Openapi => pages::openapi(output).map(|()| Exit::Ok),
         LocalCommand::Completions { shell } => pages::completions(shell, output).map(|()| Exit::Ok),
         LocalCommand::Man { out } => pages::man(out, output).map(|()| Exit::Ok),
     };
@@ -218,6 +220,7 @@ async fn without_host(
         | Command::Secret(_)
         | Command::State(_)
         | Command::Call(_)
+        | Command::Calls(_)
         | Command::Mcp { .. }
         | Command::Cancel { .. }
         | Command::Freeze { .. }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{StatusCode, header};
 use rmcp::service::serve_server;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -29,7 +30,7 @@ use crate::ids::PrincipalId;
 const QUEUE_MAX: usize = 16;
 
 /// Query of `POST /v1/mcp`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct McpQuery {
     /// In whose name. An agent may name itself, or nobody.
