@@ -78,8 +78,8 @@ fn target(operation: &Operation, held: Option<&Held>) -> String {
     for parameter in operation.parameters("query") {
         let name = parameter["name"].as_str().expect("a name");
         let value = match (name, held) {
-            ("package", Some(held)) if parameter["required"] == true => held.package,
-            ("package", None) if parameter["required"] == true => "nothing",
+            ("package", Some(held)) if operation.path == "/v1/calls" => held.package,
+            ("package", None) if operation.path == "/v1/calls" => "nothing",
             ("tool", Some(held)) => held.tool,
             ("tool", None) => "none",
             ("as", Some(held)) => held.name,
@@ -246,6 +246,12 @@ fn other_methods_are_told_which_there_are_and_other_paths_are_not_there() {
             );
             assert_eq!((head.status, head.body.len()), (get.status, 0), "{target}");
         }
+    }
+    for path in ["/healthz", "/readyz"] {
+        // Nobody is asked for a key here, whatever the method.
+        let answer = door.anonymous.ask("TRACE", path, b"");
+        assert_eq!(answer.problem(), (405, "method-not-allowed".to_owned()), "{path}");
+        assert_eq!(answer.header("allow"), Some("get, head"), "{path}");
     }
     // What is no route is nobody's, and not even that is told without a key.
     assert_eq!(door.anonymous.get("/v1/nothing").status, 401);

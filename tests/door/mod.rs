@@ -1,11 +1,14 @@
 //! The door for agents and programs: who is let in, as what, and what is refused before it is looked at. Each
 //! test speaks to the built program over TCP.
 
+mod asked;
 mod bodies;
 mod certificates;
 mod keys;
 mod matrix;
 mod reload;
+mod schemas;
+mod schemathesis;
 mod serving;
 mod tokens;
 

@@ -86,7 +86,7 @@ pub fn network_router(
     mounted: Router,
 ) -> Router {
     let door = Door { host: Arc::clone(&host), settings: Arc::new(settings) };
-    let api = Api { host, stopping };
+    let api = Api::new(host, stopping);
     let open = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
     let described = resource::routes(Arc::clone(&api.host), Arc::clone(&door.settings));
     let beside = open.with_state(api.clone()).merge(described).merge(mounted);

@@ -20,6 +20,7 @@ pub mod network;
 pub mod openapi;
 mod packages;
 pub mod problem;
+mod records;
 mod resource;
 mod secrets;
 pub mod serve;
