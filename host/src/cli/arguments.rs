@@ -134,11 +134,13 @@ pub(super) enum Command {
     /// granted to the agent, and calls them. Nothing else is ever written to stdout. It ends when stdin does.
     #[command(after_help = "\
 What a desktop client's configuration needs:
-  { \"mcpServers\": { \"portcullis\": { \"command\": \"portcullis\", \"args\": [\"mcp\", \"--agent\", \"writer\"] } } }")]
+  { \"mcpServers\": { \"portcullis\": { \"command\": \"portcullis\", \"args\": [\"mcp\", \"--agent\", \"writer\"] } } }
+To a host in the network, with the agent's own key:
+  \"args\": [\"--server\", \"https://tools.example.org\", \"--key-file\", \"/home/ann/writer.key\", \"mcp\"]")]
     Mcp {
-        /// The agent that the client is
+        /// The agent that the client is. With --server, the key says it
         #[arg(long, value_name = "NAME")]
-        agent: PrincipalId,
+        agent: Option<PrincipalId>,
     },
     /// Ask a running call to end; if its tool does not answer within a second, it is ended
     #[command(after_help = "Example:\n  portcullis status\n  portcullis cancel 019a…")]

@@ -106,7 +106,8 @@ impl Served {
             return refusal(StatusCode::NOT_ACCEPTABLE, Refused { error, id: None });
         }
         let agent = caller.principal().clone();
-        let server = McpServer::new(Arc::clone(&self.host), agent, self.stopping.clone());
+        let admission = Arc::clone(caller.admission());
+        let server = McpServer::new(Arc::clone(&self.host), agent, admission, self.stopping.clone());
         let changes = stream::unfold(server.watch(), |mut watch| async move {
             let changed = watch.changed().await;
             changed.then(|| (Ok::<_, Infallible>(Event::default().data(LIST_CHANGED)), watch))
@@ -118,7 +119,9 @@ impl Served {
     async fn answer(&self, caller: &Caller, request: Request) -> Response {
         let agent = caller.principal().clone();
         let session = session(request.headers()).map(|session| (session, Arc::clone(&self.running)));
-        let server = McpServer::new(Arc::clone(&self.host), agent, self.stopping.clone()).over_http(session);
+        let admission = Arc::clone(caller.admission());
+        let server = McpServer::new(Arc::clone(&self.host), agent, admission, self.stopping.clone());
+        let server = server.over_http(session);
         // The door has looked at Host and Origin already, by what its admin said.
         let config = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
