@@ -611,6 +611,11 @@ impl Host {
         &self.limits
     }
 
+    /// How its log is kept.
+    pub fn audit_settings(&self) -> &AuditSettings {
+        &self.audit
+    }
+
     /// Whether the host can work.
     pub fn health(&self) -> HostHealth {
         HostHealth {

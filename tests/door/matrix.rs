@@ -248,6 +248,12 @@ fn other_methods_are_told_which_there_are_and_other_paths_are_not_there() {
             assert_eq!((head.status, head.body.len()), (get.status, 0), "{target}");
         }
     }
+    for path in ["/healthz", "/readyz"] {
+        // Nobody is asked for a key here, whatever the method.
+        let answer = door.anonymous.ask("TRACE", path, b"");
+        assert_eq!(answer.problem(), (405, "method-not-allowed".to_owned()), "{path}");
+        assert_eq!(answer.header("allow"), Some("get, head"), "{path}");
+    }
     // What is no route is nobody's, and not even that is told without a key.
     assert_eq!(door.anonymous.get("/v1/nothing").status, 401);
     assert_eq!(door.admin.get("/v1/nothing").problem(), (404, "not-found".to_owned()));

@@ -1,9 +1,12 @@
 //! The door for agents and programs: who is let in, as what, and what is refused before it is looked at. Each
 //! test speaks to the built program over TCP.
 
+mod asked;
 mod bodies;
 mod keys;
 mod matrix;
+mod schemas;
+mod schemathesis;
 mod serving;
 
 use portcullis::audit::event::Event;

@@ -66,7 +66,7 @@ pub fn network_router(
     mounted: Router,
 ) -> Router {
     let door = Door { host: Arc::clone(&host), settings: Arc::new(settings) };
-    let api = Api { host, stopping };
+    let api = Api::new(host, stopping);
     let open = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
     routes(api.clone(), open.with_state(api).merge(mounted)).layer(from_fn_with_state(door, let_in))
 }

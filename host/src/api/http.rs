@@ -25,11 +25,14 @@ use super::messages::{
     AddLine, AddQuery, ApproveRequest, Approved, AuditQuery, GrantEffect, GrantList, GrantStatus,
     GrantsQuery, Health, Removed, TailError,
 };
-use super::openapi::{Described, record_reference};
+use super::openapi::Described;
 use super::problem::{ErrorKind, Problem};
+use super::records::Reading;
 use super::{
-    access, admin, backup, calls, evidence, keys, mcp, openapi, packages, secrets, state, strict, tail, tools,
+    access, admin, backup, calls, evidence, keys, mcp, openapi, packages, records, secrets, state, strict,
+    tail, tools,
 };
+use crate::audit::event::Record;
 use crate::authn::Caller;
 use crate::database::{Package, PackageState};
 use crate::gateway::{Blame, GrantsChanged, GrantsSource, Host, HostError, PackageDetails};
@@ -51,12 +54,19 @@ pub type Stopping = watch::Receiver<bool>;
 pub(super) struct Api {
     pub(super) host: Arc<Host>,
     pub(super) stopping: Stopping,
+    pub(super) reading: Reading,
+}
+
+impl Api {
+    pub(super) fn new(host: Arc<Host>, stopping: Stopping) -> Self {
+        Self { host, stopping, reading: Reading::default() }
+    }
 }
 
 /// The API over a host, for whoever can open the owner's socket: the admin. Answers that follow the log end when
 /// `stopping` turns true, or its sender is gone.
 pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
-    routes(Api { host, stopping }, Router::new()).layer(Extension(Caller::owner()))
+    routes(Api::new(host, stopping), Router::new()).layer(Extension(Caller::owner()))
 }
 
 /// The API, with what else is served beside it. Each request must bring its [`Caller`] in its extensions.
@@ -81,6 +91,7 @@ pub(super) fn routes(api: Api, beside: Router) -> Router {
         .merge(state::routes())
         .merge(keys::routes())
         .merge(openapi::routes())
+        .merge(records::routes())
         .with_state(api.clone())
         .merge(beside)
         .fallback(no_route)
@@ -91,6 +102,7 @@ pub(super) fn routes(api: Api, beside: Router) -> Router {
 }
 
 pub(super) fn describe(api: &mut Described) {
+    let (record, error) = (api.schema::<Record>(), api.schema::<TailError>());
     api.get("/v1/packages", "list_packages", "Lists the registered components.")
         .answers::<Vec<Package>>("They, in the order of their names.")
         .done();
@@ -152,11 +164,7 @@ pub(super) fn describe(api: &mut Described) {
         "Reads the log's end or a call's records, and follows it if that is asked.",
     )
     .query::<AuditQuery>()
-    .lines_of(
-        example!({"anyOf": [record_reference(), {"$ref": "#/components/schemas/TailError"}]}),
-        "Records.",
-    )
-    .names::<TailError>()
+    .lines_of(example!({"anyOf": [record, error]}), "Records.")
     .done();
     api.post("/v1/backup", "take_backup", "Gives database, components and log, of one moment.")
         .changes()

@@ -2,19 +2,28 @@
 //!
 //! Names and numbers in it are checked by being parsed; nothing here does anything.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::problem::Problem;
+use crate::audit::AuditSettings;
 use crate::audit::commitment::Opening;
 use crate::database::CallMode;
 use crate::gateway::{AddedPackage, CallAnswer, CallState, HostHealth, PrincipalStatus, QuotaStatus};
-use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, ToolName};
+use crate::ids::{
+    CallId, GrantId, OutletName, PackageDigest, PackageName, PrincipalId, Remark, Revision, Sequence,
+    ToolName,
+};
+use crate::limits::{HostLimits, Limit};
 use crate::package::PackageDescription;
+use crate::policy::evidence::Durability;
 use crate::policy::{Grant, QuotasChange, Role};
 use crate::sandbox::Progress;
+use crate::wildcard::Wildcard;
 
 /// Query of `POST /v1/packages`; the body is the component's bytes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -384,6 +393,170 @@ pub struct AuditQuery {
     /// Whether to go on with new records. Default: no.
     #[serde(default)]
     pub follow: bool,
+}
+
+/// Query of `GET /v1/audit/query`: all parts that are given must fit. In interfaces, functions and subjects `*` is any
+/// text and `?` one character.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordsQuery {
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Before, and not then.
+    pub until: Option<Timestamp>,
+    /// Of this call.
+    pub call: Option<CallId>,
+    /// What this principal did: calls, and the actions of admins.
+    pub principal: Option<PrincipalId>,
+    /// About this package.
+    pub package: Option<PackageName>,
+    /// Host calls of this interface.
+    pub interface: Option<Wildcard>,
+    /// Host calls of this function.
+    pub function: Option<Wildcard>,
+    /// What was about this: a path, a URL, a key.
+    pub subject: Option<Wildcard>,
+    /// Only what was let through, or only what was refused.
+    pub decision: Option<DecisionName>,
+    /// Calls and host calls that ended so.
+    pub outcome: Option<String>,
+    /// Records of this kind.
+    pub event: Option<String>,
+    /// How many at most. Default: 100.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub limit: Option<usize>,
+    /// Which come first. Default: the oldest.
+    #[serde(default)]
+    pub order: FirstRecords,
+    /// Only those that come after this one, in that order: what the page before said in `portcullis-next`.
+    pub after: Option<Sequence>,
+}
+
+/// How a call or a host call was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DecisionName {
+    /// Let through.
+    Allowed,
+    /// Refused.
+    Denied,
+}
+
+impl DecisionName {
+    /// As records have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            DecisionName::Allowed => "allowed",
+            DecisionName::Denied => "denied",
+        }
+    }
+}
+
+/// Which records come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FirstRecords {
+    /// As they happened.
+    #[default]
+    Oldest,
+    /// The other way round.
+    Newest,
+}
+
+/// The header of a page of records that is not the last: what to give as `after`.
+pub const NEXT_HEADER: &str = "portcullis-next";
+
+/// Query of `GET /v1/audit/calls/{id}/receipt`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptQuery {
+    /// Whether all of the call's own records are put into it, which name paths and hosts. Default: no.
+    #[serde(default)]
+    pub records: bool,
+}
+
+/// Body of `POST /v1/audit/consistency`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsistencyRequest {
+    /// The earlier checkpoint, as the host signed it.
+    pub from: String,
+    /// The later one. Default: the newest.
+    #[serde(default)]
+    pub to: Option<String>,
+}
+
+/// What was indexed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reindexed {
+    /// Records.
+    pub records: u64,
+    /// Bytes of their lines.
+    pub bytes: u64,
+}
+
+/// What holds at this host: the settings of `limits.toml` and `audit.toml`, or what is so without them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Settings {
+    /// The limits, in the order of their table.
+    pub limits: Vec<LimitSetting>,
+    /// How the log is kept.
+    pub audit: LogSettings,
+}
+
+/// A limit, as it holds here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LimitSetting {
+    /// Which.
+    pub limit: Limit,
+    /// What its numbers count.
+    pub unit: String,
+    /// Where no grant says otherwise.
+    pub default: u64,
+    /// The most that a grant may give.
+    pub ceiling: u64,
+}
+
+/// How the log is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogSettings {
+    /// What waits for the disk; grants may ask for more.
+    pub durability: Durability,
+    /// A segment that has so many bytes is closed.
+    pub segment_bytes: u64,
+    /// So is one that is so old, in milliseconds.
+    pub segment_age_ms: u64,
+    /// Text that is older than so many milliseconds is dropped; null is never.
+    pub keep_age_ms: Option<u64>,
+    /// So is the oldest text while closed segments take more than so many bytes; null is never.
+    pub keep_bytes: Option<u64>,
+    /// Where records are shipped to, by name.
+    pub ship: Vec<OutletName>,
+    /// Where checkpoints are anchored, by name.
+    pub anchors: Vec<OutletName>,
+}
+
+impl Settings {
+    /// Those of a host.
+    pub fn of(limits: &HostLimits, audit: &AuditSettings) -> Self {
+        let limits = Limit::ALL.map(|limit| LimitSetting {
+            limit,
+            unit: limit.row().unit.to_owned(),
+            default: limits.default_of(limit),
+            ceiling: limits.ceiling_of(limit),
+        });
+        let milliseconds = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let audit = LogSettings {
+            durability: audit.durability,
+            segment_bytes: audit.segment_bytes,
+            segment_age_ms: milliseconds(audit.segment_age),
+            keep_age_ms: audit.keep_age.map(milliseconds),
+            keep_bytes: audit.keep_bytes,
+            ship: audit.ship.iter().map(|outlet| outlet.name.clone()).collect(),
+            anchors: audit.anchors.iter().map(|outlet| outlet.name.clone()).collect(),
+        };
+        Self { limits: limits.into(), audit }
+    }
 }
 
 /// One line of the answer to `GET /v1/audit` that is not a record: the log could not be read on.

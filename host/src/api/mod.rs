@@ -19,6 +19,7 @@ pub mod network;
 pub mod openapi;
 mod packages;
 pub mod problem;
+mod records;
 mod secrets;
 pub mod serve;
 pub mod settings;

@@ -31,12 +31,11 @@ use http::{StatusCode, header};
 use serde_json::{Map, Value, json};
 
 pub(super) use operation::{Described, Describing};
-pub(super) use schemas::record_reference;
 
 use super::access::ENDPOINTS;
 use super::http::Api;
 use super::mcp::stream::McpQuery;
-use super::{admin, calls, door, evidence, http as routes_of_http, keys, secrets, state, tools};
+use super::{admin, calls, door, evidence, http as routes_of_http, keys, records, secrets, state, tools};
 use crate::arguments::ARGUMENT_DEPTH_MAX;
 use crate::policy::Role;
 
@@ -161,6 +160,7 @@ fn described() -> Described {
     secrets::describe(&mut api);
     state::describe(&mut api);
     evidence::describe(&mut api);
+    records::describe(&mut api);
     api
 }
 

@@ -264,7 +264,14 @@ impl Prover {
     }
 }
 
-/// The newest checkpoint's text.
+/// The newest checkpoint's text: a C2SP signed note.
+///
+/// # Errors
+/// [`ProveError::NoCheckpoint`], or it can't be read.
+pub fn newest_checkpoint(folder: &Path) -> Result<Vec<u8>, ProveError> {
+    newest(folder)
+}
+
 pub(super) fn newest(folder: &Path) -> Result<Vec<u8>, ProveError> {
     let note = checkpoint::read(folder).map_err(|error| ProveError::io(folder, error))?;
     note.ok_or_else(|| ProveError::NoCheckpoint { path: folder.to_owned() })

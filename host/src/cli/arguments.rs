@@ -53,7 +53,8 @@ terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.
 PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
 PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.
 PORTCULLIS_SERVER and PORTCULLIS_KEY name a host in the network and the API key for it, as --server does;
-what reads a data folder's files itself (`audit query`, `verify`, …) and `serve` take no notice of them.";
+what verifies (`audit verify`, `verify-receipt`, …), what is given a folder with --folder, and `serve` take no notice
+of them.";
 
 /// Runs AI agents' tools that nobody trusts: each gets what an admin granted it, inside hard limits, and
 /// everything that it does is logged.
@@ -158,6 +159,11 @@ What a desktop client's configuration needs:
     Thaw,
     /// Show whether the host is frozen, what is quarantined, and what runs now
     Status,
+    /// Show the limits that hold at the host, and how it keeps its log
+    #[command(
+        after_help = "Example:\n  portcullis settings --json | jq '.limits[] | select(.limit == \"fuel\")'"
+    )]
+    Settings,
     /// Show the host's numbers since it started, as Prometheus reads them
     ///
     /// Those of the process that owns the data folder; a process that owns it for this command alone has little to

@@ -18,7 +18,7 @@ use super::output::Output;
 use super::progress::Progress;
 use super::{admin, archive, calls, evidence, input, keys, mcp, records, secret, show, state};
 use crate::api::messages::{
-    AddLine, ApproveRequest, Approved, AuditKey, GrantList, Health, Removed, TailError,
+    AddLine, ApproveRequest, Approved, AuditKey, GrantList, Health, Removed, Settings, TailError,
 };
 use crate::api::{Body, Problem};
 use crate::audit::commitment::Opening;
@@ -30,7 +30,7 @@ use crate::gateway::{Erased, GrantsChanged, KeyRotated, PackageDetails, PayloadE
 /// overloaded.
 const PROGRESS_PATIENCE: Duration = Duration::from_secs(60);
 /// The longest wait for records that are on disk already.
-const RECORDS_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const RECORDS_PATIENCE: Duration = Duration::from_secs(60);
 
 const READER_POLL: Duration = Duration::from_secs(1);
 
@@ -50,6 +50,7 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
         Command::Cancel { call } => calls::cancel(client, call, output).await,
         Command::Thaw => admin::thaw(client, output).await,
         Command::Status => admin::status(client, output).await,
+        Command::Settings => settings(client, output).await,
         Command::Metrics => metrics(client, output).await,
         Command::Audit(AuditCommand::Outlets) => outlets(client, output).await,
         Command::Audit(AuditCommand::Tail(arguments)) => tail(client, arguments, output).await,
@@ -194,6 +195,11 @@ async fn apply(client: Client, file: PathBuf, output: &Output) -> Result<(), Fai
         admin::note_warnings(diff, output);
     }
     output.answer(&changed, show::changed)
+}
+
+async fn settings(client: Client, output: &Output) -> Result<(), Failure> {
+    let settings: Settings = client.document(get("/v1/settings")?).await?;
+    output.answer(&settings, show::settings::settings)
 }
 
 async fn metrics(client: Client, output: &Output) -> Result<(), Failure> {

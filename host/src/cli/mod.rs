@@ -6,6 +6,7 @@
 mod admin;
 mod archive;
 mod arguments;
+mod asked;
 mod bundle;
 mod calls;
 mod client;
@@ -108,10 +109,19 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
     };
     let command = match arguments.command {
         Action::Asked(Command::Audit(AuditCommand::Evidence(command))) => {
-            return tokio::select! {
-                done = evidence::run(arguments.data_dir, command, *output) => {
-                    done.unwrap_or_else(|failure| failure.report(output))
+            let url = arguments.server.clone().or_else(environment::server);
+            let done = async {
+                match url.filter(|_| command.is_of_a_host()) {
+                    Some(url) => {
+                        let remote =
+                            || Remote::new(&url, arguments.key_file.clone(), arguments.server_ca.clone());
+                        asked::run(remote, command, output).await
+                    }
+                    None => evidence::run(arguments.data_dir, command, *output).await,
                 }
+            };
+            return tokio::select! {
+                done = done => done.unwrap_or_else(|failure| failure.report(output)),
                 () = signals.next() => Exit::Interrupted,
             };
         }
@@ -224,6 +234,7 @@ async fn without_host(
         | Command::Principal(_)
         | Command::Key(_)
         | Command::Secret(_)
+        | Command::Settings
         | Command::State(_)
         | Command::Call(_)
         | Command::Calls(_)

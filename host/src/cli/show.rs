@@ -4,6 +4,7 @@ pub(super) mod calls;
 pub(super) mod diff;
 pub(super) mod keys;
 pub(super) mod secrets;
+pub(super) mod settings;
 pub(super) mod standing;
 pub(super) mod state;
 

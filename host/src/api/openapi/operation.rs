@@ -228,12 +228,6 @@ impl Describing<'_> {
         self.lines_of(schema, description)
     }
 
-    /// A type that is given is named by a schema that is written by hand.
-    pub(in crate::api) fn names<T: JsonSchema>(self) -> Self {
-        self.schemas.answer::<T>();
-        self
-    }
-
     /// It answers 200 with lines of JSON, of which a schema is known.
     pub(in crate::api) fn lines_of(self, schema: Value, description: &str) -> Self {
         self.content(StatusCode::OK, "application/jsonl", json!({"x-item-schema": schema}), description)
@@ -274,6 +268,15 @@ impl Describing<'_> {
     /// The answer has this header, always.
     pub(in crate::api) fn with_header(self, name: &str, description: &str, schema: Value) -> Self {
         let header = json!({"description": description, "required": true, "schema": schema});
+        for answer in self.operation.answers.values_mut() {
+            answer.headers.insert(name.to_owned(), header.clone());
+        }
+        self
+    }
+
+    /// The answer has this header, sometimes.
+    pub(in crate::api) fn with_optional_header(self, name: &str, description: &str) -> Self {
+        let header = json!({"description": description, "schema": {"type": "string"}});
         for answer in self.operation.answers.values_mut() {
             answer.headers.insert(name.to_owned(), header.clone());
         }

@@ -1,9 +1,12 @@
 //! Schemas of messages: derived from their types, closed, and gathered below `#/components/schemas`.
 
+use std::borrow::Cow;
+
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
+use crate::audit::event::Record;
 use crate::audit::schema::record_schema;
 
 /// Where the document has them.
@@ -88,9 +91,15 @@ impl Schemas {
     }
 }
 
-/// The schema of a record, as it is named.
-pub(in crate::api) fn record_reference() -> Value {
-    json!({"$ref": format!("#{PLACE}/{RECORD}")})
+/// The one that is published, instead of one that is derived.
+impl JsonSchema for Record {
+    fn schema_name() -> Cow<'static, str> {
+        RECORD.into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        Schema::try_from(record()).expect("it is an object")
+    }
 }
 
 /// The published schema of a record, with its parts named from this document's root.
