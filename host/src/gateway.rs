@@ -5,6 +5,7 @@
 
 mod access;
 mod backup;
+mod calls;
 mod disk;
 mod embedding;
 mod errors;
@@ -14,6 +15,7 @@ mod keys;
 mod nested;
 mod outlets;
 mod packages;
+mod receipts;
 mod registrations;
 mod running;
 mod secrets;
@@ -63,6 +65,11 @@ use running::{Running, Subject};
 pub use crate::sandbox::{CANCEL_GRACE, CallControl, Progress};
 pub use access::{AccessError, FIRST_ADMIN, KeyMade, KeyRevoked};
 pub use backup::{Backup, RestoreProgress, RestoreStep, restore_backup};
+pub use calls::{
+    CallState, Ended, Ending, Following, KEPT_ANSWERS_BYTES_MAX, KEPT_CALLS_HOST_MAX, KEPT_CALLS_MAX,
+    KEY_KEPT, KEYS_MAX, KeepError, KeepRequest, Kept, KeptCall, KeptPage, OPEN_CALLS_HOST_MAX,
+    OPEN_CALLS_MAX, PAGE_MAX, RESULT_KEPT, STREAMS_MAX, StreamPlace, Tell,
+};
 pub use disk::{DISK_RESERVE_BYTES_DEFAULT, DiskLow};
 pub use embedding::RequestError;
 pub use errors::{Blame, CallError, HostError};
@@ -70,6 +77,7 @@ pub use evidence::{Erased, EvidenceError, PayloadErased};
 pub use grants::{GrantsChanged, GrantsSource};
 pub use keys::KeyRotated;
 pub use packages::{AddProgress, AddedPackage, PackageDetails};
+pub use receipts::ReceiptError;
 pub use registrations::Registration;
 pub use running::RunningCall;
 pub use secrets::SecretChanged;
@@ -104,6 +112,8 @@ pub struct Host {
     /// A change is in the log and could not be put in force: nothing runs before the next start.
     in_doubt: AtomicBool,
     running: Running,
+    calls: calls::Calls,
+    receipts: receipts::Receipts,
     audit: AuditSettings,
     limits: Arc<HostLimits>,
     outlets: Outlets,
@@ -145,6 +155,8 @@ pub struct HostOptions {
     pub roots: Roots,
     /// The key of stored secrets. Default: that of the data folder, made with the first secret.
     pub secrets_key: Option<SecretsKey>,
+    /// Whether asynchronous calls are taken: whether the host goes on when who asked for one has gone. Default: yes.
+    pub asynchronous_calls: bool,
 }
 
 impl Default for HostOptions {
@@ -157,6 +169,7 @@ impl Default for HostOptions {
             resolver: Arc::new(SystemResolver::default()),
             roots: Roots::System,
             secrets_key: None,
+            asynchronous_calls: true,
         }
     }
 }
@@ -284,6 +297,7 @@ impl Host {
             resolver,
             roots,
             secrets_key,
+            asynchronous_calls,
         } = options;
         let secrets = Secrets::open(database.clone(), &folder, secrets_key)?;
         let evidence_keys = EvidenceKeys::new(database.clone(), folder.evidence_key()?);
@@ -320,6 +334,8 @@ impl Host {
             refreshing: tokio::sync::Mutex::default(),
             in_doubt: AtomicBool::new(false),
             running: Running::default(),
+            calls: calls::Calls::new(asynchronous_calls),
+            receipts: receipts::Receipts::default(),
             audit: settings,
             limits,
             outlets,
@@ -329,6 +345,7 @@ impl Host {
             keeping: Arc::default(),
         };
         host.refresh().await?;
+        host.interrupt_kept_calls().await?;
         Ok(host)
     }
 
@@ -337,6 +354,7 @@ impl Host {
     /// # Errors
     /// If calls are still running, or the log can't be written.
     pub async fn close(mut self) -> Result<(), HostError> {
+        self.receipts.close().await;
         let closed = self.log.close().await;
         self.outlets.close().await;
         closed?;
@@ -365,12 +383,23 @@ impl Host {
         request: CallRequest,
         control: &CallControl,
     ) -> Result<CallAnswer, CallError> {
-        self.run(request, control.clone(), None).await
+        self.call_numbered(CallId::generate(), request, control).await
+    }
+
+    /// The same, by an id that was given out before.
+    async fn call_numbered(
+        &self,
+        call: CallId,
+        request: CallRequest,
+        control: &CallControl,
+    ) -> Result<CallAnswer, CallError> {
+        self.run(call, request, control.clone(), None).await
     }
 
     /// Makes a call of an agent, or, with its `parent`, of a tool.
     async fn run(
         &self,
+        call: CallId,
         request: CallRequest,
         control: CallControl,
         parent: Option<Parent<'_>>,
@@ -380,7 +409,6 @@ impl Host {
         self.check_anchors()?;
         let in_force = self.in_force();
         let package = self.resolve(&in_force, &request).await?;
-        let call = CallId::generate();
         let declared = package.as_ref().map(|package| &package.description.capabilities);
         let decision = authorize(
             &AuthorizationRequest {

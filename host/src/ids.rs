@@ -227,6 +227,17 @@ checked_name!(
 );
 
 checked_name!(
+    /// What makes a second request the same as the first: a caller's own text (`Idempotency-Key`).
+    ///
+    /// 1 to 255 printable ASCII characters.
+    IdempotencyKey,
+    "Idempotency-Key",
+    "use 1 to 255 printable ASCII characters, such as a UUID",
+    r"^[ -~]{1,255}$",
+    |text| (1..=255).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+);
+
+checked_name!(
     /// Where a call belongs in its caller's trace: a `traceparent` of W3C Trace Context, in its first version's form.
     ///
     /// `VERSION-TRACE-PARENT-FLAGS`: 2, 32, 16 and 2 lower-case hex digits; trace and parent are not all zeros, and

@@ -71,6 +71,13 @@ impl Client {
         self.exchange(&head, body)
     }
 
+    /// The same with more lines in the head, each with its line end.
+    #[track_caller]
+    pub(crate) fn ask_with(&self, method: &str, target: &str, more: &str, body: &[u8]) -> Answer {
+        let head = self.head(method, target, &format!("content-length: {}\r\n{more}", body.len()));
+        self.exchange(&head, body)
+    }
+
     #[track_caller]
     pub(crate) fn get(&self, target: &str) -> Answer {
         self.ask("GET", target, b"")

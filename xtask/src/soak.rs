@@ -17,7 +17,7 @@ use crate::process::{self, BUILD_TIME_MAX};
 use crate::test::{LAST, build};
 
 /// Each soak: its name, its test, and what it does.
-const SOAKS: [(&str, &str, &str); 5] = [
+const SOAKS: [(&str, &str, &str); 6] = [
     (
         "components",
         "mutated::components_that_nobody_wrote_do_no_harm",
@@ -33,6 +33,11 @@ const SOAKS: [(&str, &str, &str); 5] = [
         "api",
         "door::schemathesis::nothing_that_can_be_asked_is_answered_otherwise_than_described",
         "requests made of the description of the API, by schemathesis, with each role",
+    ),
+    (
+        "taken",
+        "calls::kills::a_host_that_is_killed_under_load_lists_what_it_took",
+        "kill -9 under the calls of agents; what was taken is listed, and nothing runs twice",
     ),
     (
         "race",

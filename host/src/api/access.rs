@@ -39,6 +39,8 @@ const AUTHORS: &[Role] = &[Admin, Author];
 /// Whoever calls tools; an admin on the owner's socket does so in an agent's name.
 const CALLERS: &[Role] = &[Agent, Admin];
 const AGENTS: &[Role] = &[Agent];
+/// Whoever may see calls: an agent its own.
+const OF_CALLS: &[Role] = &[Agent, Admin, Auditor];
 /// Whoever has a key.
 const ALL: &[Role] = &[Admin, Agent, Auditor, Author];
 
@@ -54,7 +56,11 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint(Method::POST, "/v1/mcp", ADMINS),
     endpoint(Method::GET, "/v1/tools", CALLERS),
     endpoint(Method::POST, "/v1/calls", CALLERS),
+    endpoint(Method::GET, "/v1/calls", OF_CALLS),
+    endpoint(Method::GET, "/v1/calls/{id}", OF_CALLS),
     endpoint(Method::DELETE, "/v1/calls/{id}", CALLERS),
+    endpoint(Method::GET, "/v1/calls/{id}/events", CALLERS),
+    endpoint(Method::GET, "/v1/calls/{id}/receipt", OF_CALLS),
     endpoint(Method::GET, "/v1/calls/{id}/opening", ADMINS),
     endpoint(Method::DELETE, "/v1/calls/{id}/payload", ADMINS),
     endpoint(Method::GET, "/v1/packages", OF_PACKAGES),

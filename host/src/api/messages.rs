@@ -7,11 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::problem::Problem;
 use crate::audit::AuditSettings;
 use crate::audit::commitment::Opening;
-use crate::gateway::{AddedPackage, CallAnswer, HostHealth};
+use crate::database::CallMode;
+use crate::gateway::{AddedPackage, CallAnswer, CallState, HostHealth};
 use crate::ids::{
     CallId, GrantId, OutletName, PackageDigest, PackageName, PrincipalId, Remark, Revision, Sequence,
     ToolName,
@@ -232,12 +234,9 @@ pub struct CallQuery {
     pub package: PackageName,
     /// Which of its tools.
     pub tool: ToolName,
-    /// Whether the answer is lines that say how far the call is, and then what came of it. Default: one
-    /// document at the end.
-    #[serde(default)]
-    pub progress: bool,
     /// Whether the answer has the private part of the call's receipt beside it, in `opening`: what shows that the log's
-    /// commitments are to these arguments and this result. Not with `progress`. Default: no.
+    /// commitments are to these arguments and this result. Only of a call that is answered with one document and has no
+    /// `Idempotency-Key`: it is not kept. Default: no.
     #[serde(default)]
     pub opening: bool,
 }
@@ -278,17 +277,90 @@ pub enum ToolsFormat {
     Anthropic,
 }
 
-/// One line of the answer to `POST /v1/calls?progress=true`. The last line is a result or an error.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CallLine {
-    /// How far it is, as the tool says. Steps that come too fast are left out.
-    Progress(Progress),
-    /// It answered.
-    Result(Box<CallAnswer>),
-    /// It did not.
-    Error(Box<Problem>),
+/// A call that outlives its request, as `GET /v1/calls/{id}` and a 202 of `POST /v1/calls` show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CallResource {
+    /// Its id.
+    pub call: CallId,
+    /// How it is.
+    pub state: CallState,
+    /// Whether who asked waits for it.
+    pub mode: CallMode,
+    /// Who asked: the principal itself, or the owner of the data folder in its name.
+    pub asked_by: PrincipalId,
+    /// In whose name.
+    pub principal: PrincipalId,
+    /// For which package.
+    pub package: PackageName,
+    /// For which tool.
+    pub tool: ToolName,
+    /// When it was taken, to the millisecond.
+    pub accepted: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// Until when it is kept, once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<Timestamp>,
+    /// How far it is, as its tool said last: untrusted. Not in lists, and not for auditors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// What it gave, as the answer to `POST /v1/calls` has it. Not in lists, not for auditors, and not once the caller
+    /// has more answers than are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<CallAnswer>")]
+    pub result: Option<Value>,
+    /// Why it gave nothing: a problem document. The same holds for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Problem>")]
+    pub error: Option<Value>,
 }
+
+/// Query of `GET /v1/calls`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallsQuery {
+    /// Only those in this state.
+    pub state: Option<CallState>,
+    /// Only those older than this one: the `next` of the page before.
+    pub after: Option<CallId>,
+    /// How many. Default: 100.
+    #[schemars(range(min = 1, max = 500))]
+    pub limit: Option<usize>,
+}
+
+/// A page of calls, the newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CallPage {
+    /// They, without results.
+    pub calls: Vec<CallResource>,
+    /// What to give as `after` for the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<CallId>,
+}
+
+/// The header with which a caller makes a second request the same as the first
+/// (draft-ietf-httpapi-idempotency-key-header-07).
+pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
+
+/// The header of an answer that was given before: `true`.
+pub const REPLAYED_HEADER: &str = "idempotent-replayed";
+
+/// The header of a caller's preferences, and that of an answer that follows one (RFC 7240).
+pub const PREFER_HEADER: &str = "prefer";
+/// See [`PREFER_HEADER`].
+pub const PREFERENCE_APPLIED_HEADER: &str = "preference-applied";
+/// The preference of a caller that does not wait for its call (RFC 7240, 4.1).
+pub const RESPOND_ASYNC: &str = "respond-async";
+
+/// The names of events of `POST /v1/calls` with `Accept: text/event-stream`, and of `GET /v1/calls/{id}/events`: how far
+/// the call is (a [`Progress`]); what it gave (a [`CallAnswer`]); why it gave nothing (a [`Problem`]). One of the last two
+/// is the last event.
+pub const PROGRESS_EVENT: &str = "progress";
+/// See [`PROGRESS_EVENT`].
+pub const RESULT_EVENT: &str = "result";
+/// See [`PROGRESS_EVENT`].
+pub const ERROR_EVENT: &str = "error";
 
 /// A call that was asked to end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

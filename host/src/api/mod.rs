@@ -8,6 +8,7 @@ mod admin;
 mod agents;
 mod backup;
 mod calls;
+mod described;
 pub mod door;
 pub mod evidence;
 mod http;

@@ -58,22 +58,31 @@ pub(super) fn describe(api: &mut Described) {
 fn describe_mcp(api: &mut Described) {
     let text = "Answers of MCP, which says when each comes.";
     let told = json!({"type": "object"});
-    let begin: [fn(&mut Described) -> Describing<'_>; 3] = [
-        |api| {
-            api.post("/mcp", "send_mcp", "Takes a message of MCP (streamable HTTP).").json_body(
-                json!({"type": "object"}),
-                json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}),
-                true,
-            )
-        },
-        |api| api.get("/mcp", "listen_mcp", "Is MCP's."),
-        |api| api.delete("/mcp", "end_mcp", "Is MCP's."),
+    let begin: [(fn(&mut Described) -> Describing<'_>, &str); 3] = [
+        (
+            |api| {
+                api.post("/mcp", "send_mcp", "Takes a message of MCP (streamable HTTP).").json_body(
+                    json!({"type": "object"}),
+                    json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}),
+                    true,
+                )
+            },
+            MEDIA_TYPE,
+        ),
+        (
+            |api| api.get("/mcp", "listen_mcp", "Tells when the list of tools has changed."),
+            "text/event-stream",
+        ),
+        (|api| api.delete("/mcp", "end_mcp", "Is MCP's."), MEDIA_TYPE),
     ];
-    for begin in begin {
-        let mut described = begin(api);
-        for status in
-            [StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED]
-        {
+    for (begin, media_type) in begin {
+        let mut described = begin(api).gives(StatusCode::OK, media_type, told.clone(), text);
+        for status in [
+            StatusCode::BAD_REQUEST,
+            StatusCode::NOT_FOUND,
+            StatusCode::METHOD_NOT_ALLOWED,
+            StatusCode::NOT_ACCEPTABLE,
+        ] {
             described = described.gives(status, MEDIA_TYPE, told.clone(), text);
         }
         described.done();
@@ -165,10 +174,13 @@ fn about() -> String {
          404. Errors are problem documents (RFC 9457); their `type` is what to match on.\n\n\
          A body that is JSON is read by one strict parser: at most {ARGUMENT_DEPTH_MAX} levels deep (the limit is \
          named json_depth), no key twice, no NaN, no number out of range, else 400. Its Content-Type is \
-         application/json, or absent; another is answered with 415. What `Accept` says is not looked at: each answer \
-         has the one form that is described. Each GET answers HEAD. A method that a path does not have is answered \
+         application/json, or absent; another is answered with 415. What `Accept` says is not looked at, but for \
+         `text/event-stream` of `POST /v1/calls`: each other answer has the one form that is described. Each \
+         GET answers HEAD. A method that a path does not have is answered \
          with 405 and Allow. A path with a slash at its end is another path: 404. Query parameters that are not \
          described are refused where an operation takes any, and else not looked at.\n\n\
-         `application/jsonl` is one JSON document a line, each as `x-item-schema` says; the last says what came of it."
+         `application/jsonl` is one JSON document a line, each as `x-item-schema` says; the last says what came of it. \
+         `text/event-stream` is server-sent events, whose data is one JSON document each, as `x-event-schemas` says by \
+         their names."
     )
 }

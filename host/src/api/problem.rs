@@ -70,6 +70,18 @@ pub enum ErrorKind {
     /// Too many tries or calls within a minute: the answer says when to try again.
     #[serde(rename = "urn:portcullis:error:too-many-requests")]
     TooManyRequests,
+    /// The host ended before the call did. What it did until then is done, and it is not run again.
+    #[serde(rename = "urn:portcullis:error:interrupted")]
+    Interrupted,
+    /// The call ended, and its answer is not kept any more. It is not run again.
+    #[serde(rename = "urn:portcullis:error:gone")]
+    Gone,
+    /// The request with this Idempotency-Key goes on.
+    #[serde(rename = "urn:portcullis:error:idempotency-key-in-use")]
+    KeyInUse,
+    /// The Idempotency-Key was used for another request.
+    #[serde(rename = "urn:portcullis:error:idempotency-key-reused")]
+    KeyReused,
     /// A limit ended the call.
     #[serde(rename = "urn:portcullis:error:limit-reached")]
     LimitReached,
@@ -98,7 +110,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds.
-    pub const ALL: [ErrorKind; 24] = [
+    pub const ALL: [ErrorKind; 28] = [
         ErrorKind::BadInput,
         ErrorKind::NotFound,
         ErrorKind::MethodNotAllowed,
@@ -115,6 +127,10 @@ impl ErrorKind {
         ErrorKind::Unauthenticated,
         ErrorKind::Forbidden,
         ErrorKind::TooManyRequests,
+        ErrorKind::Interrupted,
+        ErrorKind::Gone,
+        ErrorKind::KeyInUse,
+        ErrorKind::KeyReused,
         ErrorKind::LimitReached,
         ErrorKind::ToolError,
         ErrorKind::Withheld,
@@ -134,10 +150,12 @@ impl ErrorKind {
             ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorKind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ErrorKind::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            ErrorKind::Conflict | ErrorKind::Cancelled => StatusCode::CONFLICT,
+            ErrorKind::Conflict | ErrorKind::Cancelled | ErrorKind::KeyInUse => StatusCode::CONFLICT,
+            ErrorKind::Gone => StatusCode::GONE,
             ErrorKind::InvalidPackage
             | ErrorKind::InvalidGrants
             | ErrorKind::InvalidSettings
+            | ErrorKind::KeyReused
             | ErrorKind::LimitReached => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
             ErrorKind::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
@@ -146,7 +164,9 @@ impl ErrorKind {
             ErrorKind::Busy | ErrorKind::LogUnavailable | ErrorKind::DiskLow => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            ErrorKind::GrantUnusable | ErrorKind::HostFault => StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorKind::Interrupted | ErrorKind::GrantUnusable | ErrorKind::HostFault => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 
@@ -169,6 +189,10 @@ impl ErrorKind {
             ErrorKind::Unauthenticated => "urn:portcullis:error:unauthenticated",
             ErrorKind::Forbidden => "urn:portcullis:error:forbidden",
             ErrorKind::TooManyRequests => "urn:portcullis:error:too-many-requests",
+            ErrorKind::Interrupted => "urn:portcullis:error:interrupted",
+            ErrorKind::Gone => "urn:portcullis:error:gone",
+            ErrorKind::KeyInUse => "urn:portcullis:error:idempotency-key-in-use",
+            ErrorKind::KeyReused => "urn:portcullis:error:idempotency-key-reused",
             ErrorKind::LimitReached => "urn:portcullis:error:limit-reached",
             ErrorKind::ToolError => "urn:portcullis:error:tool-error",
             ErrorKind::Withheld => "urn:portcullis:error:withheld",
@@ -199,6 +223,10 @@ impl ErrorKind {
             ErrorKind::Unauthenticated => "A valid key is needed",
             ErrorKind::Forbidden => "This is not allowed",
             ErrorKind::TooManyRequests => "Too many requests",
+            ErrorKind::Interrupted => "The call was interrupted",
+            ErrorKind::Gone => "The answer is not kept any more",
+            ErrorKind::KeyInUse => "The request goes on",
+            ErrorKind::KeyReused => "The key was used for another request",
             ErrorKind::LimitReached => "A limit ended the call",
             ErrorKind::ToolError => "The tool failed",
             ErrorKind::Withheld => "The answer was withheld",

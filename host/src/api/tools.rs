@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::calls::in_whose_name;
+use super::described;
 use super::http::{Api, Checked};
 use super::messages::{ToolsFormat, ToolsQuery};
 use super::openapi::Described;
@@ -68,22 +69,25 @@ pub(super) async fn list(
 
 fn shape(granted: &GrantedTool, format: ToolsFormat) -> Value {
     let (name, tool) = (&granted.name, granted.description());
+    // APIs of models want a text.
+    let description = described::description(granted).unwrap_or_default();
+    let input = described::schema(&tool.input_schema);
     match format {
         ToolsFormat::Portcullis => json!({
             "name": name,
             "package": granted.package,
             "tool": tool.name,
             "digest": granted.digest(),
-            "description": tool.description,
-            "input_schema": tool.input_schema,
-            "output_schema": tool.output_schema,
+            "description": description,
+            "input_schema": input,
+            "output_schema": tool.output_schema.as_ref().map(described::schema),
         }),
         ToolsFormat::Openai => json!({
             "type": "function",
-            "function": { "name": name, "description": tool.description, "parameters": tool.input_schema },
+            "function": { "name": name, "description": description, "parameters": input },
         }),
         ToolsFormat::Anthropic => json!({
-            "name": name, "description": tool.description, "input_schema": tool.input_schema,
+            "name": name, "description": description, "input_schema": input,
         }),
     }
 }

@@ -14,7 +14,7 @@ use crate::ids::text_schema;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TreeHash([u8; 32]);
 
-text_schema!(TreeHash, "32 bytes in base64", "^[A-Za-z0-9+/]{43}=$");
+text_schema!(TreeHash, "a hash of an RFC 6962 tree: 32 bytes in base64", "^[A-Za-z0-9+/]{43}=$");
 
 /// A text that is no hash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,6 +3,7 @@
 mod admin;
 pub(super) mod asking;
 mod audit;
+mod calling;
 mod serving;
 
 use std::path::PathBuf;
@@ -10,9 +11,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(super) use admin::{PrincipalCommand, SecretCommand, StateCommand};
+pub(super) use calling::{CallArguments, CallsCommand};
 pub(super) use serving::{ApiKeyCommand, ConfigCommand, Expiry, Listen, ServeArguments};
 
-use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName, TraceParent};
+use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark};
 
 pub(super) use audit::{
     AuditCommand, BundleArguments, BundleVerifyArguments, ConsistencyArguments, EraseArguments,
@@ -123,6 +125,9 @@ pub(super) enum Command {
     State(StateCommand),
     /// Call a tool
     Call(CallArguments),
+    /// Calls that were detached or have a key: list them, wait for one; receipts of all
+    #[command(subcommand)]
+    Calls(CallsCommand),
     /// Serve an agent's tools by MCP on stdin and stdout, for desktop clients and IDEs
     ///
     /// A client starts it, writes a JSON-RPC message in each line, and reads the answers. It lists the tools that are
@@ -330,31 +335,6 @@ pub(super) enum GrantCommand {
     },
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  portcullis call notes search --as writer --args '{\"text\": \"milk\"}'
-  portcullis call notes add --as writer --args @note.json
-  generate | portcullis call notes add --as writer --args - --json | jq .structured
-
-The answer's text goes to stdout. What the tool printed, and one line with the call's id and cost,
-go to stderr.")]
-pub(super) struct CallArguments {
-    /// The package
-    pub(super) package: PackageName,
-    /// Which of its tools
-    pub(super) tool: ToolName,
-    /// The arguments, a JSON object: as text, @FILE, or - for stdin
-    #[arg(long, value_name = "JSON", default_value = "{}")]
-    pub(super) args: String,
-    /// The agent in whose name it is called
-    #[arg(long = "as", value_name = "AGENT")]
-    pub(super) principal: PrincipalId,
-    /// Where the call belongs in your trace (W3C Trace Context): recorded, and told to nobody
-    #[arg(long, value_name = "VALUE")]
-    pub(super) traceparent: Option<TraceParent>,
-}
-
 /// The key of the log.
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
@@ -396,6 +376,7 @@ mod tests {
           secret       Store secrets that grants give to tools, or put into their requests
           state        See the state that tools keep, and clear it
           call         Call a tool
+          calls        Calls that were detached or have a key: list them, wait for one; receipts of all
           mcp          Serve an agent's tools by MCP on stdin and stdout, for desktop clients and IDEs
           cancel       Ask a running call to end; if its tool does not answer within a second, it is ended
           freeze       Stop everything: running calls end, no call begins, until `thaw`
@@ -407,6 +388,7 @@ mod tests {
           serve        Own the data folder and answer other commands until told to stop
           doctor       Look over the machine and the data folder, and say what to do; changes nothing
           config       Write the settings of `serve` into a file, to be changed
+          openapi      Write the description of the HTTP API to stdout: OpenAPI 3.1
           restore      Put a backup into a new data folder
           completions  Write the completions of a shell to stdout
           man          Write the manual: its first page to stdout, or all pages into a folder
@@ -646,6 +628,9 @@ mod tests {
             &["freeze", "--reason", "two\nlines"],
             &["package", "quarantine", "p"],
             &["call", "p", "t", "--as", "a", "--traceparent", "00-0-0-0"],
+            &["call", "p", "t", "--as", "a", "--idempotency-key", ""],
+            &["calls", "list", "--state", "open"],
+            &["calls", "wait", "7"],
             &["package", "quarantine", "p", "sha256:12", "--reason", "r"],
             &["principal", "add", "group:a"],
             &["principal", "add", "a", "--role", "owner"],

@@ -8,6 +8,7 @@ mod archive;
 mod arguments;
 mod asked;
 mod bundle;
+mod calls;
 mod client;
 mod commands;
 mod doctor;
@@ -230,6 +231,7 @@ async fn without_host(
         | Command::Settings
         | Command::State(_)
         | Command::Call(_)
+        | Command::Calls(_)
         | Command::Mcp { .. }
         | Command::Cancel { .. }
         | Command::Freeze { .. }

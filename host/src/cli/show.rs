@@ -1,5 +1,6 @@
 //! Answers as text for people. Text of tools and their authors is cleaned first, and said to be theirs.
 
+pub(super) mod calls;
 pub(super) mod diff;
 pub(super) mod keys;
 pub(super) mod secrets;

@@ -35,6 +35,8 @@ struct Line {
     progress: OnceLock<watch::Sender<Option<Progress>>>,
     is_cancelled: AtomicBool,
     cancelled: Notify,
+    /// Its tool may have done something.
+    has_begun: AtomicBool,
 }
 
 impl Line {
@@ -58,6 +60,16 @@ impl CallControl {
     /// Whether the call was asked to end.
     pub fn is_cancelled(&self) -> bool {
         self.0.is_cancelled.load(Ordering::SeqCst)
+    }
+
+    /// Whether the call was admitted, so that its tool may have done something.
+    pub fn has_begun(&self) -> bool {
+        self.0.has_begun.load(Ordering::SeqCst)
+    }
+
+    /// Notes that it was.
+    pub(crate) fn begin(&self) {
+        self.0.has_begun.store(true, Ordering::SeqCst);
     }
 
     /// Keeps a step, for whoever listens.

@@ -13,16 +13,69 @@ use crate::limits::LimitReached;
 use crate::policy::Denial;
 use crate::sandbox::{Content, InvokeError, ToolAnswer};
 
+/// The most bytes of text that one answer shows a model, all its blocks together: 128 KiB, some 30,000 tokens. Clients
+/// give a model the text, and a longer one pushes out what the model was about. `structuredContent` is for programs and
+/// stays whole.
+const TEXT_BYTES_MAX: usize = 128 << 10;
+
 /// What a tool answered.
 pub(super) fn result(answer: CallAnswer) -> CallToolResult {
-    let CallAnswer { answer: ToolAnswer { content, structured }, report } = answer;
+    let CallAnswer { answer: ToolAnswer { mut content, structured }, report } = answer;
+    let cut = cut(&mut content, TEXT_BYTES_MAX, structured.is_some());
     let mut result = CallToolResult::success(content.into_iter().map(block).collect());
     result.structured_content = structured;
     let mut meta = call_meta(report.call);
+    if let Some(Cut { shown, of }) = cut {
+        meta.insert("portcullis/cut".to_owned(), json!({ "shown": shown, "of": of }));
+    }
     if let Some(record) = report.record {
         meta.insert("portcullis/record".to_owned(), json!(record));
     }
     result.with_meta(Some(meta))
+}
+
+/// How much of the text of an answer is shown, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cut {
+    shown: usize,
+    of: usize,
+}
+
+/// Cuts texts, the last ones first, to `max` bytes in all, and says in the place where the first was cut what is
+/// missing. None if all of it is shown.
+fn cut(content: &mut [Content], max: usize, is_structured: bool) -> Option<Cut> {
+    let of = content.iter_mut().filter_map(text).map(|text| text.len()).sum();
+    if of <= max {
+        return None;
+    }
+    let (mut left, mut shown, mut is_marked) = (max, 0, false);
+    for text in content.iter_mut().filter_map(text) {
+        let kept = text.floor_char_boundary(left);
+        let is_cut = kept < text.len();
+        text.truncate(kept);
+        shown += kept;
+        // A piece of what follows would look like the next sentence.
+        left = if is_cut { 0 } else { left - kept };
+        if is_cut && !is_marked {
+            is_marked = true;
+            let rest = match is_structured {
+                true => "`structuredContent` has all of it",
+                false => "call the tool for less, or for one part at a time",
+            };
+            text.push_str(&format!(
+                "\n[cut here: the answer has {of} bytes of text, {shown} are shown; {rest}]"
+            ));
+        }
+    }
+    Some(Cut { shown, of })
+}
+
+/// The text of a block, if it is one.
+fn text(content: &mut Content) -> Option<&mut String> {
+    match content {
+        Content::Text { text } | Content::Resource { text: Some(text), .. } => Some(text),
+        Content::Image { .. } | Content::Audio { .. } | Content::Resource { text: None, .. } => None,
+    }
 }
 
 fn block(content: Content) -> ContentBlock {
@@ -163,5 +216,49 @@ fn failed(error: &InvokeError) -> (ErrorKind, String) {
         ),
         InvokeError::Log(_) => (ErrorKind::LogUnavailable, UNAVAILABLE.to_owned()),
         InvokeError::Host(_) => (ErrorKind::HostFault, UNAVAILABLE.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(content: &mut [Content]) -> String {
+        content.iter_mut().filter_map(text).map(|text| text.as_str()).collect()
+    }
+
+    fn blocks() -> Vec<Content> {
+        let said = |text: &str| Content::Text { text: text.to_owned() };
+        let document = Content::Resource {
+            uri: "test://document".to_owned(),
+            mime_type: None,
+            text: Some("ééé".to_owned()),
+            blob: None,
+        };
+        vec![said("four"), document, said("last")]
+    }
+
+    #[test]
+    fn an_answer_that_is_just_short_enough_is_whole() {
+        let mut content = blocks();
+        assert_eq!(cut(&mut content, 14, false), None);
+        assert_eq!(content, blocks());
+    }
+
+    #[test]
+    fn one_that_is_longer_is_cut_once_between_characters_and_says_so() {
+        for (max, structured) in [(13, true), (9, false), (4, false), (0, true)] {
+            let mut content = blocks();
+            let told = cut(&mut content, max, structured).expect("it is too long");
+            let all = texts(&mut content);
+            assert_eq!(all.matches("[cut here").count(), 1, "{max}: {all}");
+            assert_eq!(all.contains("structuredContent"), structured, "{max}: {all}");
+            assert!(all.contains(&format!("14 bytes of text, {} are shown", told.shown)), "{max}: {all}");
+            let (before, after) = all.split_once("\n[cut here").expect("a mark");
+            assert_eq!(before.len(), told.shown, "{max}");
+            assert!("fourééélast".starts_with(before), "{max}: {before}");
+            assert!(after.ends_with(']'), "nothing follows the mark: {after}");
+            assert!(told.shown <= max && told.of == 14, "{max}: {told:?}");
+        }
     }
 }

@@ -5,13 +5,16 @@
 //! chooses its cancellations by, and nothing is kept under it but the calls that run.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Extension, Router};
+use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use rmcp::ErrorData;
 use rmcp::model::{ErrorCode, ProtocolVersion, RequestId, ServerJsonRpcMessage};
@@ -36,6 +39,9 @@ const METHOD_HEADER: HeaderName = HeaderName::from_static("mcp-method");
 /// The same, of the tool.
 const NAME_HEADER: HeaderName = HeaderName::from_static("mcp-name");
 
+/// What is told when a list is another one.
+const LIST_CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+
 /// Serves MCP. To be mounted behind a door that brings each request's [`Caller`], and has looked at Host and Origin.
 /// Streams that would go on for ever end when `stopping` turns true.
 pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
@@ -55,9 +61,11 @@ async fn serve(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    let is_post = request.method() == Method::POST;
     let (parts, rest) = request.into_parts();
-    if !is_post {
+    if parts.method == Method::GET && !is_newer(&parts.headers) {
+        return served.changes(&caller, &parts.headers);
+    }
+    if parts.method != Method::POST {
         return served.answer(&caller, Request::from_parts(parts, rest)).await;
     }
     // The one strict parser, before rmcp's.
@@ -87,6 +95,25 @@ async fn serve(
 }
 
 impl Served {
+    /// The stream on which a client of a revision before 2026-07-28 hears that its list of tools is another one
+    /// (2025-11-25, "Listening for Messages from the Server"). It has nothing to resume: a list is asked for as a whole.
+    fn changes(&self, caller: &Caller, headers: &HeaderMap) -> Response {
+        let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        if !accepts.flat_map(|value| value.split(',')).any(|range| is_of_events(range)) {
+            let message =
+                "what is told here is text/event-stream: say in `Accept` that it is taken".to_owned();
+            let error = ErrorData::new(ErrorCode::INVALID_REQUEST, message, None);
+            return refusal(StatusCode::NOT_ACCEPTABLE, Refused { error, id: None });
+        }
+        let agent = caller.principal().clone();
+        let server = McpServer::new(Arc::clone(&self.host), agent, self.stopping.clone());
+        let changes = stream::unfold(server.watch(), |mut watch| async move {
+            let changed = watch.changed().await;
+            changed.then(|| (Ok::<_, Infallible>(Event::default().data(LIST_CHANGED)), watch))
+        });
+        Sse::new(changes).keep_alive(KeepAlive::default()).into_response()
+    }
+
     /// One request, by itself.
     async fn answer(&self, caller: &Caller, request: Request) -> Response {
         let agent = caller.principal().clone();
@@ -108,9 +135,7 @@ impl Served {
 /// Headers that proxies may decide by must say what the body says, whatever the revision. For those of 2026-07-28
 /// rmcp asks for more: that they are there.
 fn agree(headers: &HeaderMap, object: &Value) -> Result<(), Refused> {
-    let newer = headers
-        .get(&VERSION_HEADER)
-        .is_some_and(|version| version.as_bytes() >= ProtocolVersion::V_2026_07_28.as_str().as_bytes());
+    let newer = is_newer(headers);
     for (header, said) in [(METHOD_HEADER, &object["method"]), (NAME_HEADER, &object["params"]["name"])] {
         let mut values = headers.get_all(&header).iter();
         let Some(value) = values.next() else { continue };
@@ -130,6 +155,18 @@ fn agree(headers: &HeaderMap, object: &Value) -> Result<(), Refused> {
         return Err(Refused { error, id: message::id(object) });
     }
     Ok(())
+}
+
+/// Whether a request is of revision 2026-07-28 or a later one.
+fn is_newer(headers: &HeaderMap) -> bool {
+    let newer = ProtocolVersion::V_2026_07_28;
+    headers.get(&VERSION_HEADER).is_some_and(|version| version.as_bytes() >= newer.as_str().as_bytes())
+}
+
+/// Whether a media range of `Accept` takes a stream of events.
+fn is_of_events(range: &str) -> bool {
+    let kind = range.split(';').next().unwrap_or_default().trim();
+    ["text/event-stream", "text/*", "*/*"].iter().any(|taken| taken.eq_ignore_ascii_case(kind))
 }
 
 fn unread(error: &BodyError) -> Response {

@@ -19,7 +19,6 @@ use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, Implementation,
     InitializeRequestParams, InitializeResult, ListToolsResult, PaginatedRequestParams,
     ProgressNotificationParam, ProgressToken, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
-    ToolsCapability,
 };
 use rmcp::service::{NotificationContext, Peer, RequestContext, RoleServer, SubscriptionContext};
 use serde_json::Value;
@@ -133,20 +132,21 @@ impl McpServer {
         }
     }
 
-    fn watch(&self) -> Watch<'_> {
-        Watch { server: self, changes: self.host.changes(), ended: self.ended.clone(), known: self.tools() }
+    fn watch(&self) -> Watch {
+        let (changes, ended) = (self.host.changes(), self.ended.clone());
+        Watch { server: self.clone(), changes, ended, known: self.tools() }
     }
 }
 
 /// Looks for changes of an agent's list of tools.
-struct Watch<'a> {
-    server: &'a McpServer,
+struct Watch {
+    server: McpServer,
     changes: watch::Receiver<()>,
     ended: Stopping,
     known: Vec<Tool>,
 }
 
-impl Watch<'_> {
+impl Watch {
     /// Waits until the list is another one: not if something else changed. False at the end.
     async fn changed(&mut self) -> bool {
         loop {
@@ -181,13 +181,8 @@ impl ServerHandler for McpServer {
         request: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
-        let mut told = self.negotiate_initialize(&request)?;
+        let told = self.negotiate_initialize(&request)?;
         context.peer.set_peer_info(request);
-        match &self.over {
-            Over::Lines => {}
-            // Whoever began like this has no stream for it.
-            Over::Http(_) => told.capabilities.tools = Some(ToolsCapability::default()),
-        }
         Ok(told)
     }
 

@@ -224,6 +224,12 @@ impl Describing<'_> {
         self.content(StatusCode::OK, "application/jsonl", json!({"x-item-schema": schema}), description)
     }
 
+    /// It answers 200 with server-sent events; each name has a schema of its data.
+    pub(in crate::api) fn events(self, schemas: Value, description: &str) -> Self {
+        let content = json!({"schema": {"type": "string"}, "x-event-schemas": schemas});
+        self.content(StatusCode::OK, "text/event-stream", content, description)
+    }
+
     /// It answers 200 with what is no JSON.
     pub(in crate::api) fn bytes(self, media_type: &str, description: &str) -> Self {
         self.content(StatusCode::OK, media_type, json!({}), description)

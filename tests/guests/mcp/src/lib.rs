@@ -16,6 +16,7 @@ tools![
     error_handling,
     image_content,
     logging_tool,
+    long,
     loud,
     multiple_content_types,
     simple_text,
@@ -123,6 +124,15 @@ fn wait() -> String {
     loop {
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Returns a long text.
+#[tool(name = "long")]
+fn long(
+    /// Of how many bytes.
+    bytes: u32,
+) -> String {
+    "x".repeat(bytes as usize)
 }
 
 /// Writes what looks like a message of MCP to stdout and stderr.
