@@ -30,14 +30,14 @@ const SOAKS: [(&str, &str, &str); 6] = [
         "a thousand kill -9; nothing acknowledged is lost",
     ),
     (
-        "api",
-        "door::schemathesis::nothing_that_can_be_asked_is_answered_otherwise_than_described",
-        "requests made of the description of the API, by schemathesis, with each role",
-    ),
-    (
         "taken",
         "calls::kills::a_host_that_is_killed_under_load_lists_what_it_took",
         "kill -9 under the calls of agents; what was taken is listed, and nothing runs twice",
+    ),
+    (
+        "api",
+        "door::schemathesis::nothing_that_can_be_asked_is_answered_otherwise_than_described",
+        "requests made of the description of the API, by schemathesis, with each role",
     ),
     (
         "race",
