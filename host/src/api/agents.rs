@@ -20,6 +20,7 @@ pub(super) fn problem(error: CallError, tool: &impl fmt::Display) -> Problem {
         CallError::NotFound(_) => true,
         CallError::Denied { denial, .. } => is_of_what_it_lacks(denial),
         CallError::Busy(_)
+        | CallError::Quota(_)
         | CallError::Failed { .. }
         | CallError::Log(_)
         | CallError::DiskLow(_)
