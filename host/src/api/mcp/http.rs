@@ -99,7 +99,7 @@ impl Served {
     /// (2025-11-25, "Listening for Messages from the Server"). It has nothing to resume: a list is asked for as a whole.
     fn changes(&self, caller: &Caller, headers: &HeaderMap) -> Response {
         let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        if !accepts.flat_map(|value| value.split(',')).any(|range| is_of_events(range)) {
+        if !accepts.flat_map(|value| value.split(',')).any(is_of_events) {
             let message =
                 "what is told here is text/event-stream: say in `Accept` that it is taken".to_owned();
             let error = ErrorData::new(ErrorCode::INVALID_REQUEST, message, None);

@@ -192,6 +192,12 @@ fn other_events() -> Vec<Event> {
             issuer: Some("corp".parse().expect("a name")),
             tries: 3,
         },
+        Event::CallsRefused(CallsRefused {
+            principal: Some("ann".parse().expect("a valid name")),
+            package: Some(package()),
+            reached: LimitReached { limit: Limit::PrincipalQueue, value: 65, max: 64 },
+            calls: 3,
+        }),
         Event::ServeSettingsRead(ServeSettingsRead {
             cause: SettingsCause::Refused,
             sha256: Some("0123456789abcdef".repeat(4)),
@@ -199,12 +205,6 @@ fn other_events() -> Vec<Event> {
             certificates: 2,
             reason: Some("line 3".to_owned()),
             by: by(),
-        }),
-        Event::CallsRefused(CallsRefused {
-            principal: Some("ann".parse().expect("a valid name")),
-            package: Some(package()),
-            reached: LimitReached { limit: Limit::PrincipalQueue, value: 65, max: 64 },
-            calls: 3,
         }),
         Event::CallAccepted(AcceptedCall {
             call: call_id(),
@@ -383,8 +383,8 @@ fn every_event_survives_its_line_and_entries_are_what_serde_writes() {
     {"seq":21,"time":"TIME","event":"evidence_erased","name":"root","keys":[3,7],"by":"root"}
     {"seq":22,"time":"TIME","event":"payload_erased","call":"01900000-0000-7000-8000-000000000001","by":"root"}
     {"seq":23,"time":"TIME","event":"authentication_failed","reason":"expired","peer":"192.0.2.7","key":"pcl_0123456789ab","issuer":"corp","tries":3}
-    {"seq":24,"time":"TIME","event":"serve_settings_read","cause":"refused","sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","issuers":["corp"],"certificates":2,"reason":"line 3","by":"root"}
-    {"seq":25,"time":"TIME","event":"calls_refused","principal":"ann","package":"notes","limit":"principal_queue","value":65,"max":64,"calls":3}
+    {"seq":24,"time":"TIME","event":"calls_refused","principal":"ann","package":"notes","limit":"principal_queue","value":65,"max":64,"calls":3}
+    {"seq":25,"time":"TIME","event":"serve_settings_read","cause":"refused","sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","issuers":["corp"],"certificates":2,"reason":"line 3","by":"root"}
     {"seq":26,"time":"TIME","event":"call_accepted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","tool":"search","argument_bytes":2,"by":"ann"}
     {"seq":27,"time":"TIME","event":"call_cancelled","call":"01900000-0000-7000-8000-000000000001","by":"ann"}
     {"seq":28,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
