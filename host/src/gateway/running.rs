@@ -164,6 +164,10 @@ impl Host {
         let mut entered = self.running.enter(Arc::clone(&subject), self.now());
         let mut expiry = subject.authorized.as_ref().and_then(|call| call.next_expiry());
         let mut judged_by = allowed_by;
+        // It may have waited for its turn since its caller was let in.
+        if self.is_revoked(&subject.context.principal, &subject.admission) {
+            return Stop::CredentialRevoked { revision: judged_by.policy.revision };
+        }
         loop {
             let in_force = self.in_force();
             // A change since the call was allowed did not find it among the running ones; one that found
