@@ -412,6 +412,6 @@ fn a_model_is_shown_so_much_text_and_programs_all_of_it() {
     let all = service.agent.ask("POST", "/v1/calls?package=mcp&tool=long", arguments.as_bytes());
     assert_eq!(
         all.expect(200).json()["content"][0]["text"].as_str().map(str::len),
-        Some(SHOWN_MAX as usize + 1)
+        Some(usize::try_from(SHOWN_MAX).expect("small") + 1)
     );
 }

@@ -113,14 +113,14 @@ pub(super) fn describe(api: &mut Described) {
         .lines_of(record, "Records, byte for byte as they stand in the log.")
         .with_optional_header(NEXT_HEADER, "If there are more: what to give as `after`, with the same parts.")
         .done();
-    api.get("/v1/audit/calls/{id}", "show_call", "Tells what a call did, and the calls that its tool made.")
+    api.get("/v1/audit/calls/{id}", "tell_call", "Tells what a call did, and the calls that its tool made.")
         .path::<CallId>("id", "The call.", call.clone())
         .fails(&[ErrorKind::NotFound, ErrorKind::Busy])
         .answers::<Told>("Its records, at most 10,000 with those of the calls below it.")
         .done();
     api.get(
         "/v1/audit/calls/{id}/receipt",
-        "prove_call",
+        "prove_audited_call",
         "Proves a call to whoever has the log's public key.",
     )
     .path::<CallId>("id", "The call.", call)
