@@ -35,6 +35,7 @@ mod ready;
 mod registration;
 mod sdk;
 mod secrets;
+mod signing;
 mod sockets;
 mod state;
 mod steady;

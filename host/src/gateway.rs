@@ -22,6 +22,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,13 +69,16 @@ pub use errors::{Blame, CallError, HostError};
 pub use evidence::{Erased, EvidenceError, PayloadErased};
 pub use grants::{GrantsChanged, GrantsSource};
 pub use keys::KeyRotated;
-pub use packages::{AddProgress, AddedPackage, PackageDetails};
+pub use packages::{
+    AddProgress, AddedPackage, Approval, ApprovalMade, ListedPackage, NewComponent, PackageDetails,
+};
 pub use registrations::Registration;
 pub use running::RunningCall;
 pub use secrets::SecretChanged;
 pub use standing::{FreezeChanged, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged, Taken};
 pub use state::StateCleared;
 pub use tools::GrantedTool;
+pub use trust::{NotTrusted, Trust, TrustChanged, TrustSource, TrustStatus};
 
 /// How much of an error's text goes into the log.
 const MESSAGE_BYTES_MAX: usize = 1_000;
@@ -109,6 +113,7 @@ pub struct Host {
     metrics: Arc<Metrics>,
     registrations: Arc<registrations::Registrations>,
     disk: DiskWatch,
+    verifications: trust::Verifications,
     /// Read by whoever changes packages or grants, written by whoever needs a moment without changes.
     changing: tokio::sync::RwLock<()>,
     /// Held by whoever removes components, or needs them to stay.
@@ -324,6 +329,7 @@ impl Host {
             outlets,
             metrics,
             registrations,
+            verifications: trust::Verifications::default(),
             changing: Default::default(),
             keeping: Arc::default(),
         };
@@ -411,7 +417,7 @@ impl Host {
             None => authorized,
         };
         let place = self.sandbox.place(&authorized).map_err(CallError::Busy)?;
-        let ready = self.ready(&package).await?;
+        let ready = self.ready(&request.package, &package).await?;
         let context = Arc::new(CallContext {
             call,
             principal: request.principal,
@@ -555,16 +561,24 @@ impl Host {
         Ok(CallError::Denied { call, denial })
     }
 
-    async fn ready(&self, package: &ApprovedPackage) -> Result<Arc<crate::sandbox::ReadyPackage>, CallError> {
+    /// What runs: of what is loaded anew, the signatures are looked at again as they are kept now.
+    async fn ready(
+        &self,
+        name: &PackageName,
+        package: &ApprovedPackage,
+    ) -> Result<Arc<crate::sandbox::ReadyPackage>, CallError> {
         let digest = package.digest;
         let read = async { self.registry.bytes(digest).await.map(Bytes::from) };
         let prepared = self.sandbox.prepare(digest, &package.description.tools, read).await;
         let (ready, origin) = prepared.map_err(HostError::from)?;
-        match origin {
+        match &origin {
             Origin::Recompiled(reason) => {
-                self.log.append(Event::ArtifactRefused { digest, reason }).await?;
+                self.log.append(Event::ArtifactRefused { digest, reason: reason.clone() }).await?;
             }
             Origin::Memory | Origin::Artifact | Origin::Compiled => {}
+        }
+        if !matches!(origin, Origin::Memory) {
+            self.check_trust_at_load(name, package).await?;
         }
         Ok(ready)
     }
@@ -622,7 +636,13 @@ impl Host {
         let policy = self.database.policy().await?;
         let mut in_force = InForce { policy, approved: BTreeMap::new(), keys };
         for package in self.registry.list().await? {
+            if in_force.approved.contains_key(&package.name) {
+                continue;
+            }
             if let Some(approved) = self.registry.approved(&package.name).await? {
+                if let Some(distrusted) = self.distrusted(&in_force.policy, &package.name, &approved).await? {
+                    in_force.policy.distrusted.insert(package.name.clone(), distrusted);
+                }
                 in_force.approved.insert(package.name, Arc::new(approved));
             }
         }

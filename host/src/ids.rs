@@ -166,6 +166,16 @@ checked_name!(
 );
 
 checked_name!(
+    /// The name that a trust policy gives a signer of components.
+    ///
+    /// 1 to 64 of `a-z`, `0-9`, `.`, `_` and `-`, beginning with a letter or digit.
+    SignerName,
+    "name of a signer",
+    "use 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+    |text| is_name(text, 64, false, b"._-")
+);
+
+checked_name!(
     /// The name by which a package opens a store of key-value state.
     ///
     /// 1 to 64 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`, beginning with a letter or digit.

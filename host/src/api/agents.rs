@@ -53,14 +53,15 @@ pub(super) fn problem(error: CallError, package: &PackageName, tool: &ToolName) 
     problem
 }
 
-/// Whether a denial says that there is something that the agent was not given. Quarantine is judged before grants, so
-/// it is told to nobody: who was granted the package sees that it is no longer listed.
+/// Whether a denial says that there is something that the agent was not given. Quarantine and trust are judged before grants, so
+/// they are told to nobody: who was granted the package sees that it is no longer listed.
 fn is_of_what_it_lacks(denial: &Denial) -> bool {
     match denial {
         Denial::NotApproved { .. }
         | Denial::NotGranted { .. }
         | Denial::ToolNotGranted { .. }
-        | Denial::Quarantined { .. } => true,
+        | Denial::Quarantined { .. }
+        | Denial::Untrusted { .. } => true,
         Denial::Frozen { .. }
         | Denial::PrincipalRemoved { .. }
         | Denial::NotAnAgent { .. }

@@ -26,11 +26,14 @@ use super::messages::{
 };
 use super::problem::{ErrorKind, Problem};
 use super::{
-    access, admin, backup, calls, evidence, keys, mcp, packages, secrets, state, strict, tail, tools,
+    access, admin, backup, calls, evidence, keys, mcp, packages, secrets, state, strict, tail, tools, trust,
 };
 use crate::authn::Caller;
 use crate::database::{Package, PackageState};
-use crate::gateway::{Blame, GrantsChanged, GrantsSource, Host, HostError, PackageDetails};
+use crate::gateway::{
+    Approval, ApprovalMade, Blame, GrantsChanged, GrantsSource, Host, HostError, ListedPackage, NewComponent,
+    PackageDetails,
+};
 use crate::ids::{GrantId, PackageName};
 use crate::limits::{Limit, LimitReached};
 use crate::policy::{Grant, Policy};
@@ -79,6 +82,7 @@ pub(super) fn routes(api: Api, beside: Router) -> Router {
         .merge(evidence::routes())
         .merge(state::routes())
         .merge(keys::routes())
+        .merge(trust::routes())
         .with_state(api.clone())
         .merge(beside)
         .fallback(no_route)
@@ -96,17 +100,20 @@ async fn add_package(
 ) -> Result<Response, Problem> {
     // Before the body, which is held in memory until it is registered.
     let registration = api.host.reserve_registration(caller.principal())?;
+    let signatures = trust::signatures(request.headers())?;
     let max = api.host.limits().ceiling_of(Limit::ComponentBytes);
     let bytes = body(request, usize::try_from(max).unwrap_or(usize::MAX)).await.map_err(|error| {
         error.into_problem(|value| {
             Problem::component_too_large(LimitReached { limit: Limit::ComponentBytes, value, max })
         })
     })?;
-    Ok(packages::add(api.host, query, bytes, registration))
+    let AddQuery { name, version, source } = query;
+    let component = NewComponent { bytes, name, version, signatures, source };
+    Ok(packages::add(api.host, component, registration))
 }
 
-async fn list_packages(State(api): State<Api>) -> Result<Json<Vec<Package>>, Problem> {
-    Ok(Json(api.host.packages().await?))
+async fn list_packages(State(api): State<Api>) -> Result<Json<Vec<ListedPackage>>, Problem> {
+    Ok(Json(api.host.listed_packages().await?))
 }
 
 async fn show_package(
@@ -126,7 +133,10 @@ async fn approve_package(
     let wanted: ApproveRequest = if bytes.is_empty() { ApproveRequest::default() } else { json(&bytes)? };
     let host = Arc::clone(&api.host);
     to_its_end(async move {
-        let digest = host.approve(caller.principal(), &name, wanted.digest).await?;
+        let ApproveRequest { digest, downgrade } = wanted;
+        let approval = Approval { digest, downgrade };
+        let ApprovalMade { digest, trust, upgrade } =
+            host.approve_as(caller.principal(), &name, approval).await?;
         let details = host.package(&name).await?;
         let approved = details.into_iter().find(|details| details.package.digest == digest);
         let description = approved.map(|details| details.description).ok_or_else(|| {
@@ -135,7 +145,7 @@ async fn approve_package(
         })?;
         let others = host.grants(Some(&name)).into_iter().filter(|grant| grant.digest != digest);
         let grants_without_effect = others.map(|grant| grant.id).collect();
-        Ok(Json(Approved { package: name, digest, description, grants_without_effect }))
+        Ok(Json(Approved { package: name, digest, description, trust, upgrade, grants_without_effect }))
     })
     .await
 }

@@ -28,6 +28,7 @@ mod tail;
 mod tests;
 pub mod tls;
 mod tools;
+mod trust;
 
 pub use axum::Router;
 pub use axum::body::Body;

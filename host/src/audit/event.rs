@@ -1,5 +1,6 @@
 //! What the log can say: one closed enum, written as one JSON object a line.
 
+mod approval;
 mod host_call;
 mod keeping;
 mod secret;
@@ -15,11 +16,13 @@ use super::hash::TreeHash;
 use crate::authn::Refused;
 use crate::ids::{
     CallId, GrantId, KeyPrefix, OutletName, PackageDigest, PackageName, PrincipalId, Remark, Revision,
-    SecretName, Sequence, StoreName, ToolName, TraceParent,
+    SecretName, Sequence, SignerName, StoreName, ToolName, TraceParent,
 };
 use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};
+use crate::signing::KeyId;
 
+pub use approval::ApprovalRule;
 pub use host_call::{Attempt, Decision, HostCall, HostCallOutcome, HostCallResult, Repeats};
 pub use keeping::{DropReason, OutletKind, OutletTrouble};
 pub use secret::{LeakAction, LeakPlace, SecretInjected, SecretLeak};
@@ -152,6 +155,12 @@ pub enum Event {
         digest: PackageDigest,
         /// Their number.
         bytes: u64,
+        /// The keys that signatures which came with it say they were made by.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        signatures: Vec<KeyId>,
+        /// Where it came from, as whoever added it says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<Remark>,
         /// Who did it.
         by: PrincipalId,
     },
@@ -164,12 +173,21 @@ pub enum Event {
         /// Who tried.
         by: PrincipalId,
     },
-    /// An admin approved these bytes under this name.
+    /// An admin, or a rule that an admin set, approved these bytes under this name.
     PackageApproved {
         /// The name.
         package: PackageName,
         /// The bytes.
         digest: PackageDigest,
+        /// Whose signatures counted then.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        signers: Vec<SignerName>,
+        /// Whether a later version had been approved before.
+        #[serde(default, skip_serializing_if = "is_false")]
+        downgrade: bool,
+        /// The rule, if no admin looked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<ApprovalRule>,
         /// Who did it.
         by: PrincipalId,
     },
@@ -262,6 +280,20 @@ pub enum Event {
         revision: Revision,
         /// It.
         name: PrincipalId,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// An admin put a trust policy in force, or went on without one.
+    TrustChanged {
+        /// The new revision.
+        revision: Revision,
+        /// The SHA-256 of its text, in hex; absent: there is none any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sha256: Option<String>,
+        /// How many keys it knows.
+        keys: u64,
+        /// How many of them are revoked.
+        revoked: u64,
         /// Who did it.
         by: PrincipalId,
     },
@@ -546,6 +578,7 @@ impl Event {
             | Event::PrincipalAdded { .. }
             | Event::PrincipalRemoved { .. }
             | Event::SecretSet { .. }
+            | Event::TrustChanged { .. }
             | Event::SecretRemoved { .. }
             | Event::ApiKeyCreated { .. }
             | Event::ApiKeyRotated { .. }
@@ -704,6 +737,11 @@ impl CallOutcome {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 pub(super) fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -722,6 +760,7 @@ impl Event {
             | Event::PrincipalAdded { revision, .. }
             | Event::PrincipalRemoved { revision, .. }
             | Event::SecretSet { revision, .. }
+            | Event::TrustChanged { revision, .. }
             | Event::SecretRemoved { revision, .. }
             | Event::ApiKeyCreated { revision, .. }
             | Event::ApiKeyRotated { revision, .. }

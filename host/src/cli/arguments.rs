@@ -4,6 +4,7 @@ mod admin;
 pub(super) mod asking;
 mod audit;
 mod serving;
+mod signing;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(super) use admin::{PrincipalCommand, SecretCommand, StateCommand};
 pub(super) use serving::{ApiKeyCommand, ConfigCommand, Expiry, Listen, ServeArguments};
+pub(super) use signing::{SignArguments, SigningKeyCommand, TrustCommand, VerifySignatureArguments};
 
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName, TraceParent};
 
@@ -39,7 +41,7 @@ Exit codes:
   5    the tool failed, or said that it did
   6    busy: try again
   7    `grant diff` found differences
-  8    the log, a receipt or a proof is not what the host signed
+  8    the log, a receipt, a proof or a signature is not what was signed
   130  interrupted; the call was cancelled, and the log says so
 
 The data folder is that of --data-dir, else $PORTCULLIS_DATA_DIR, else $XDG_DATA_HOME/portcullis,
@@ -117,6 +119,9 @@ pub(super) enum Command {
     /// Store secrets that grants give to tools, or put into their requests
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// Say whose signatures packages need, and see what is not trusted
+    #[command(subcommand)]
+    Trust(TrustCommand),
     /// See the state that tools keep, and clear it
     #[command(subcommand)]
     State(StateCommand),
@@ -188,6 +193,15 @@ pub(super) enum LocalCommand {
     /// Put a backup into a new data folder
     #[command(after_help = "Example:\n  portcullis restore portcullis-2027-01-01.tar --data-dir restored")]
     Restore(RestoreArguments),
+    /// Make the keys that authors sign components with, and show them
+    ///
+    /// Not the keys that agents are let in by, which are `portcullis key`.
+    #[command(subcommand)]
+    SigningKey(SigningKeyCommand),
+    /// Sign a component with an author's key, into a file beside it
+    Sign(SignArguments),
+    /// Verify signatures of a component by public keys that you name
+    Verify(VerifySignatureArguments),
     /// Write the completions of a shell to stdout
     #[command(after_help = "Example:\n  portcullis completions bash > /etc/bash_completion.d/portcullis")]
     Completions {
@@ -245,6 +259,9 @@ pub(super) enum PackageCommand {
         /// Which bytes, where several components of the package are pending, or to go back to former ones
         #[arg(long, value_name = "sha256:HEX")]
         digest: Option<PackageDigest>,
+        /// Approve them although a later version, or others of the same, were approved before
+        #[arg(long)]
+        allow_downgrade: bool,
     },
     /// Forbid a package, or some bytes: no call, no approval, and running calls end, until `release`
     ///
@@ -285,6 +302,10 @@ pub(super) struct AddArguments {
     /// Its version. Default: that of its WIT package, else 0.0.0
     #[arg(long)]
     pub(super) version: Option<semver::Version>,
+    /// A signature of it, or a folder of .minisig files. May be given several times. Default: FILE.minisig
+    /// and FILE.*.minisig beside the file
+    #[arg(long, value_name = "PATH")]
+    pub(super) signature: Vec<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -383,6 +404,7 @@ mod tests {
           principal    Add and remove agents, admins and auditors
           key          Make, list, rotate and revoke the keys that agents and programs are let in by
           secret       Store secrets that grants give to tools, or put into their requests
+          trust        Say whose signatures packages need, and see what is not trusted
           state        See the state that tools keep, and clear it
           call         Call a tool
           mcp          Serve an agent's tools by MCP on stdin and stdout, for desktop clients and IDEs
@@ -397,6 +419,9 @@ mod tests {
           doctor       Look over the machine and the data folder, and say what to do; changes nothing
           config       Write the settings of `serve` into a file, to be changed
           restore      Put a backup into a new data folder
+          signing-key  Make the keys that authors sign components with, and show them
+          sign         Sign a component with an author's key, into a file beside it
+          verify       Verify signatures of a component by public keys that you name
           completions  Write the completions of a shell to stdout
           man          Write the manual: its first page to stdout, or all pages into a folder
           help         Print this message or the help of the given subcommand(s)
@@ -441,7 +466,7 @@ mod tests {
           5    the tool failed, or said that it did
           6    busy: try again
           7    `grant diff` found differences
-          8    the log, a receipt or a proof is not what the host signed
+          8    the log, a receipt, a proof or a signature is not what was signed
           130  interrupted; the call was cancelled, and the log says so
 
         The data folder is that of --data-dir, else $PORTCULLIS_DATA_DIR, else $XDG_DATA_HOME/portcullis,

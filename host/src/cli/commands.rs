@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
 use serde::Serialize;
@@ -16,17 +18,19 @@ use super::client::{ANSWER_TIME_MAX, Client, Lines};
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::{Progress, Steps};
-use super::{admin, archive, evidence, input, keys, mcp, records, secret, show, state};
+use super::{admin, archive, evidence, input, keys, mcp, records, secret, show, signing, state, trust};
 use crate::api::messages::{
     AddLine, ApproveRequest, Approved, AuditKey, CallLine, Cancelled, GrantList, Health, Removed,
-    TRACE_PARENT_HEADER, TailError,
+    SIGNATURE_HEADER, TRACE_PARENT_HEADER, TailError,
 };
 use crate::api::{Body, Problem};
 use crate::audit::commitment::Opening;
 use crate::audit::event::Record;
-use crate::database::Package;
-use crate::gateway::{CallAnswer, Erased, GrantsChanged, KeyRotated, PackageDetails, PayloadErased};
+use crate::gateway::{
+    CallAnswer, Erased, GrantsChanged, KeyRotated, ListedPackage, PackageDetails, PayloadErased,
+};
 use crate::ids::CallId;
+use crate::signing::Signature;
 
 /// The longest silence of a host that compiles: it says something each second, unless the machine is
 /// overloaded.
@@ -44,6 +48,7 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
         Command::Principal(command) => admin::principal(client, command, output).await,
         Command::Key(command) => keys::key(client, command, output).await,
         Command::Secret(command) => secret::secret(client, command, output).await,
+        Command::Trust(command) => trust::trust(client, command, output).await,
         Command::State(command) => state::state(client, command, output).await,
         Command::Call(arguments) => call(client, arguments, output).await,
         Command::Mcp { agent } => mcp::mcp(client, agent).await,
@@ -106,7 +111,7 @@ async fn package(client: Client, command: PackageCommand, output: &Output) -> Re
         PackageCommand::Add(arguments) => add(client, arguments, output).await,
         PackageCommand::List => {
             let (packages, frozen) = client.document_and_freeze(get("/v1/packages")?).await?;
-            let packages: Vec<Package> = packages;
+            let packages: Vec<ListedPackage> = packages;
             output.answer(&packages, |packages| show::packages(packages))?;
             admin::note_freeze(frozen.as_ref(), output);
             Ok(())
@@ -115,9 +120,10 @@ async fn package(client: Client, command: PackageCommand, output: &Output) -> Re
             let details: Vec<PackageDetails> = client.document(get(&format!("/v1/packages/{name}"))?).await?;
             output.answer(&details, |details| show::details(details))
         }
-        PackageCommand::Approve { name, digest } => {
+        PackageCommand::Approve { name, digest, allow_downgrade } => {
             let target = format!("/v1/packages/{name}/approve");
-            let request = send(Method::POST, &target, json(&ApproveRequest { digest })?)?;
+            let wanted = ApproveRequest { digest, downgrade: allow_downgrade };
+            let request = send(Method::POST, &target, json(&wanted)?)?;
             let approved: Approved = client.document(request).await?;
             output.answer(&approved, show::approved)
         }
@@ -136,7 +142,26 @@ async fn package(client: Client, command: PackageCommand, output: &Output) -> Re
 }
 
 async fn add(client: Client, arguments: AddArguments, output: &Output) -> Result<(), Failure> {
-    let bytes = input::component(arguments.file).await?;
+    let bytes = input::component(arguments.file.clone()).await?;
+    let signatures = signing::signatures(&arguments.file, &arguments.signature).await?;
+    let signatures = signatures.into_iter().map(|(_, signature)| signature).collect();
+    register(client, Registered { bytes, signatures, source: None }, arguments, output).await
+}
+
+/// What is sent to be registered.
+pub(super) struct Registered {
+    pub(super) bytes: Bytes,
+    pub(super) signatures: Vec<Signature>,
+    pub(super) source: Option<String>,
+}
+
+async fn register(
+    client: Client,
+    registered: Registered,
+    arguments: AddArguments,
+    output: &Output,
+) -> Result<(), Failure> {
+    let Registered { bytes, signatures, source } = registered;
     let mut query = Query::new("/v1/packages");
     if let Some(name) = &arguments.name {
         query.push("name", name.as_str());
@@ -144,7 +169,16 @@ async fn add(client: Client, arguments: AddArguments, output: &Output) -> Result
     if let Some(version) = &arguments.version {
         query.push("version", &version.to_string());
     }
-    let mut lines = client.lines(send(Method::POST, &query.0, bytes)?).await?;
+    if let Some(source) = &source {
+        query.push("source", source);
+    }
+    let mut request = send(Method::POST, &query.0, bytes)?;
+    for signature in &signatures {
+        let value = HeaderValue::from_str(&STANDARD.encode(signature.as_str()))
+            .map_err(|error| Failure::host(format!("the request can't be made: {error}")))?;
+        request.headers_mut().append(SIGNATURE_HEADER, value);
+    }
+    let mut lines = client.lines(request).await?;
     let mut progress = Progress::new(output);
     while let Some(line) = lines.next(Some(PROGRESS_PATIENCE)).await? {
         let line: AddLine = serde_json::from_slice(&line)

@@ -32,8 +32,10 @@ mod serve;
 mod session;
 mod show;
 mod signals;
+mod signing;
 mod state;
 mod story;
+mod trust;
 mod verify;
 
 use std::ffi::OsString;
@@ -173,6 +175,9 @@ async fn local(command: LocalCommand, data_dir: Option<PathBuf>, output: &Output
         LocalCommand::Restore(arguments) => {
             archive::restore(data_dir, arguments, output).await.map(|()| Exit::Ok)
         }
+        LocalCommand::SigningKey(command) => signing::key(command, output).await,
+        LocalCommand::Sign(arguments) => signing::sign(arguments, output).await,
+        LocalCommand::Verify(arguments) => signing::verify(arguments, output).await,
         LocalCommand::Completions { shell } => pages::completions(shell, output).map(|()| Exit::Ok),
         LocalCommand::Man { out } => pages::man(out, output).map(|()| Exit::Ok),
     };
@@ -216,6 +221,7 @@ async fn without_host(
         | Command::Principal(_)
         | Command::Key(_)
         | Command::Secret(_)
+        | Command::Trust(_)
         | Command::State(_)
         | Command::Call(_)
         | Command::Mcp { .. }

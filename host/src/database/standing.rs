@@ -11,6 +11,7 @@ use super::change::{ChangeError, Plan, tell_apart};
 use super::keys::{NewKey, delete_key, write_key};
 use super::keyvalue::admin::clear_store;
 use super::secrets::{read_secrets, refuse_unknown, write_secret};
+use super::trust::{read_trust, write_trust};
 use super::{Database, DatabaseError, GrantsChange, StoreId, from_text};
 use crate::ids::{KeyPrefix, PackageDigest, PackageName, PrincipalId, Remark, SecretName};
 use crate::policy::{Freeze, Policy, Principal, Quarantine, Role, Standing, nearest};
@@ -91,6 +92,11 @@ pub enum Step {
         /// Whose it is.
         principal: PrincipalId,
     },
+    /// Whose signatures packages need.
+    SetTrust {
+        /// The policy's text; `None`: there is no policy any more.
+        text: Option<String>,
+    },
     /// The state in a store is gone.
     ClearStore {
         /// Which.
@@ -138,6 +144,7 @@ impl Step {
             | Step::RotateKey { .. }
             | Step::RevokeKey { .. } => Ok(false),
             Step::RemoveSecret { name } => refuse_unknown(name, policy).map(|()| false),
+            Step::SetTrust { text } => Ok(policy.trust.as_ref().map(|trust| &trust.source) == text.as_ref()),
         }
     }
 }
@@ -224,6 +231,7 @@ impl Database {
             | Step::RemovePrincipal { .. }
             | Step::SetSecret { .. }
             | Step::RemoveSecret { .. }
+            | Step::SetTrust { .. }
             | Step::ClearStore { .. } => {}
         }
         let plan = Plan { step: Some(step.clone()), ..Plan::new(policy.revision, by, now) };
@@ -256,6 +264,7 @@ pub(super) async fn read_standing(
     policy.quarantines = read_quarantines(transaction).await?;
     policy.principals = read_principals(transaction).await?;
     policy.secrets = read_secrets(transaction).await?;
+    policy.trust = read_trust(transaction).await?;
     Ok(())
 }
 
@@ -360,6 +369,7 @@ pub(super) async fn write_step(
         .bind(by)
         .bind(at),
         Step::SetSecret { name } => return write_secret(transaction, name, plan).await,
+        Step::SetTrust { text } => return write_trust(transaction, text.as_deref(), plan).await,
         Step::ClearStore { store } => return clear_store(transaction, store).await,
         Step::CreateKey { key } => return write_key(transaction, key, plan).await,
         Step::RotateKey { replaces, key } => {
