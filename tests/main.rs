@@ -11,6 +11,8 @@ mod asking;
 mod bad_input;
 mod bounded;
 mod bundles;
+mod calls;
+mod clients;
 mod clocks;
 mod command_line;
 mod commitments;

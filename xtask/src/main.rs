@@ -33,7 +33,7 @@ const CHORES: [(&str, &str, &str); 8] = [
     ("test", "", "build the guests, then run all tests; the last line is the test runner's own"),
     ("guests", "", "build the example tools and the tests' guests into target/guests"),
     ("clients", "", "install the official clients of MCP, and its conformance suite, that tests speak with"),
-    ("programs", "", "install programs of the system that tests are held against: minisign"),
+    ("programs", "", "install programs of the system that tests are held against: minisign, docker-registry"),
     ("bench", "[NAME] [--json]", "run the benchmarks, or those whose name contains NAME"),
     (
         "soak",

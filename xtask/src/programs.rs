@@ -7,7 +7,10 @@ use anyhow::{Result, bail};
 use crate::process;
 
 /// Each program, which is a package of Debian of the same name, and what it is for.
-const PROGRAMS: [(&str, &str); 1] = [("minisign", "the program whose format signatures of components have")];
+const PROGRAMS: [(&str, &str); 2] = [
+    ("minisign", "the program whose format signatures of components have"),
+    ("docker-registry", "a registry that components are pushed to"),
+];
 
 /// Installs what is missing, by apt-get where there is one and this is root.
 pub(crate) fn programs() -> Result<()> {

@@ -4,7 +4,7 @@
 //! admin's words; and nothing of the host's machine.
 
 use super::problem::{ErrorKind, Problem};
-use crate::gateway::{Blame, CallError};
+use crate::gateway::{Blame, CallError, HostError};
 use crate::ids::{PackageName, ToolName};
 use crate::policy::Denial;
 
@@ -13,6 +13,7 @@ pub(super) fn problem(error: CallError, package: &PackageName, tool: &ToolName) 
     let unknown = match &error {
         CallError::NotFound(_) => true,
         CallError::Denied { denial, .. } => is_of_what_it_lacks(denial),
+        CallError::Host(HostError::NotTrusted(_)) => true,
         CallError::Busy(_)
         | CallError::Failed { .. }
         | CallError::Log(_)
@@ -23,7 +24,11 @@ pub(super) fn problem(error: CallError, package: &PackageName, tool: &ToolName) 
         let detail = format!("there is no tool {tool} of a package {package} for you");
         return Problem::new(ErrorKind::NotFound, detail, Blame::Admin);
     }
-    let mut problem = Problem::from(error);
+    veiled(error.into())
+}
+
+/// A problem without what is for admins only.
+pub(super) fn veiled(mut problem: Problem) -> Problem {
     // They hold an admin's words, and how the host is set up.
     (problem.denial, problem.stop) = (None, None);
     match problem.kind {
@@ -34,6 +39,7 @@ pub(super) fn problem(error: CallError, package: &PackageName, tool: &ToolName) 
         | ErrorKind::NotFound
         | ErrorKind::MethodNotAllowed
         | ErrorKind::TooLarge
+        | ErrorKind::UnsupportedMediaType
         | ErrorKind::TooSlow
         | ErrorKind::Conflict
         | ErrorKind::InvalidPackage
@@ -45,6 +51,10 @@ pub(super) fn problem(error: CallError, package: &PackageName, tool: &ToolName) 
         | ErrorKind::Unauthenticated
         | ErrorKind::Forbidden
         | ErrorKind::TooManyRequests
+        | ErrorKind::Interrupted
+        | ErrorKind::Gone
+        | ErrorKind::KeyInUse
+        | ErrorKind::KeyReused
         | ErrorKind::LimitReached
         | ErrorKind::ToolError
         | ErrorKind::Withheld

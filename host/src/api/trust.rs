@@ -6,16 +6,38 @@ use axum::{Extension, Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
+use serde_json::json as example;
 
 use super::http::{Api, json, json_body, to_its_end};
 use super::messages::SIGNATURE_HEADER;
-use super::problem::Problem;
+use super::openapi::Described;
+use super::problem::{ErrorKind, Problem};
 use crate::authn::Caller;
 use crate::gateway::{TrustChanged, TrustSource, TrustStatus};
 use crate::signing::{SIGNATURES_MAX, Signature, SignatureError};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new().route("/v1/trust", get(show).put(apply).delete(remove))
+}
+
+pub(super) fn describe(api: &mut Described) {
+    api.get("/v1/trust", "show_trust", "Shows the trust policy: whose signatures packages need.")
+        .answers::<TrustStatus>("It, and the approved components that it does not trust.")
+        .done();
+    api.put(
+        "/v1/trust",
+        "apply_trust",
+        "Puts a trust policy in force; running calls of what it does not trust end.",
+    )
+    .body::<TrustSource>(example!({"file": "trust.toml", "text": "uncovered = \"unsigned\"\n"}))
+    .changes()
+    .fails(&[ErrorKind::InvalidSettings])
+    .answers::<TrustChanged>("What came of it.")
+    .done();
+    api.delete("/v1/trust", "remove_trust", "Goes on without a trust policy.")
+        .changes()
+        .answers::<TrustChanged>("What came of it.")
+        .done();
 }
 
 async fn show(State(api): State<Api>) -> Result<Json<TrustStatus>, Problem> {

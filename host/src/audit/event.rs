@@ -1,14 +1,17 @@
 //! What the log can say: one closed enum, written as one JSON object a line.
 
+mod accepted;
 mod approval;
 mod host_call;
 mod keeping;
+mod names;
 mod secret;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::commitment::Commitment;
@@ -22,9 +25,11 @@ use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};
 use crate::signing::KeyId;
 
+pub use accepted::AcceptedCall;
 pub use approval::ApprovalRule;
 pub use host_call::{Attempt, Decision, HostCall, HostCallOutcome, HostCallResult, Repeats};
 pub use keeping::{DropReason, OutletKind, OutletTrouble};
+pub use names::{check_event_name, check_outcome_name};
 pub use secret::{LeakAction, LeakPlace, SecretInjected, SecretLeak};
 
 /// One line of the log.
@@ -423,7 +428,9 @@ pub enum Event {
         /// Who did it.
         by: PrincipalId,
     },
-    /// Somebody asked a running call to end.
+    /// A call was taken that is answered later, before who asked was told so.
+    CallAccepted(AcceptedCall),
+    /// Somebody asked a call to end.
     CallCancelled {
         /// The call.
         call: CallId,
@@ -529,6 +536,7 @@ impl Event {
     /// The call that the record belongs to, if it belongs to one.
     pub fn call(&self) -> Option<CallId> {
         if let Event::CallDenied { call, .. }
+        | Event::CallAccepted(AcceptedCall { call, .. })
         | Event::CallCancelled { call, .. }
         | Event::EvidenceOpened { call, .. }
         | Event::PayloadErased { call, .. } = self
@@ -549,6 +557,7 @@ impl Event {
             | Event::SecretLeak { context, .. }
             | Event::CallFinished { context, .. } => Some(context),
             Event::CallDenied { .. }
+            | Event::CallAccepted(_)
             | Event::CallCancelled { .. }
             | Event::EvidenceOpened { .. }
             | Event::EvidenceErased { .. }
@@ -607,37 +616,8 @@ pub struct OpenCall {
     pub arguments_commitment: Option<Commitment>,
 }
 
-/// Holds a name of a kind of record, such as `host_call`, against those that there are.
-///
-/// # Errors
-/// A text that says which there are.
-pub fn check_event_name(name: &str) -> Result<(), String> {
-    unknown_variant::<Event>("event", name).map_or(Ok(()), Err)
-}
-
-/// Holds a name of an outcome, of host calls or of calls, against those that there are.
-///
-/// # Errors
-/// A text that says which there are.
-pub fn check_outcome_name(name: &str) -> Result<(), String> {
-    let of_host_calls = unknown_variant::<HostCallOutcome>("outcome", name);
-    let of_calls = unknown_variant::<CallOutcome>("outcome", name);
-    match (of_host_calls, of_calls) {
-        (Some(first), Some(second)) => Err(format!("of host calls: {first}; of calls: {second}")),
-        _ => Ok(()),
-    }
-}
-
-/// What serde says of a name that no variant has: it lists them.
-fn unknown_variant<T: serde::de::DeserializeOwned>(tag: &str, name: &str) -> Option<String> {
-    let mut value = serde_json::Map::new();
-    value.insert(tag.to_owned(), name.into());
-    let error = serde_json::from_value::<T>(value.into()).err()?.to_string();
-    error.starts_with("unknown variant").then_some(error)
-}
-
 /// Who calls what, by whose leave: the same in every record of one call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CallContext {
     /// The call.
     pub call: CallId,
@@ -775,6 +755,7 @@ impl Event {
             | Event::SecretLeak { context, .. }
             | Event::CallFinished { context, .. } => Some(context.revision),
             Event::HostStarted { .. }
+            | Event::CallAccepted(_)
             | Event::CallCancelled { .. }
             | Event::EvidenceOpened { .. }
             | Event::EvidenceErased { .. }

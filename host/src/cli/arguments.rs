@@ -3,6 +3,8 @@
 mod admin;
 pub(super) mod asking;
 mod audit;
+mod calling;
+mod oci;
 mod serving;
 mod signing;
 
@@ -11,10 +13,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(super) use admin::{PrincipalCommand, SecretCommand, StateCommand};
+pub(super) use calling::{CallArguments, CallsCommand};
+pub(super) use oci::{PullArguments, PushArguments, RegistryArguments};
 pub(super) use serving::{ApiKeyCommand, ConfigCommand, Expiry, Listen, ServeArguments};
 pub(super) use signing::{SignArguments, SigningKeyCommand, TrustCommand, VerifySignatureArguments};
 
-use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName, TraceParent};
+use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark};
 
 pub(super) use audit::{
     AuditCommand, BundleArguments, BundleVerifyArguments, ConsistencyArguments, EraseArguments,
@@ -53,7 +57,8 @@ terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.
 PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
 PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.
 PORTCULLIS_SERVER and PORTCULLIS_KEY name a host in the network and the API key for it, as --server does;
-what reads a data folder's files itself (`audit query`, `verify`, …) and `serve` take no notice of them.";
+what verifies (`audit verify`, `verify-receipt`, …), what is given a folder with --folder, and `serve` take no notice
+of them.";
 
 /// Runs AI agents' tools that nobody trusts: each gets what an admin granted it, inside hard limits, and
 /// everything that it does is logged.
@@ -127,6 +132,9 @@ pub(super) enum Command {
     State(StateCommand),
     /// Call a tool
     Call(CallArguments),
+    /// Calls that were detached or have a key: list them, wait for one; receipts of all
+    #[command(subcommand)]
+    Calls(CallsCommand),
     /// Serve an agent's tools by MCP on stdin and stdout, for desktop clients and IDEs
     ///
     /// A client starts it, writes a JSON-RPC message in each line, and reads the answers. It lists the tools that are
@@ -158,6 +166,11 @@ What a desktop client's configuration needs:
     Thaw,
     /// Show whether the host is frozen, what is quarantined, and what runs now
     Status,
+    /// Show the limits that hold at the host, and how it keeps its log
+    #[command(
+        after_help = "Example:\n  portcullis settings --json | jq '.limits[] | select(.limit == \"fuel\")'"
+    )]
+    Settings,
     /// Show the host's numbers since it started, as Prometheus reads them
     ///
     /// Those of the process that owns the data folder; a process that owns it for this command alone has little to
@@ -190,6 +203,11 @@ pub(super) enum LocalCommand {
     /// Write the settings of `serve` into a file, to be changed
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Write the description of the HTTP API to stdout: OpenAPI 3.1
+    ///
+    /// The same is served as `GET /v1/openapi.json`.
+    #[command(after_help = "Example:\n  portcullis openapi > openapi.json")]
+    Openapi,
     /// Put a backup into a new data folder
     #[command(after_help = "Example:\n  portcullis restore portcullis-2027-01-01.tar --data-dir restored")]
     Restore(RestoreArguments),
@@ -202,6 +220,10 @@ pub(super) enum LocalCommand {
     Sign(SignArguments),
     /// Verify signatures of a component by public keys that you name
     Verify(VerifySignatureArguments),
+    /// Put a component and its signatures into an OCI registry
+    Push(PushArguments),
+    /// Take a component and its signatures from an OCI registry, into files
+    Pull(PullArguments),
     /// Write the completions of a shell to stdout
     #[command(after_help = "Example:\n  portcullis completions bash > /etc/bash_completion.d/portcullis")]
     Completions {
@@ -235,7 +257,10 @@ pub(super) struct RestoreArguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum PackageCommand {
     /// Register a component: checked, compiled once, pending until it is approved
-    #[command(after_help = "Example:\n  portcullis package add notes.wasm --name notes --version 1.2.0")]
+    #[command(after_help = "\
+Examples:
+  portcullis package add notes.wasm --name notes --version 1.2.0
+  portcullis package add oci://registry.example/tools/notes@sha256:…")]
     Add(AddArguments),
     /// List the registered components
     List,
@@ -294,7 +319,8 @@ pub(super) enum PackageCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct AddArguments {
-    /// The component: a .wasm file of at most 64 MiB
+    /// The component: a .wasm file of at most 64 MiB, or one in a registry, as oci://HOST/REPOSITORY@sha256:HEX (or
+    /// :TAG)
     pub(super) file: PathBuf,
     /// Its name. Default: that of its WIT package
     #[arg(long)]
@@ -306,6 +332,8 @@ pub(super) struct AddArguments {
     /// and FILE.*.minisig beside the file
     #[arg(long, value_name = "PATH")]
     pub(super) signature: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) registry: RegistryArguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -338,31 +366,6 @@ pub(super) enum GrantCommand {
         /// Its number, as `grant list` shows it
         id: GrantId,
     },
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  portcullis call notes search --as writer --args '{\"text\": \"milk\"}'
-  portcullis call notes add --as writer --args @note.json
-  generate | portcullis call notes add --as writer --args - --json | jq .structured
-
-The answer's text goes to stdout. What the tool printed, and one line with the call's id and cost,
-go to stderr.")]
-pub(super) struct CallArguments {
-    /// The package
-    pub(super) package: PackageName,
-    /// Which of its tools
-    pub(super) tool: ToolName,
-    /// The arguments, a JSON object: as text, @FILE, or - for stdin
-    #[arg(long, value_name = "JSON", default_value = "{}")]
-    pub(super) args: String,
-    /// The agent in whose name it is called
-    #[arg(long = "as", value_name = "AGENT")]
-    pub(super) principal: PrincipalId,
-    /// Where the call belongs in your trace (W3C Trace Context): recorded, and told to nobody
-    #[arg(long, value_name = "VALUE")]
-    pub(super) traceparent: Option<TraceParent>,
 }
 
 /// The key of the log.
@@ -407,6 +410,7 @@ mod tests {
           trust        Say whose signatures packages need, and see what is not trusted
           state        See the state that tools keep, and clear it
           call         Call a tool
+          calls        Calls that were detached or have a key: list them, wait for one; receipts of all
           mcp          Serve an agent's tools by MCP on stdin and stdout, for desktop clients and IDEs
           cancel       Ask a running call to end; if its tool does not answer within a second, it is ended
           freeze       Stop everything: running calls end, no call begins, until `thaw`
@@ -418,10 +422,13 @@ mod tests {
           serve        Own the data folder and answer other commands until told to stop
           doctor       Look over the machine and the data folder, and say what to do; changes nothing
           config       Write the settings of `serve` into a file, to be changed
+          openapi      Write the description of the HTTP API to stdout: OpenAPI 3.1
           restore      Put a backup into a new data folder
           signing-key  Make the keys that authors sign components with, and show them
           sign         Sign a component with an author's key, into a file beside it
           verify       Verify signatures of a component by public keys that you name
+          push         Put a component and its signatures into an OCI registry
+          pull         Take a component and its signatures from an OCI registry, into files
           completions  Write the completions of a shell to stdout
           man          Write the manual: its first page to stdout, or all pages into a folder
           help         Print this message or the help of the given subcommand(s)
@@ -660,6 +667,9 @@ mod tests {
             &["freeze", "--reason", "two\nlines"],
             &["package", "quarantine", "p"],
             &["call", "p", "t", "--as", "a", "--traceparent", "00-0-0-0"],
+            &["call", "p", "t", "--as", "a", "--idempotency-key", ""],
+            &["calls", "list", "--state", "open"],
+            &["calls", "wait", "7"],
             &["package", "quarantine", "p", "sha256:12", "--reason", "r"],
             &["principal", "add", "group:a"],
             &["principal", "add", "a", "--role", "owner"],

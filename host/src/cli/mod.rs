@@ -6,7 +6,9 @@
 mod admin;
 mod archive;
 mod arguments;
+mod asked;
 mod bundle;
+mod calls;
 mod client;
 mod commands;
 mod doctor;
@@ -19,6 +21,7 @@ mod input;
 mod keys;
 mod mcp;
 mod notify;
+mod oci;
 mod offline;
 mod output;
 mod pages;
@@ -103,10 +106,19 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
     };
     let command = match arguments.command {
         Action::Asked(Command::Audit(AuditCommand::Evidence(command))) => {
-            return tokio::select! {
-                done = evidence::run(arguments.data_dir, command, *output) => {
-                    done.unwrap_or_else(|failure| failure.report(output))
+            let url = arguments.server.clone().or_else(environment::server);
+            let done = async {
+                match url.filter(|_| command.is_of_a_host()) {
+                    Some(url) => {
+                        let remote =
+                            || Remote::new(&url, arguments.key_file.clone(), arguments.server_ca.clone());
+                        asked::run(remote, command, output).await
+                    }
+                    None => evidence::run(arguments.data_dir, command, *output).await,
                 }
+            };
+            return tokio::select! {
+                done = done => done.unwrap_or_else(|failure| failure.report(output)),
                 () = signals.next() => Exit::Interrupted,
             };
         }
@@ -175,9 +187,12 @@ async fn local(command: LocalCommand, data_dir: Option<PathBuf>, output: &Output
         LocalCommand::Restore(arguments) => {
             archive::restore(data_dir, arguments, output).await.map(|()| Exit::Ok)
         }
+        LocalCommand::Openapi => pages::openapi(output).map(|()| Exit::Ok),
         LocalCommand::SigningKey(command) => signing::key(command, output).await,
         LocalCommand::Sign(arguments) => signing::sign(arguments, output).await,
         LocalCommand::Verify(arguments) => signing::verify(arguments, output).await,
+        LocalCommand::Push(arguments) => oci::push(arguments, output).await,
+        LocalCommand::Pull(arguments) => oci::pull(arguments, output).await,
         LocalCommand::Completions { shell } => pages::completions(shell, output).map(|()| Exit::Ok),
         LocalCommand::Man { out } => pages::man(out, output).map(|()| Exit::Ok),
     };
@@ -221,9 +236,11 @@ async fn without_host(
         | Command::Principal(_)
         | Command::Key(_)
         | Command::Secret(_)
+        | Command::Settings
         | Command::Trust(_)
         | Command::State(_)
         | Command::Call(_)
+        | Command::Calls(_)
         | Command::Mcp { .. }
         | Command::Cancel { .. }
         | Command::Freeze { .. }

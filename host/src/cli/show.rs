@@ -1,8 +1,10 @@
 //! Answers as text for people. Text of tools and their authors is cleaned first, and said to be theirs.
 
+pub(super) mod calls;
 pub(super) mod diff;
 pub(super) mod keys;
 pub(super) mod secrets;
+pub(super) mod settings;
 pub(super) mod standing;
 pub(super) mod state;
 pub(super) mod trust;

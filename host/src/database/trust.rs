@@ -1,6 +1,7 @@
 //! Signatures of components, and the trust policy. What they are worth is not known here.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
@@ -11,7 +12,7 @@ use crate::policy::{Grant, TrustPolicy, parse_trust};
 use crate::signing::{SIGNATURES_MAX, Signature};
 
 /// The trust policy in force: its text, and who put it there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrustInForce {
     /// The file.
     pub text: String,

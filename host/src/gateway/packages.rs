@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::registrations::Registration;
@@ -33,7 +34,7 @@ pub enum AddProgress {
 }
 
 /// A component that was registered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AddedPackage {
     /// Its name.
     pub package: PackageName,
@@ -72,7 +73,7 @@ pub struct NewComponent {
 }
 
 /// A component in a list.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ListedPackage {
     /// It.
     #[serde(flatten)]
@@ -82,7 +83,7 @@ pub struct ListedPackage {
 }
 
 /// A package with what is known of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PackageDetails {
     /// One of the components under its name.
     #[serde(flatten)]
@@ -226,7 +227,7 @@ impl Host {
         let description = described.description.clone();
         let added = self
             .registry
-            .add(&package, &version, digest, bytes.into(), &signatures, &description, (by, self.now()))
+            .add(&package, &version, digest, (bytes.into(), &signatures), &description, (by, self.now()))
             .await?;
         // Only now, so that what is refused, or given up, leaves nothing behind.
         if let Err(error) = self.sandbox.keep(described).await {

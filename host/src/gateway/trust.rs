@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Host, HostError, Taken, blocking};
@@ -26,7 +27,7 @@ const REMEMBERED_MAX: usize = 65_536;
 const REASON_BYTES_MAX: usize = 400;
 
 /// A trust policy as it comes: its text, and the name of its file for messages.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrustSource {
     /// The file's name.
@@ -36,7 +37,7 @@ pub struct TrustSource {
 }
 
 /// What came of a change of the trust policy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrustChanged {
     /// What came of it.
     #[serde(flatten)]
@@ -46,7 +47,7 @@ pub struct TrustChanged {
 }
 
 /// The trust policy, and what it does not trust.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrustStatus {
     /// The policy, if there is one.
     pub policy: Option<TrustInForce>,
@@ -55,7 +56,7 @@ pub struct TrustStatus {
 }
 
 /// What a component's signatures are worth by the policy in force.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Trust {
     /// Each signature.
     pub signatures: Vec<SignatureFact>,

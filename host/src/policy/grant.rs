@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{
@@ -20,7 +21,7 @@ use crate::policy::standing::{Distrusted, Freeze, Principal, Quarantine};
 use crate::policy::trust::TrustPolicy;
 
 /// One `[[grant]]` that is in force, bound to the bytes that were approved when it was made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Grant {
     /// Its number.
     pub id: GrantId,
@@ -34,7 +35,7 @@ pub struct Grant {
 }
 
 /// What a grant says, before it is bound to a digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrantTerms {
     /// Who may use it. Never empty.
     pub agents: Vec<AgentSelector>,
@@ -62,7 +63,7 @@ pub struct GrantTerms {
 }
 
 /// A coarse clock: not a power, but less of one that every tool has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct ClockRule {
     /// The milliseconds from one told moment to the next: 1 to [`CLOCK_RESOLUTION_MS_MAX`].
     pub resolution_ms: u64,
@@ -78,7 +79,7 @@ impl fmt::Display for ClockRule {
 }
 
 /// Whom a grant is for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentSelector {
     /// One agent by name.
@@ -97,7 +98,7 @@ impl fmt::Display for AgentSelector {
 }
 
 /// One granted folder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FilesystemRule {
     /// The folder on the host: absolute, without symlinks, `.` or `..` when it was granted.
     pub host_path: PathBuf,
@@ -112,7 +113,7 @@ pub struct FilesystemRule {
 }
 
 /// What may be done in a granted folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
     /// Read files, list folders, read metadata.
@@ -122,7 +123,7 @@ pub enum Access {
 }
 
 /// All that is in force at one revision: what [`authorize`](super::authorize) judges by.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Policy {
     /// The number of this state.
     pub revision: Revision,

@@ -5,6 +5,7 @@
 
 mod files;
 mod folders;
+pub mod oci;
 #[cfg(test)]
 mod tests;
 
@@ -166,8 +167,7 @@ impl Registry {
         name: &PackageName,
         version: &semver::Version,
         digest: PackageDigest,
-        bytes: Vec<u8>,
-        signatures: &[Signature],
+        (bytes, signatures): (Vec<u8>, &[Signature]),
         description: &PackageDescription,
         (by, now): (&PrincipalId, Timestamp),
     ) -> Result<Added, RegistryError> {

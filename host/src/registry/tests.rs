@@ -51,7 +51,7 @@ impl Fixture {
         let description = description(&format!("of {} bytes", bytes.len()));
         let added = self
             .registry
-            .add(&id(name), &id("0.1.0"), digest, bytes.to_vec(), &[], &description, (&id("root"), now()))
+            .add(&id(name), &id("0.1.0"), digest, (bytes.to_vec(), &[]), &description, (&id("root"), now()))
             .await;
         added.expect("added")
     }
@@ -207,7 +207,7 @@ async fn what_does_not_fit_is_refused_and_leaves_nothing() {
         let description = description("none");
         fixture
             .registry
-            .add(&id("notes"), &id(version), digest, bytes, &[], &description, (&id("root"), now()))
+            .add(&id("notes"), &id(version), digest, (bytes, &[]), &description, (&id("root"), now()))
             .await
     };
     let wrong = add(PackageDigest::of(b"two"), b"one".to_vec(), "1.0.0").await;

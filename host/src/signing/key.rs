@@ -29,6 +29,8 @@ const SECRET_KEY_BYTES: usize = 2 + 2 + 2 + 32 + 8 + 8 + 8 + 64 + 32;
 #[serde(try_from = "String", into = "String")]
 pub struct KeyId(u64);
 
+crate::ids::text_schema!(KeyId, "the number of a signer's key: 16 hex digits", "^[0-9A-F]{16}$");
+
 impl KeyId {
     pub(super) fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(u64::from_le_bytes(bytes))

@@ -10,6 +10,7 @@ mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{PackageDigest, PackageName, Remark, SignerName};
@@ -81,7 +82,7 @@ pub struct SignedComponent<'a> {
 }
 
 /// What one signature is worth.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignatureFact {
     /// The number of the key that it says it was made by.
     pub key: KeyId,
@@ -96,7 +97,7 @@ pub struct SignatureFact {
 }
 
 /// What a signature is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SignatureStanding {
     /// Its key made it over these bytes, and was not revoked.
@@ -128,7 +129,7 @@ impl SignatureStanding {
 }
 
 /// Why a package is not trusted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[serde(tag = "why", rename_all = "snake_case")]
 pub enum Distrust {
     /// No rule covers it.
