@@ -84,8 +84,8 @@ fn what_is_pushed_signed_is_added_by_digest_approved_and_called() {
         _ => None,
     });
     assert_eq!(source.expect("where from").as_str(), pinned);
-    // The denied twin: the same bytes, pushed without signatures.
-    let bare = author.file("bare.wasm", numbered(7, "", ""));
+    // The denied twin: other bytes, pushed without signatures.
+    let bare = author.file("bare.wasm", numbered(8, "", ""));
     let bare = text(&author.json(&["push", &bare, &registry.reference("tools/bare:1.0.0")])["reference"]);
     host.run(["package", "add", &bare, "--name", "tool-bare"]).expect(3).says("it needs 1 of the signatures");
 
