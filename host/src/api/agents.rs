@@ -21,6 +21,7 @@ pub(super) fn problem(error: CallError, tool: &impl fmt::Display) -> Problem {
         CallError::Denied { denial, .. } => is_of_what_it_lacks(denial),
         CallError::Host(HostError::NotTrusted(_)) => true,
         CallError::Busy(_)
+        | CallError::Quota(_)
         | CallError::Failed { .. }
         | CallError::Log(_)
         | CallError::DiskLow(_)

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use crate::audit::AuditSettings;
 use crate::audit::commitment::Opening;
 use crate::database::CallMode;
-use crate::gateway::{AddedPackage, CallAnswer, CallState, HostHealth, Trust};
+use crate::gateway::{AddedPackage, CallAnswer, CallState, HostHealth, PrincipalStatus, QuotaStatus, Trust};
 use crate::ids::{
     CallId, GrantId, OutletName, PackageDigest, PackageName, PrincipalId, Remark, Revision, Sequence,
     ToolName,
@@ -21,7 +21,7 @@ use crate::ids::{
 use crate::limits::{HostLimits, Limit};
 use crate::package::PackageDescription;
 use crate::policy::evidence::Durability;
-use crate::policy::{Grant, Role, UpgradeDiff};
+use crate::policy::{Grant, QuotasChange, Role, UpgradeDiff};
 use crate::sandbox::Progress;
 use crate::wildcard::Wildcard;
 
@@ -156,6 +156,19 @@ pub struct PrincipalRequest {
     /// What is noted about it.
     #[serde(default)]
     pub note: Option<Remark>,
+    /// How much it may use: what is not said stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quotas: Option<QuotasChange>,
+}
+
+/// Answer of `GET /v1/principals/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PrincipalDetails {
+    /// It, and what names it.
+    #[serde(flatten)]
+    pub principal: PrincipalStatus,
+    /// What it may use, and does.
+    pub quotas: QuotaStatus,
 }
 
 /// Body of `POST /v1/keys`.

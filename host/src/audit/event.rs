@@ -5,6 +5,7 @@ mod approval;
 mod host_call;
 mod keeping;
 mod names;
+mod room;
 mod secret;
 
 use std::net::IpAddr;
@@ -30,6 +31,7 @@ pub use approval::ApprovalRule;
 pub use host_call::{Attempt, Decision, HostCall, HostCallOutcome, HostCallResult, Repeats};
 pub use keeping::{DropReason, OutletKind, OutletTrouble};
 pub use names::{check_event_name, check_outcome_name};
+pub use room::{CallsRefused, QuotasSet};
 pub use secret::{LeakAction, LeakPlace, SecretInjected, SecretLeak};
 
 /// One line of the log.
@@ -279,6 +281,8 @@ pub enum Event {
         /// Who did it.
         by: PrincipalId,
     },
+    /// An admin set the quotas of a principal or of a package.
+    QuotasSet(Box<QuotasSet>),
     /// An admin removed a principal.
     PrincipalRemoved {
         /// The new revision.
@@ -458,6 +462,8 @@ pub enum Event {
         /// Why.
         denial: Denial,
     },
+    /// Calls were refused before they began, for want of room.
+    CallsRefused(CallsRefused),
     /// A call was allowed and is about to begin.
     CallAdmitted {
         /// Who calls what.
@@ -557,6 +563,8 @@ impl Event {
             | Event::SecretLeak { context, .. }
             | Event::CallFinished { context, .. } => Some(context),
             Event::CallDenied { .. }
+            | Event::CallsRefused(_)
+            | Event::QuotasSet(_)
             | Event::CallAccepted(_)
             | Event::CallCancelled { .. }
             | Event::EvidenceOpened { .. }
@@ -747,6 +755,7 @@ impl Event {
             | Event::ApiKeyRevoked { revision, .. }
             | Event::StateCleared { revision, .. }
             | Event::CallDenied { revision, .. } => Some(*revision),
+            Event::QuotasSet(set) => Some(set.revision),
             Event::CallAdmitted { context, .. }
             | Event::HostCall { context, .. }
             | Event::EffectAttempted { context, .. }
@@ -754,7 +763,8 @@ impl Event {
             | Event::SecretInjected { context, .. }
             | Event::SecretLeak { context, .. }
             | Event::CallFinished { context, .. } => Some(context.revision),
-            Event::HostStarted { .. }
+            Event::CallsRefused(_)
+            | Event::HostStarted { .. }
             | Event::CallAccepted(_)
             | Event::CallCancelled { .. }
             | Event::EvidenceOpened { .. }

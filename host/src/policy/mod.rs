@@ -7,6 +7,7 @@ pub mod evidence;
 pub mod grant;
 pub mod names;
 pub mod parse;
+pub mod quotas;
 pub mod rule;
 pub mod standing;
 pub mod trust;
@@ -24,6 +25,7 @@ pub use parse::{
     AgentPlace, Diagnostic, GRANTS_FILE_BYTES_MAX, GrantEntry, GrantsFile, NamePlace, PathCheck, PathProblem,
     SecretPlace, parse_grants, parse_grants_within, parse_host_limits, parse_size, parse_trust,
 };
+pub use quotas::{QuotaError, QuotaSubject, Quotas, QuotasChange, Resource};
 pub use rule::{
     ArgumentsRule, BasicUser, DnsRule, HostPattern, HostPatternError, HttpMethod, HttpMethodError,
     HttpMismatch, HttpRule, InjectError, InjectedHeader, Injection, InvokeRule, KeyvalueRule, OnLeak,
