@@ -41,7 +41,7 @@ pub(super) fn describe(api: &mut Described) {
 }
 
 async fn show(State(api): State<Api>) -> Result<Json<TrustStatus>, Problem> {
-    Ok(Json(api.host.trust().await?))
+    Ok(Json(api.host.trust_policy().await?))
 }
 
 async fn apply(

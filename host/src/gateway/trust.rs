@@ -1,299 +1,130 @@
-//! Whose signatures packages need: the policy put in force, and what each package's signatures are worth by it.
-//!
-//! What is worth nothing is worked out whenever what is in force is read: at start, and with each change. So a call is
-//! denied whatever is cached of its package, and a running one ends.
+//! Whom the host believes beside its own keys, put in force and ended: and whether what somebody was let in by still
+//! stands, which is asked of calls and answers that go on for long.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use bytes::Bytes;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use super::{Host, HostError, Taken, blocking};
-use crate::database::{Package, PackageState, Step, TrustInForce};
-use crate::ids::{PackageDigest, PackageName, PrincipalId, Remark, SignerName};
-use crate::policy::{
-    Distrust, Distrusted, Policy, SignatureFact, SignedComponent, TrustPolicy, Uncovered, UpgradeDiff,
-    parse_trust, valid_signers,
+use super::{Host, HostError};
+use crate::audit::event::{Event, ServeSettingsRead};
+use crate::authn::{
+    Admission, Caller, ClientCertificate, Credential, Refusal, Refused, Trust, TrustError, TrustSettings,
+    local_admin,
 };
-use crate::registry::{ApprovedPackage, RegistryError};
-use crate::signing::{PublicKey, Signature};
-use crate::text::clean_line;
+use crate::ids::PrincipalId;
+use crate::policy::{Principal, Standing};
+use crate::text::clean;
 
-/// The most verifications that are remembered.
-const REMEMBERED_MAX: usize = 65_536;
-/// The most bytes of a reason that goes into the log.
-const REASON_BYTES_MAX: usize = 400;
+pub use crate::audit::event::SettingsCause;
 
-/// A trust policy as it comes: its text, and the name of its file for messages.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TrustSource {
-    /// The file's name.
-    pub file: String,
-    /// Its text.
-    pub text: String,
-}
-
-/// What came of a change of the trust policy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct TrustChanged {
-    /// What came of it.
-    #[serde(flatten)]
-    pub taken: Taken,
-    /// The approved components that are not trusted now, and so can't be called.
-    pub distrusted: BTreeMap<PackageName, Distrusted>,
-}
-
-/// The trust policy, and what it does not trust.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct TrustStatus {
-    /// The policy, if there is one.
-    pub policy: Option<TrustInForce>,
-    /// The approved components that it does not trust.
-    pub distrusted: BTreeMap<PackageName, Distrusted>,
-}
-
-/// What a component's signatures are worth by the policy in force.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Trust {
-    /// Each signature.
-    pub signatures: Vec<SignatureFact>,
-    /// Whether it is trusted; none: there is no trust policy, so an admin's approval is all that is asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trusted: Option<bool>,
-    /// Why it is not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub because: Option<Distrust>,
-}
-
-impl Trust {
-    /// Whose signatures count.
-    pub fn signers(&self) -> BTreeSet<SignerName> {
-        valid_signers(&self.signatures).into_iter().cloned().collect()
-    }
-}
-
-/// A component that is not trusted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("package {package} is not trusted: {because}")]
-pub struct NotTrusted {
-    /// Its name.
-    pub package: PackageName,
-    /// Why not.
-    pub because: Distrust,
-}
-
-/// Which signatures were verified already: over bytes that are known by their hash, so it stays true.
-#[derive(Debug, Default)]
-pub(super) struct Verifications(Mutex<BTreeMap<[u8; 32], bool>>);
-
-impl Verifications {
-    fn key(digest: PackageDigest, key: &PublicKey, signature: &Signature) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new();
-        // None of them holds a zero byte.
-        for part in [&digest.to_string(), &key.to_string(), signature.as_str()] {
-            hasher.update(part.as_bytes()).update(&[0]);
-        }
-        *hasher.finalize().as_bytes()
-    }
-
-    fn known(&self, key: &[u8; 32]) -> Option<bool> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
-    }
-
-    fn remember(&self, verified: Vec<([u8; 32], bool)>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() + verified.len() > REMEMBERED_MAX {
-            known.clear();
-        }
-        known.extend(verified);
-    }
-}
+/// How much of a reason goes into the log.
+const REASON_BYTES_MAX: usize = 1_000;
 
 impl Host {
-    /// Puts a trust policy in force. Approved packages that it does not trust can't be called from then on, and
-    /// running calls of them end. Changes nothing where it is in force already.
+    /// Finds out who calls, by a key or token, by a certificate, or by both, which must then be of the same principal.
+    /// `None`: neither says who.
     ///
     /// # Errors
-    /// [`HostError::TrustFile`] with the place of each error; or if it can't be recorded or stored.
-    pub async fn apply_trust(
+    /// [`Refusal`]: nobody is let in. [`note_refusal`](Self::note_refusal) writes it down.
+    pub async fn identify(
         &self,
-        by: &PrincipalId,
-        source: &TrustSource,
-    ) -> Result<TrustChanged, HostError> {
-        if let Err(diagnostics) = parse_trust(&source.text) {
-            return Err(HostError::TrustFile { file: source.file.clone(), diagnostics });
-        }
-        let taken = self.take(by, Step::SetTrust { text: Some(source.text.clone()) }).await?;
-        Ok(TrustChanged { taken, distrusted: self.in_force().policy.distrusted.clone() })
-    }
-
-    /// Goes on without a trust policy: packages need an admin's approval, and no signature.
-    ///
-    /// # Errors
-    /// If it can't be recorded or stored.
-    pub async fn remove_trust(&self, by: &PrincipalId) -> Result<TrustChanged, HostError> {
-        let taken = self.take(by, Step::SetTrust { text: None }).await?;
-        Ok(TrustChanged { taken, distrusted: self.in_force().policy.distrusted.clone() })
-    }
-
-    /// The trust policy in force, and what it does not trust.
-    ///
-    /// # Errors
-    /// If the database can't be read.
-    pub async fn trust(&self) -> Result<TrustStatus, HostError> {
-        let policy = self.database.trust_in_force().await?;
-        Ok(TrustStatus { policy, distrusted: self.in_force().policy.distrusted.clone() })
-    }
-
-    /// What a component's signatures are worth by this policy.
-    pub(super) async fn worth(
-        &self,
-        policy: &Policy,
-        of: SignedComponent<'_>,
-        signatures: Vec<Signature>,
-        bytes: Option<Bytes>,
-    ) -> Result<Trust, HostError> {
-        let nobody = TrustPolicy::without_keys();
-        let trust = policy.trust.as_ref().unwrap_or(&nobody);
-        self.verify(trust, of.digest, &signatures, bytes).await?;
-        let facts = trust.facts(of, &signatures, |signature, key| {
-            // What could not be verified, because the bytes are gone, was not.
-            self.verifications.known(&Verifications::key(of.digest, key, signature)).unwrap_or(false)
-        });
-        let judged = policy.trust.as_ref().map(|trust| trust.judge(of.package, &facts));
-        Ok(Trust {
-            signatures: facts,
-            trusted: judged.as_ref().map(Result::is_ok),
-            because: judged.and_then(Result::err),
-        })
-    }
-
-    /// Verifies what was not verified before.
-    async fn verify(
-        &self,
-        trust: &TrustPolicy,
-        digest: PackageDigest,
-        signatures: &[Signature],
-        bytes: Option<Bytes>,
-    ) -> Result<(), HostError> {
-        let pairs = signatures
-            .iter()
-            .flat_map(|signature| trust.keys_of(signature).map(move |key| (signature.clone(), key.clone())));
-        let new: Vec<(Signature, PublicKey)> = pairs
-            .filter(|(signature, key)| {
-                self.verifications.known(&Verifications::key(digest, key, signature)).is_none()
-            })
-            .collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let bytes = match bytes {
-            Some(bytes) => bytes,
-            None => match self.registry.bytes(digest).await {
-                Ok(bytes) => Bytes::from(bytes),
-                // It can't run either; nothing is remembered.
-                Err(RegistryError::Missing { .. } | RegistryError::Altered { .. }) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            },
+        token: Option<&str>,
+        certificate: Option<&Arc<ClientCertificate>>,
+    ) -> Result<Option<Caller>, Refusal> {
+        let shown = match certificate {
+            Some(certificate) => {
+                let in_force = self.in_force();
+                let known = |name: &PrincipalId| in_force.policy.principals.get(name);
+                self.access.trust().certificate_caller(certificate, known)?
+            }
+            None => None,
         };
-        let verified = blocking(move || {
-            let verify = |(signature, key): (Signature, PublicKey)| {
-                (Verifications::key(digest, &key, &signature), signature.verify(&key, &bytes).is_ok())
-            };
-            Ok::<_, HostError>(new.into_iter().map(verify).collect::<Vec<_>>())
-        })
-        .await?;
-        self.verifications.remember(verified);
+        let said = match token {
+            Some(token) => Some(self.authenticate(token).await?),
+            None => None,
+        };
+        match (said, shown) {
+            (Some(said), Some(shown)) if said.principal() != shown.principal() => {
+                Err(Refused::TwoPrincipals.into())
+            }
+            // A token or key can say more than a certificate: groups, and when it ends.
+            (Some(said), _) => Ok(Some(said)),
+            (None, shown) => Ok(shown),
+        }
+    }
+
+    /// Believes those whom the settings name, and nobody else from now on. Calls that were begun by a credential that
+    /// is not believed any more are told to stop.
+    ///
+    /// # Errors
+    /// [`TrustError`]: then nothing has changed.
+    pub fn trust(&self, settings: TrustSettings) -> Result<(), TrustError> {
+        let before = self.access.trust();
+        let trust = Trust::new(settings, &self.access.resolver, &self.access.roots, &before)?;
+        *self.access.trust.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
+        self.replaced.send_replace(());
+        self.stop_what_is_not_allowed();
         Ok(())
     }
 
-    /// What a registered component's signatures are worth now.
-    pub(super) async fn worth_of(&self, policy: &Policy, package: &Package) -> Result<Trust, HostError> {
-        let of =
-            SignedComponent { package: &package.name, version: &package.version, digest: package.digest };
-        let signatures = self.database.signatures(package.digest).await?;
-        self.worth(policy, of, signatures, None).await
+    /// Whom it believes.
+    pub fn trusted(&self) -> Arc<Trust> {
+        self.access.trust()
     }
 
-    /// Why an approved component is not trusted, if it is not.
-    pub(super) async fn distrusted(
+    /// Records that the settings by which the host is served were read, or why they were refused.
+    ///
+    /// # Errors
+    /// If the log can't be written.
+    pub async fn record_serve_settings(
         &self,
-        policy: &Policy,
-        name: &PackageName,
-        approved: &ApprovedPackage,
-    ) -> Result<Option<Distrusted>, HostError> {
-        if policy.trust.is_none() {
-            return Ok(None);
-        }
-        let digest = approved.digest;
-        let of = SignedComponent { package: name, version: &approved.version, digest };
-        let signatures = self.database.signatures(digest).await?;
-        let trust = self.worth(policy, of, signatures, None).await?;
-        Ok(trust.because.map(|because| Distrusted { digest, because: remark(&because) }))
-    }
-
-    /// Refuses what is about to be loaded, if the trust policy in force does not trust it.
-    pub(super) async fn check_trust_at_load(
-        &self,
-        name: &PackageName,
-        package: &ApprovedPackage,
+        cause: SettingsCause,
+        sha256: Option<String>,
+        reason: Option<&str>,
     ) -> Result<(), HostError> {
-        let policy = &self.in_force().policy;
-        if policy.trust.is_none() {
-            return Ok(());
-        }
-        let of = SignedComponent { package: name, version: &package.version, digest: package.digest };
-        let signatures = self.database.signatures(package.digest).await?;
-        let trust = self.worth(policy, of, signatures, None).await?;
-        match trust.because {
-            Some(because) => Err(NotTrusted { package: name.clone(), because }.into()),
-            None => Ok(()),
-        }
-    }
-
-    /// What is different in a component that waits for approval.
-    pub(super) async fn upgrade(
-        &self,
-        policy: &Policy,
-        package: &Package,
-        trust: &Trust,
-    ) -> Result<Option<UpgradeDiff>, HostError> {
-        if package.state == PackageState::Approved {
-            return Ok(None);
-        }
-        let of_name = self.registry.get(&package.name).await?;
-        let Some(approved) = of_name.iter().find(|known| known.state == PackageState::Approved) else {
-            return Ok(None);
+        let trust = self.access.trust();
+        let TrustSettings { issuers, certificates } = trust.settings();
+        let read = ServeSettingsRead {
+            cause,
+            sha256,
+            issuers: issuers.iter().map(|issuer| issuer.name.clone()).collect(),
+            certificates: certificates.len() as u64,
+            reason: reason.map(|reason| clean(reason, REASON_BYTES_MAX)),
+            by: local_admin(),
         };
-        let old = self.registry.description(&package.name, approved.digest).await?;
-        let new = self.registry.description(&package.name, package.digest).await?;
-        let old_signers = self.worth_of(policy, approved).await?.signers();
-        Ok(Some(UpgradeDiff::between(
-            (approved.digest, &approved.version),
-            (&old, &old_signers),
-            (&new, &trust.signers()),
-        )))
+        self.log.append(Event::ServeSettingsRead(read)).await?;
+        Ok(())
     }
-}
 
-impl TrustPolicy {
-    /// Knows no key, so that every signature is by an unknown one. For hosts without a policy.
-    fn without_keys() -> Self {
-        Self {
-            source: String::new(),
-            uncovered: Uncovered::Unsigned,
-            keys: BTreeMap::new(),
-            rules: Vec::new(),
-            approves_narrower: false,
+    /// Whether somebody who was let in would be let in again now: its credential was not revoked, replaced or taken
+    /// out of the settings, its time is not over, and its principal is what it was.
+    pub fn still_admits(&self, caller: &Caller) -> bool {
+        let admission = caller.admission();
+        let Some(credential) = &admission.credential else { return true };
+        let in_force = self.in_force();
+        let stands = match in_force.policy.principals.get(caller.principal()) {
+            Some(Principal { standing: Standing::Removed, .. }) => false,
+            Some(Principal { role, .. }) => *role == caller.role(),
+            None => true,
+        };
+        let is_held = match credential {
+            Credential::Key(prefix) => in_force.keys.get(prefix).is_some(),
+            Credential::Issuer(_) | Credential::Certificate(_) => {
+                !self.is_revoked(caller.principal(), admission)
+            }
+        };
+        stands && is_held && admission.expires.is_none_or(|expires| self.now() < expires)
+    }
+
+    /// Whether an admin has ended what somebody was let in by. A key that was rotated was not ended so, and one whose
+    /// time is over neither: calls that were begun with it go on.
+    pub(super) fn is_revoked(&self, principal: &PrincipalId, admission: &Admission) -> bool {
+        match &admission.credential {
+            None => false,
+            Some(Credential::Key(prefix)) => self.access.was_revoked(prefix),
+            Some(Credential::Issuer(name)) => !self.access.trust().believes(name),
+            Some(Credential::Certificate(_)) => match &admission.certificate {
+                Some(certificate) => !self.access.trust().gives(certificate, principal),
+                None => true,
+            },
         }
     }
-}
-
-/// As the log has it.
-fn remark(because: &Distrust) -> Remark {
-    let text = clean_line(&because.to_string(), REASON_BYTES_MAX);
-    text.parse().unwrap_or_else(|_| "it is not trusted".parse().expect("the constant is a valid remark"))
 }

@@ -96,6 +96,12 @@ struct State {
     written_at: Instant,
 }
 
+/// What is to be written down, and the first step of each resource that still counts.
+struct Changed {
+    used: Vec<QuotaUsage>,
+    first_steps: [(Resource, u64); 3],
+}
+
 /// What one call holds; settled when it is dropped.
 #[derive(Debug)]
 #[must_use = "what is held is settled when this is dropped"]
@@ -240,8 +246,8 @@ impl QuotaBook {
         Resource::ALL.map(used).into()
     }
 
-    /// What is to be written down, if it is time for it; and the first steps that still count.
-    fn take_changed(&self, at_once: bool) -> Option<(Vec<QuotaUsage>, [(Resource, u64); 3])> {
+    /// What is to be written down, if it is time for it.
+    fn take_changed(&self, at_once: bool) -> Option<Changed> {
         let mut state = self.state();
         if !at_once && state.written_at.elapsed() < WRITE_INTERVAL {
             return None;
@@ -261,7 +267,7 @@ impl QuotaBook {
         }
         state.meters.retain(|_, meters| !meters.iter_mut().all(|meter| meter.is_idle(now)));
         let first = |resource| (resource, Window::of(resource).first(now));
-        Some((changed, Resource::ALL.map(first)))
+        Some(Changed { used: changed, first_steps: Resource::ALL.map(first) })
     }
 }
 
@@ -395,7 +401,7 @@ impl Host {
     /// # Errors
     /// If the database does not take it: then all is written the next time.
     pub(super) async fn write_quotas(&self, at_once: bool) -> Result<(), HostError> {
-        if let Some((used, first_steps)) = self.quotas.take_changed(at_once)
+        if let Some(Changed { used, first_steps }) = self.quotas.take_changed(at_once)
             && !used.is_empty()
         {
             let noted = self.database.note_quota_usage(&used, &first_steps).await;

@@ -72,7 +72,7 @@ fn docker_s_configuration_is_read_for_the_named_registry_only() {
     for other in ["five.example", "one.example.evil", "evil.one.example", "example"] {
         assert!(matches!(read(other), Ok(Credentials::None)), "{other}");
     }
-    assert!(from_docker_config("[]", "one.example").is_err());
+    assert!(from_docker_config("no JSON", "one.example").is_err());
     assert_eq!(format!("{:?}", read("one.example").expect("there")), "Basic", "no password is ever shown");
 }
 
