@@ -38,6 +38,7 @@ mod ready;
 mod registration;
 mod sdk;
 mod secrets;
+mod signing;
 mod sockets;
 mod state;
 mod steady;

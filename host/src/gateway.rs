@@ -22,6 +22,7 @@ mod refusals;
 mod registrations;
 mod running;
 mod secrets;
+mod signers;
 mod standing;
 mod state;
 #[cfg(test)]
@@ -82,12 +83,15 @@ pub use errors::{Blame, CallError, HostError};
 pub use evidence::{Erased, EvidenceError, PayloadErased};
 pub use grants::{GrantsChanged, GrantsSource};
 pub use keys::KeyRotated;
-pub use packages::{AddProgress, AddedPackage, PackageDetails};
+pub use packages::{
+    AddProgress, AddedPackage, Approval, ApprovalMade, ListedPackage, NewComponent, PackageDetails,
+};
 pub use quotas::{QuotaReached, QuotaStatus, QuotaUse, QuotasChanged};
 pub use receipts::ReceiptError;
 pub use registrations::Registration;
 pub use running::RunningCall;
 pub use secrets::SecretChanged;
+pub use signers::{NotTrusted, Trust, TrustChanged, TrustSource, TrustStatus};
 pub use standing::{FreezeChanged, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged, Taken};
 pub use state::StateCleared;
 pub use tools::GrantedTool;
@@ -131,6 +135,7 @@ pub struct Host {
     metrics: Arc<Metrics>,
     registrations: Arc<registrations::Registrations>,
     disk: DiskWatch,
+    verifications: signers::Verifications,
     /// Read by whoever changes packages or grants, written by whoever needs a moment without changes.
     changing: tokio::sync::RwLock<()>,
     /// Held by whoever removes components, or needs them to stay.
@@ -360,6 +365,7 @@ impl Host {
             outlets,
             metrics,
             registrations,
+            verifications: signers::Verifications::default(),
             changing: Default::default(),
             keeping: Arc::default(),
         };
@@ -440,7 +446,7 @@ impl Host {
             None => authorized,
         };
         let authorized = authorized.within_budget(held.fuel(), Duration::MAX);
-        let ready = self.ready(&package).await?;
+        let ready = self.ready(&request.package, &package).await?;
         let context = Arc::new(CallContext {
             call,
             principal: request.principal,
@@ -596,16 +602,24 @@ impl Host {
         Ok(CallError::Denied { call, denial })
     }
 
-    async fn ready(&self, package: &ApprovedPackage) -> Result<Arc<crate::sandbox::ReadyPackage>, CallError> {
+    /// What runs: of what is loaded anew, the signatures are looked at again as they are kept now.
+    async fn ready(
+        &self,
+        name: &PackageName,
+        package: &ApprovedPackage,
+    ) -> Result<Arc<crate::sandbox::ReadyPackage>, CallError> {
         let digest = package.digest;
         let read = async { self.registry.bytes(digest).await.map(Bytes::from) };
         let prepared = self.sandbox.prepare(digest, &package.description.tools, read).await;
         let (ready, origin) = prepared.map_err(HostError::from)?;
-        match origin {
+        match &origin {
             Origin::Recompiled(reason) => {
-                self.log.append(Event::ArtifactRefused { digest, reason }).await?;
+                self.log.append(Event::ArtifactRefused { digest, reason: reason.clone() }).await?;
             }
             Origin::Memory | Origin::Artifact | Origin::Compiled => {}
+        }
+        if !matches!(origin, Origin::Memory) {
+            self.check_trust_at_load(name, package).await?;
         }
         Ok(ready)
     }
@@ -668,7 +682,13 @@ impl Host {
         let policy = self.database.policy().await?;
         let mut in_force = InForce { policy, approved: BTreeMap::new(), keys };
         for package in self.registry.list().await? {
+            if in_force.approved.contains_key(&package.name) {
+                continue;
+            }
             if let Some(approved) = self.registry.approved(&package.name).await? {
+                if let Some(distrusted) = self.distrusted(&in_force.policy, &package.name, &approved).await? {
+                    in_force.policy.distrusted.insert(package.name.clone(), distrusted);
+                }
                 in_force.approved.insert(package.name, Arc::new(approved));
             }
         }

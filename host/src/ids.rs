@@ -214,6 +214,17 @@ checked_name!(
 );
 
 checked_name!(
+    /// The name that a trust policy gives a signer of components.
+    ///
+    /// 1 to 64 of `a-z`, `0-9`, `.`, `_` and `-`, beginning with a letter or digit.
+    SignerName,
+    "name of a signer",
+    "use 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+    r"^[a-z0-9][a-z0-9._-]{0,63}$",
+    |text| is_name(text, 64, false, b"._-")
+);
+
+checked_name!(
     /// The name by which a package opens a store of key-value state.
     ///
     /// 1 to 64 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`, beginning with a letter or digit.
@@ -290,6 +301,11 @@ fn is_trace_parent(text: &str) -> bool {
 pub struct PackageDigest([u8; 32]);
 
 impl PackageDigest {
+    /// Of a SHA-256 that was worked out piece by piece.
+    pub(crate) fn from_sha256(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         use sha2::Digest as _;

@@ -101,6 +101,7 @@ pub mod registry;
 pub mod sandbox;
 #[doc(hidden)]
 pub mod secrets;
+pub mod signing;
 #[doc(hidden)]
 pub mod text;
 #[doc(hidden)]

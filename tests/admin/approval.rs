@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use portcullis::gateway::Approval;
+
 use super::*;
 
 /// A tool that answers with its own number.
@@ -73,7 +75,8 @@ async fn the_last_recorded_approval_is_what_runs() {
         tokio::spawn(async move {
             let digest = PackageDigest::of(&numbered(number));
             for _ in 0..12 {
-                world.host.approve(&local_admin(), &id("tool"), Some(digest)).await.expect("approved");
+                let wanted = Approval { digest: Some(digest), downgrade: true };
+                world.host.approve_as(&local_admin(), &id("tool"), wanted).await.expect("approved");
                 // Grants of the other's bytes give nothing; each admin grants anew, and may come too late.
                 drop(world.try_grant(&limited("tool", LONG)).await);
             }

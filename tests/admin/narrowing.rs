@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use portcullis::gateway::HostError;
+use portcullis::gateway::{Approval, HostError};
 use portcullis::ids::{GrantId, PackageDigest};
 use portcullis::limits::Limit;
 use portcullis::policy::{ClockRule, Loss, Role};
@@ -65,7 +65,8 @@ async fn make(world: &World, change: Change) -> Result<Vec<CallId>, HostError> {
         Change::Revoke(grant) => host.revoke(&admin, GrantId(grant)).await?.stopped,
         Change::Approve => {
             let other = world.register("probe", wat("clock")).await?;
-            host.approve(&admin, &id("probe"), Some(other)).await?;
+            let wanted = Approval { digest: Some(other), downgrade: true };
+            host.approve_as(&admin, &id("probe"), wanted).await?;
             Vec::new()
         }
         Change::RemovePackage(name) => {

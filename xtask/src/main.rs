@@ -16,6 +16,7 @@ mod folders;
 mod fuzz;
 mod guests;
 mod process;
+mod programs;
 mod soak;
 mod test;
 mod tidy;
@@ -27,11 +28,12 @@ use anyhow::{Result, bail};
 use folders::Folders;
 
 /// Each chore with its options and what it does. `tidy` holds the documentation to this list.
-const CHORES: [(&str, &str, &str); 7] = [
+const CHORES: [(&str, &str, &str); 8] = [
     ("demo", "", "build everything, and walk through the whole path with real files in target/demo"),
     ("test", "", "build the guests, then run all tests; the last line is the test runner's own"),
     ("guests", "", "build the example tools and the tests' guests into target/guests"),
     ("clients", "", "install the official clients of MCP, and its conformance suite, that tests speak with"),
+    ("programs", "", "install programs of the system that tests are held against: minisign, docker-registry"),
     ("bench", "[NAME] [--json]", "run the benchmarks, or those whose name contains NAME"),
     (
         "soak",
@@ -63,6 +65,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["test"] => test::test(&Folders::find()?),
         ["guests"] => guests::guests(&Folders::find()?),
         ["clients"] => clients::clients(&Folders::find()?),
+        ["programs"] => programs::programs(),
         ["bench", options @ ..] => bench::bench(&Folders::find()?, &bench::Options::parse(options)?),
         ["soak", options @ ..] => soak::soak(&Folders::find()?, &soak::Options::parse(options)?),
         ["tidy"] => tidy::tidy(&Folders::find()?),

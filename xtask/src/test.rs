@@ -13,6 +13,7 @@ use crate::clients::clients;
 use crate::folders::Folders;
 use crate::guests::guests;
 use crate::process::{self, BUILD_TIME_MAX, timed};
+use crate::programs::programs;
 
 /// The package whose tests run last, so that the last line of all output is its summary.
 pub(crate) const LAST: &str = "portcullis-tests";
@@ -32,6 +33,7 @@ pub(crate) struct TestProgram {
 pub(crate) fn test(folders: &Folders) -> Result<()> {
     timed("guests", || guests(folders))?;
     timed("clients", || clients(folders))?;
+    timed("programs of the system", programs)?;
     timed("tests of the guests' own logic", || test_guests(folders))?;
     timed("building the host", || {
         process::run(

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::problem::{ErrorKind, Problem};
-use crate::gateway::{Blame, CallError};
+use crate::gateway::{Blame, CallError, HostError};
 use crate::policy::Denial;
 
 /// There is no such tool, or none for this agent: it is told the same.
@@ -19,6 +19,7 @@ pub(super) fn problem(error: CallError, tool: &impl fmt::Display) -> Problem {
     let is_unknown = match &error {
         CallError::NotFound(_) => true,
         CallError::Denied { denial, .. } => is_of_what_it_lacks(denial),
+        CallError::Host(HostError::NotTrusted(_)) => true,
         CallError::Busy(_)
         | CallError::Quota(_)
         | CallError::Failed { .. }
@@ -68,14 +69,15 @@ pub(super) fn veiled(mut problem: Problem) -> Problem {
     problem
 }
 
-/// Whether a denial says that there is something that the agent was not given. Quarantine is judged before grants, so
-/// it is told to nobody: who was granted the package sees that it is no longer listed.
+/// Whether a denial says that there is something that the agent was not given. Quarantine and trust are judged before grants, so
+/// they are told to nobody: who was granted the package sees that it is no longer listed.
 fn is_of_what_it_lacks(denial: &Denial) -> bool {
     match denial {
         Denial::NotApproved { .. }
         | Denial::NotGranted { .. }
         | Denial::ToolNotGranted { .. }
-        | Denial::Quarantined { .. } => true,
+        | Denial::Quarantined { .. }
+        | Denial::Untrusted { .. } => true,
         Denial::Frozen { .. }
         | Denial::PrincipalRemoved { .. }
         | Denial::NotAnAgent { .. }

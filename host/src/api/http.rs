@@ -23,19 +23,22 @@ use tokio::sync::watch;
 
 use super::messages::{
     AddLine, AddQuery, ApproveRequest, Approved, AuditQuery, GrantEffect, GrantList, GrantStatus,
-    GrantsQuery, Health, Removed, TailError,
+    GrantsQuery, Health, Removed, SIGNATURE_HEADER, TailError,
 };
 use super::openapi::Described;
 use super::problem::{ErrorKind, Problem};
 use super::records::Reading;
 use super::{
     access, admin, backup, calls, evidence, keys, mcp, openapi, packages, records, secrets, state, strict,
-    tail, tools,
+    tail, tools, trust,
 };
 use crate::audit::event::Record;
 use crate::authn::Caller;
 use crate::database::{Package, PackageState};
-use crate::gateway::{Blame, GrantsChanged, GrantsSource, Host, HostError, PackageDetails};
+use crate::gateway::{
+    Approval, ApprovalMade, Blame, GrantsChanged, GrantsSource, Host, HostError, ListedPackage, NewComponent,
+    PackageDetails,
+};
 use crate::ids::{GrantId, PackageName};
 use crate::limits::{Limit, LimitReached};
 use crate::policy::{Grant, Policy};
@@ -92,6 +95,7 @@ pub(super) fn routes(api: Api, beside: Router) -> Router {
         .merge(keys::routes())
         .merge(openapi::routes())
         .merge(records::routes())
+        .merge(trust::routes())
         .with_state(api.clone())
         .merge(beside)
         .fallback(no_route)
@@ -104,7 +108,7 @@ pub(super) fn routes(api: Api, beside: Router) -> Router {
 pub(super) fn describe(api: &mut Described) {
     let (record, error) = (api.schema::<Record>(), api.schema::<TailError>());
     api.get("/v1/packages", "list_packages", "Lists the registered components.")
-        .answers::<Vec<Package>>("They, in the order of their names.")
+        .answers::<Vec<ListedPackage>>("They, in the order of their names.")
         .done();
     api.post(
         "/v1/packages",
@@ -112,6 +116,10 @@ pub(super) fn describe(api: &mut Described) {
         "Registers a component: pending, without power, until it is approved.",
     )
     .query::<AddQuery>()
+    .header::<String>(
+        SIGNATURE_HEADER,
+        "The base64 of a signature's file, as minisign writes it. One header for each, at most 16.",
+    )
     .bytes_body("application/wasm", "The component.")
     .changes()
     .lines::<AddLine>("How far it is, at least once a second; then the package, or the problem.")
@@ -131,7 +139,7 @@ pub(super) fn describe(api: &mut Described) {
         .path::<PackageName>("name", "The package.", example!("notes"))
         .maybe_body::<ApproveRequest>(example!({}))
         .changes()
-        .fails(&[ErrorKind::NotFound, ErrorKind::InvalidPackage])
+        .fails(&[ErrorKind::NotFound, ErrorKind::InvalidPackage, ErrorKind::Denied])
         .answers::<Approved>("What runs from now on.")
         .done();
     api.get("/v1/grants", "list_grants", "Lists the grants in force.")
@@ -194,17 +202,20 @@ async fn add_package(
 ) -> Result<Response, Problem> {
     // Before the body, which is held in memory until it is registered.
     let registration = api.host.reserve_registration(caller.principal())?;
+    let signatures = trust::signatures(request.headers())?;
     let max = api.host.limits().ceiling_of(Limit::ComponentBytes);
     let bytes = body(request, usize::try_from(max).unwrap_or(usize::MAX)).await.map_err(|error| {
         error.into_problem(|value| {
             Problem::component_too_large(LimitReached { limit: Limit::ComponentBytes, value, max })
         })
     })?;
-    Ok(packages::add(api.host, query, bytes, registration))
+    let AddQuery { name, version, source } = query;
+    let component = NewComponent { bytes, name, version, signatures, source };
+    Ok(packages::add(api.host, component, registration))
 }
 
-async fn list_packages(State(api): State<Api>) -> Result<Json<Vec<Package>>, Problem> {
-    Ok(Json(api.host.packages().await?))
+async fn list_packages(State(api): State<Api>) -> Result<Json<Vec<ListedPackage>>, Problem> {
+    Ok(Json(api.host.listed_packages().await?))
 }
 
 async fn show_package(
@@ -224,7 +235,10 @@ async fn approve_package(
     let wanted: ApproveRequest = if bytes.is_empty() { ApproveRequest::default() } else { json(&bytes)? };
     let host = Arc::clone(&api.host);
     to_its_end(async move {
-        let digest = host.approve(caller.principal(), &name, wanted.digest).await?;
+        let ApproveRequest { digest, downgrade } = wanted;
+        let approval = Approval { digest, downgrade };
+        let ApprovalMade { digest, trust, upgrade } =
+            host.approve_as(caller.principal(), &name, approval).await?;
         let details = host.package(&name).await?;
         let approved = details.into_iter().find(|details| details.package.digest == digest);
         let description = approved.map(|details| details.description).ok_or_else(|| {
@@ -233,7 +247,7 @@ async fn approve_package(
         })?;
         let others = host.grants(Some(&name)).into_iter().filter(|grant| grant.digest != digest);
         let grants_without_effect = others.map(|grant| grant.id).collect();
-        Ok(Json(Approved { package: name, digest, description, grants_without_effect }))
+        Ok(Json(Approved { package: name, digest, description, trust, upgrade, grants_without_effect }))
     })
     .await
 }

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use crate::audit::AuditSettings;
 use crate::audit::commitment::Opening;
 use crate::database::CallMode;
-use crate::gateway::{AddedPackage, CallAnswer, CallState, HostHealth, PrincipalStatus, QuotaStatus};
+use crate::gateway::{AddedPackage, CallAnswer, CallState, HostHealth, PrincipalStatus, QuotaStatus, Trust};
 use crate::ids::{
     CallId, GrantId, OutletName, PackageDigest, PackageName, PrincipalId, Remark, Revision, Sequence,
     ToolName,
@@ -21,7 +21,7 @@ use crate::ids::{
 use crate::limits::{HostLimits, Limit};
 use crate::package::PackageDescription;
 use crate::policy::evidence::Durability;
-use crate::policy::{Grant, QuotasChange, Role};
+use crate::policy::{Grant, QuotasChange, Role, UpgradeDiff};
 use crate::sandbox::Progress;
 use crate::wildcard::Wildcard;
 
@@ -33,7 +33,14 @@ pub struct AddQuery {
     pub name: Option<PackageName>,
     /// The version. Default: that of the component's WIT package, else 0.0.0.
     pub version: Option<semver::Version>,
+    /// Where it came from, in a line: for the log, which does not vouch for it.
+    #[serde(default)]
+    pub source: Option<Remark>,
 }
+
+/// The header of `POST /v1/packages` that holds a signature: the base64 of its file. One for each, at most
+/// [`SIGNATURES_MAX`](crate::signing::SIGNATURES_MAX).
+pub const SIGNATURE_HEADER: &str = "portcullis-signature";
 
 /// One line of the answer to `POST /v1/packages`. The last line is a result or an error.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -87,7 +94,11 @@ pub struct OpeningQuery {
 #[serde(deny_unknown_fields)]
 pub struct ApproveRequest {
     /// The bytes to approve. Default: the only ones that wait for it.
+    #[serde(default)]
     pub digest: Option<PackageDigest>,
+    /// Whether an earlier version than one that was approved before is meant. Default: no.
+    #[serde(default)]
+    pub downgrade: bool,
 }
 
 /// What was approved.
@@ -99,6 +110,11 @@ pub struct Approved {
     pub digest: PackageDigest,
     /// What they are and ask for.
     pub description: PackageDescription,
+    /// What their signatures were worth.
+    pub trust: Trust,
+    /// What is different, compared with what was approved before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeDiff>,
     /// Grants in force that are bound to other bytes, and so give nothing any more.
     pub grants_without_effect: Vec<GrantId>,
 }

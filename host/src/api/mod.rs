@@ -32,6 +32,7 @@ mod tail;
 mod tests;
 pub mod tls;
 mod tools;
+mod trust;
 
 pub use axum::Router;
 pub use axum::body::Body;

@@ -35,7 +35,9 @@ pub(super) use operation::{Described, Describing};
 use super::access::ENDPOINTS;
 use super::http::Api;
 use super::mcp::stream::McpQuery;
-use super::{admin, calls, door, evidence, http as routes_of_http, keys, records, secrets, state, tools};
+use super::{
+    admin, calls, door, evidence, http as routes_of_http, keys, records, secrets, state, tools, trust,
+};
 use crate::arguments::ARGUMENT_DEPTH_MAX;
 use crate::policy::Role;
 
@@ -162,6 +164,7 @@ fn described() -> Described {
     keys::describe(&mut api);
     secrets::describe(&mut api);
     state::describe(&mut api);
+    trust::describe(&mut api);
     evidence::describe(&mut api);
     records::describe(&mut api);
     api

@@ -14,15 +14,15 @@ use tokio::task::JoinHandle;
 use tokio::time::{Interval, interval};
 
 use super::http::{line, lines};
-use super::messages::{AddLine, AddQuery, AddStage};
+use super::messages::{AddLine, AddStage};
 use super::problem::{ErrorKind, Problem};
-use crate::gateway::{AddProgress, AddedPackage, Blame, Host, HostError, Registration};
+use crate::gateway::{AddProgress, AddedPackage, Blame, Host, HostError, NewComponent, Registration};
 
 /// A client that hears nothing for some of these may take it that the host is gone.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Registers a component; its place is given back at the end.
-pub(super) fn add(host: Arc<Host>, query: AddQuery, bytes: Bytes, registration: Registration) -> Response {
+pub(super) fn add(host: Arc<Host>, component: NewComponent, registration: Registration) -> Response {
     // At most one message for each stage.
     let (sender, stages) = mpsc::unbounded_channel();
     let task = tokio::spawn(async move {
@@ -30,7 +30,7 @@ pub(super) fn add(host: Arc<Host>, query: AddQuery, bytes: Bytes, registration: 
             // Nobody listens any more: nothing to do.
             let _ = sender.send(stage(progress));
         };
-        host.add_reserved_package(registration, bytes, query.name, query.version, progress).await
+        host.add_component(registration, component, progress).await
     });
     let adding = Adding {
         stages,

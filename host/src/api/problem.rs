@@ -390,12 +390,15 @@ impl From<HostError> for Problem {
             HostError::Package(PackageError::TooLarge(reached)) | HostError::Busy(reached) => {
                 Self { limit: Some(reached), ..problem }
             }
-            HostError::Grants { diagnostics, .. } | HostError::Change(ChangeError::File(diagnostics)) => {
-                Self { diagnostics, ..problem }
-            }
+            HostError::Grants { diagnostics, .. }
+            | HostError::TrustFile { diagnostics, .. }
+            | HostError::Change(ChangeError::File(diagnostics)) => Self { diagnostics, ..problem },
             HostError::Denied(denial) => Self { denial: Some(denial), ..problem },
             HostError::Package(_)
             | HostError::NotRunning { .. }
+            | HostError::NotTrusted(_)
+            | HostError::Signature(_)
+            | HostError::Downgrade { .. }
             | HostError::Key(_)
             | HostError::Folder(_)
             | HostError::Owned { .. }
@@ -423,7 +426,10 @@ fn kind_of(error: &HostError) -> ErrorKind {
         HostError::Outlet(_) => ErrorKind::InvalidSettings,
         HostError::Log(_) => ErrorKind::LogUnavailable,
         HostError::Package(_) => ErrorKind::InvalidPackage,
-        HostError::Denied(_) => ErrorKind::Denied,
+        HostError::Denied(_) | HostError::NotTrusted(_) => ErrorKind::Denied,
+        HostError::Signature(_) => ErrorKind::BadInput,
+        HostError::Downgrade { .. } => ErrorKind::Conflict,
+        HostError::TrustFile { .. } => ErrorKind::InvalidSettings,
         HostError::Busy(_) => ErrorKind::Busy,
         HostError::NotRunning { .. } => ErrorKind::NotFound,
         HostError::Key(_) => ErrorKind::HostFault,

@@ -2,8 +2,10 @@
 
 mod accepted;
 mod access;
+mod approval;
 mod host_call;
 mod keeping;
+mod names;
 mod room;
 mod secret;
 
@@ -19,15 +21,18 @@ use super::hash::TreeHash;
 use crate::authn::{Credential, Refused};
 use crate::ids::{
     CallId, GrantId, IssuerName, KeyPrefix, OutletName, PackageDigest, PackageName, PrincipalId, Remark,
-    Revision, SecretName, Sequence, StoreName, ToolName, TraceParent,
+    Revision, SecretName, Sequence, SignerName, StoreName, ToolName, TraceParent,
 };
 use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};
+use crate::signing::KeyId;
 
 pub use accepted::AcceptedCall;
 pub use access::{ServeSettingsRead, SettingsCause};
+pub use approval::ApprovalRule;
 pub use host_call::{Attempt, Decision, HostCall, HostCallOutcome, HostCallResult, Repeats};
 pub use keeping::{DropReason, OutletKind, OutletTrouble};
+pub use names::{check_event_name, check_outcome_name};
 pub use room::{CallsRefused, QuotasSet};
 pub use secret::{LeakAction, LeakPlace, SecretInjected, SecretLeak};
 
@@ -159,6 +164,12 @@ pub enum Event {
         digest: PackageDigest,
         /// Their number.
         bytes: u64,
+        /// The keys that signatures which came with it say they were made by.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        signatures: Vec<KeyId>,
+        /// Where it came from, as whoever added it says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<Remark>,
         /// Who did it.
         by: PrincipalId,
     },
@@ -171,12 +182,21 @@ pub enum Event {
         /// Who tried.
         by: PrincipalId,
     },
-    /// An admin approved these bytes under this name.
+    /// An admin, or a rule that an admin set, approved these bytes under this name.
     PackageApproved {
         /// The name.
         package: PackageName,
         /// The bytes.
         digest: PackageDigest,
+        /// Whose signatures counted then.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        signers: Vec<SignerName>,
+        /// Whether a later version had been approved before.
+        #[serde(default, skip_serializing_if = "is_false")]
+        downgrade: bool,
+        /// The rule, if no admin looked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<ApprovalRule>,
         /// Who did it.
         by: PrincipalId,
     },
@@ -271,6 +291,20 @@ pub enum Event {
         revision: Revision,
         /// It.
         name: PrincipalId,
+        /// Who did it.
+        by: PrincipalId,
+    },
+    /// An admin put a trust policy in force, or went on without one.
+    TrustChanged {
+        /// The new revision.
+        revision: Revision,
+        /// The SHA-256 of its text, in hex; absent: there is none any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sha256: Option<String>,
+        /// How many keys it knows.
+        keys: u64,
+        /// How many of them are revoked.
+        revoked: u64,
         /// Who did it.
         by: PrincipalId,
     },
@@ -571,6 +605,7 @@ impl Event {
             | Event::PrincipalAdded { .. }
             | Event::PrincipalRemoved { .. }
             | Event::SecretSet { .. }
+            | Event::TrustChanged { .. }
             | Event::SecretRemoved { .. }
             | Event::ApiKeyCreated { .. }
             | Event::ApiKeyRotated { .. }
@@ -598,35 +633,6 @@ pub struct OpenCall {
     /// What its `call_admitted` commits to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments_commitment: Option<Commitment>,
-}
-
-/// Holds a name of a kind of record, such as `host_call`, against those that there are.
-///
-/// # Errors
-/// A text that says which there are.
-pub fn check_event_name(name: &str) -> Result<(), String> {
-    unknown_variant::<Event>("event", name).map_or(Ok(()), Err)
-}
-
-/// Holds a name of an outcome, of host calls or of calls, against those that there are.
-///
-/// # Errors
-/// A text that says which there are.
-pub fn check_outcome_name(name: &str) -> Result<(), String> {
-    let of_host_calls = unknown_variant::<HostCallOutcome>("outcome", name);
-    let of_calls = unknown_variant::<CallOutcome>("outcome", name);
-    match (of_host_calls, of_calls) {
-        (Some(first), Some(second)) => Err(format!("of host calls: {first}; of calls: {second}")),
-        _ => Ok(()),
-    }
-}
-
-/// What serde says of a name that no variant has: it lists them.
-fn unknown_variant<T: serde::de::DeserializeOwned>(tag: &str, name: &str) -> Option<String> {
-    let mut value = serde_json::Map::new();
-    value.insert(tag.to_owned(), name.into());
-    let error = serde_json::from_value::<T>(value.into()).err()?.to_string();
-    error.starts_with("unknown variant").then_some(error)
 }
 
 /// Who calls what, by whose leave: the same in every record of one call.
@@ -730,6 +736,11 @@ impl CallOutcome {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 pub(super) fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -748,6 +759,7 @@ impl Event {
             | Event::PrincipalAdded { revision, .. }
             | Event::PrincipalRemoved { revision, .. }
             | Event::SecretSet { revision, .. }
+            | Event::TrustChanged { revision, .. }
             | Event::SecretRemoved { revision, .. }
             | Event::ApiKeyCreated { revision, .. }
             | Event::ApiKeyRotated { revision, .. }

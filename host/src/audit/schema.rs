@@ -84,6 +84,10 @@ fn is(part: &str) -> Value {
     json!({"$ref": format!("#/$defs/{part}")})
 }
 
+fn array(of: Value) -> Value {
+    json!({"type": "array", "items": of})
+}
+
 fn list(part: &str) -> Value {
     json!({"type": "array", "items": is(part)})
 }
@@ -207,6 +211,8 @@ fn events() -> Vec<Kind> {
                 ("version", text.clone()),
                 ("digest", digest.clone()),
                 ("bytes", count.clone()),
+                ("signatures?", array(pattern("^[0-9A-F]{16}$"))),
+                ("source?", text.clone()),
                 by.clone(),
             ],
             &[],
@@ -220,7 +226,14 @@ fn events() -> Vec<Kind> {
         kind(
             "package_approved",
             "An admin approved these bytes under this name.",
-            &[("package", package.clone()), ("digest", digest.clone()), by.clone()],
+            &[
+                ("package", package.clone()),
+                ("digest", digest.clone()),
+                ("signers?", array(text.clone())),
+                ("downgrade?", json!({"type": "boolean"})),
+                ("rule?", text.clone()),
+                by.clone(),
+            ],
             &[],
         ),
         kind(
@@ -298,6 +311,18 @@ fn events() -> Vec<Kind> {
             "principal_removed",
             "An admin removed a principal.",
             &[changed.clone(), ("name", principal.clone()), by.clone()],
+            &[],
+        ),
+        kind(
+            "trust_changed",
+            "An admin put a trust policy in force, or went on without one.",
+            &[
+                changed.clone(),
+                ("sha256?", pattern("^[0-9a-f]{64}$")),
+                ("keys", count.clone()),
+                ("revoked", count.clone()),
+                by.clone(),
+            ],
             &[],
         ),
         kind(
@@ -663,6 +688,7 @@ fn denial() -> Value {
                 ("because", is("text")),
             ],
         ),
+        reason("untrusted", &[package.clone(), ("digest", is("digest")), ("because", is("text"))]),
         reason("not_approved", std::slice::from_ref(&package)),
         reason("not_granted", &[package.clone(), principal.clone()]),
         reason("tool_not_granted", &[package.clone(), principal, ("tool", is("tool"))]),

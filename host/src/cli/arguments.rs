@@ -4,7 +4,9 @@ mod admin;
 pub(super) mod asking;
 mod audit;
 mod calling;
+mod oci;
 mod serving;
+mod signing;
 
 use std::path::PathBuf;
 
@@ -12,7 +14,9 @@ use clap::{Args, Parser, Subcommand};
 
 pub(super) use admin::{PrincipalCommand, QuotaArguments, SecretCommand, StateCommand};
 pub(super) use calling::{CallArguments, CallsCommand};
+pub(super) use oci::{PullArguments, PushArguments, RegistryArguments};
 pub(super) use serving::{ApiKeyCommand, ConfigCommand, Expiry, Listen, ServeArguments};
+pub(super) use signing::{SignArguments, SigningKeyCommand, TrustCommand, VerifySignatureArguments};
 
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark};
 
@@ -41,7 +45,7 @@ Exit codes:
   5    the tool failed, or said that it did
   6    busy: try again
   7    `grant diff` found differences
-  8    the log, a receipt or a proof is not what the host signed
+  8    the log, a receipt, a proof or a signature is not what was signed
   130  interrupted; the call was cancelled, and the log says so
 
 The data folder is that of --data-dir, else $PORTCULLIS_DATA_DIR, else $XDG_DATA_HOME/portcullis,
@@ -120,6 +124,9 @@ pub(super) enum Command {
     /// Store secrets that grants give to tools, or put into their requests
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// Say whose signatures packages need, and see what is not trusted
+    #[command(subcommand)]
+    Trust(TrustCommand),
     /// See the state that tools keep, and clear it
     #[command(subcommand)]
     State(StateCommand),
@@ -206,6 +213,19 @@ pub(super) enum LocalCommand {
     /// Put a backup into a new data folder
     #[command(after_help = "Example:\n  portcullis restore portcullis-2027-01-01.tar --data-dir restored")]
     Restore(RestoreArguments),
+    /// Make the keys that authors sign components with, and show them
+    ///
+    /// Not the keys that agents are let in by, which are `portcullis key`.
+    #[command(subcommand)]
+    SigningKey(SigningKeyCommand),
+    /// Sign a component with an author's key, into a file beside it
+    Sign(SignArguments),
+    /// Verify signatures of a component by public keys that you name
+    Verify(VerifySignatureArguments),
+    /// Put a component and its signatures into an OCI registry
+    Push(PushArguments),
+    /// Take a component and its signatures from an OCI registry, into files
+    Pull(PullArguments),
     /// Write the completions of a shell to stdout
     #[command(after_help = "Example:\n  portcullis completions bash > /etc/bash_completion.d/portcullis")]
     Completions {
@@ -239,7 +259,10 @@ pub(super) struct RestoreArguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum PackageCommand {
     /// Register a component: checked, compiled once, pending until it is approved
-    #[command(after_help = "Example:\n  portcullis package add notes.wasm --name notes --version 1.2.0")]
+    #[command(after_help = "\
+Examples:
+  portcullis package add notes.wasm --name notes --version 1.2.0
+  portcullis package add oci://registry.example/tools/notes@sha256:…")]
     Add(AddArguments),
     /// List the registered components
     List,
@@ -263,6 +286,9 @@ pub(super) enum PackageCommand {
         /// Which bytes, where several components of the package are pending, or to go back to former ones
         #[arg(long, value_name = "sha256:HEX")]
         digest: Option<PackageDigest>,
+        /// Approve them although a later version, or others of the same, were approved before
+        #[arg(long)]
+        allow_downgrade: bool,
     },
     /// Forbid a package, or some bytes: no call, no approval, and running calls end, until `release`
     ///
@@ -305,7 +331,8 @@ pub(super) enum PackageCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct AddArguments {
-    /// The component: a .wasm file of at most 64 MiB
+    /// The component: a .wasm file of at most 64 MiB, or one in a registry, as oci://HOST/REPOSITORY@sha256:HEX (or
+    /// :TAG)
     pub(super) file: PathBuf,
     /// Its name. Default: that of its WIT package
     #[arg(long)]
@@ -313,6 +340,12 @@ pub(super) struct AddArguments {
     /// Its version. Default: that of its WIT package, else 0.0.0
     #[arg(long)]
     pub(super) version: Option<semver::Version>,
+    /// A signature of it, or a folder of .minisig files. May be given several times. Default: FILE.minisig
+    /// and FILE.*.minisig beside the file
+    #[arg(long, value_name = "PATH")]
+    pub(super) signature: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) registry: RegistryArguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -386,6 +419,7 @@ mod tests {
           principal    Add and remove agents, admins and auditors
           key          Make, list, rotate and revoke the keys that agents and programs are let in by
           secret       Store secrets that grants give to tools, or put into their requests
+          trust        Say whose signatures packages need, and see what is not trusted
           state        See the state that tools keep, and clear it
           call         Call a tool
           calls        Calls that were detached or have a key: list them, wait for one; receipts of all
@@ -403,6 +437,11 @@ mod tests {
           config       Write the settings of `serve` into a file, to be changed
           openapi      Write the description of the HTTP API to stdout: OpenAPI 3.1
           restore      Put a backup into a new data folder
+          signing-key  Make the keys that authors sign components with, and show them
+          sign         Sign a component with an author's key, into a file beside it
+          verify       Verify signatures of a component by public keys that you name
+          push         Put a component and its signatures into an OCI registry
+          pull         Take a component and its signatures from an OCI registry, into files
           completions  Write the completions of a shell to stdout
           man          Write the manual: its first page to stdout, or all pages into a folder
           help         Print this message or the help of the given subcommand(s)
@@ -447,7 +486,7 @@ mod tests {
           5    the tool failed, or said that it did
           6    busy: try again
           7    `grant diff` found differences
-          8    the log, a receipt or a proof is not what the host signed
+          8    the log, a receipt, a proof or a signature is not what was signed
           130  interrupted; the call was cancelled, and the log says so
 
         The data folder is that of --data-dir, else $PORTCULLIS_DATA_DIR, else $XDG_DATA_HOME/portcullis,

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use serde::Serialize;
 
 use super::arguments::{
@@ -16,15 +18,18 @@ use super::client::Client;
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::Progress;
-use super::{admin, archive, calls, evidence, input, keys, mcp, records, secret, show, state};
+use super::{
+    admin, archive, calls, evidence, input, keys, mcp, oci, records, secret, show, signing, state, trust,
+};
 use crate::api::messages::{
-    AddLine, ApproveRequest, Approved, AuditKey, GrantList, Health, Removed, Settings, TailError,
+    AddLine, ApproveRequest, Approved, AuditKey, GrantList, Health, Removed, SIGNATURE_HEADER, Settings,
+    TailError,
 };
 use crate::api::{Body, Problem};
 use crate::audit::commitment::Opening;
 use crate::audit::event::Record;
-use crate::database::Package;
-use crate::gateway::{Erased, GrantsChanged, KeyRotated, PackageDetails, PayloadErased};
+use crate::gateway::{Erased, GrantsChanged, KeyRotated, ListedPackage, PackageDetails, PayloadErased};
+use crate::signing::Signature;
 
 /// The longest silence of a host that compiles: it says something each second, unless the machine is
 /// overloaded.
@@ -42,6 +47,7 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
         Command::Principal(command) => admin::principal(client, command, output).await,
         Command::Key(command) => keys::key(client, command, output).await,
         Command::Secret(command) => secret::secret(client, command, output).await,
+        Command::Trust(command) => trust::trust(client, command, output).await,
         Command::State(command) => state::state(client, command, output).await,
         Command::Call(arguments) => calls::call(client, arguments, output).await,
         Command::Calls(command) => calls::calls(client, command, output).await,
@@ -106,7 +112,7 @@ async fn package(client: Client, command: PackageCommand, output: &Output) -> Re
         PackageCommand::Add(arguments) => add(client, arguments, output).await,
         PackageCommand::List => {
             let (packages, frozen) = client.document_and_freeze(get("/v1/packages")?).await?;
-            let packages: Vec<Package> = packages;
+            let packages: Vec<ListedPackage> = packages;
             output.answer(&packages, |packages| show::packages(packages))?;
             admin::note_freeze(frozen.as_ref(), output);
             Ok(())
@@ -115,9 +121,10 @@ async fn package(client: Client, command: PackageCommand, output: &Output) -> Re
             let details: Vec<PackageDetails> = client.document(get(&format!("/v1/packages/{name}"))?).await?;
             output.answer(&details, |details| show::details(details))
         }
-        PackageCommand::Approve { name, digest } => {
+        PackageCommand::Approve { name, digest, allow_downgrade } => {
             let target = format!("/v1/packages/{name}/approve");
-            let request = send(Method::POST, &target, json(&ApproveRequest { digest })?)?;
+            let wanted = ApproveRequest { digest, downgrade: allow_downgrade };
+            let request = send(Method::POST, &target, json(&wanted)?)?;
             let approved: Approved = client.document(request).await?;
             output.answer(&approved, show::approved)
         }
@@ -137,7 +144,37 @@ async fn package(client: Client, command: PackageCommand, output: &Output) -> Re
 }
 
 async fn add(client: Client, arguments: AddArguments, output: &Output) -> Result<(), Failure> {
-    let bytes = input::component(arguments.file).await?;
+    if let Some(reference) = oci::reference(&arguments.file)? {
+        if !arguments.signature.is_empty() {
+            return Err(Failure::input(
+                "the signatures of what is in a registry are there too: leave --signature out",
+            ));
+        }
+        let oci::Taken { bytes, signatures, reference } =
+            oci::take(reference, arguments.registry.clone(), output).await?;
+        let registered = Registered { bytes, signatures, source: Some(reference) };
+        return register(client, registered, arguments, output).await;
+    }
+    let bytes = input::component(arguments.file.clone()).await?;
+    let signatures = signing::signatures(&arguments.file, &arguments.signature).await?;
+    let signatures = signatures.into_iter().map(|(_, signature)| signature).collect();
+    register(client, Registered { bytes, signatures, source: None }, arguments, output).await
+}
+
+/// What is sent to be registered.
+pub(super) struct Registered {
+    pub(super) bytes: Bytes,
+    pub(super) signatures: Vec<Signature>,
+    pub(super) source: Option<String>,
+}
+
+async fn register(
+    client: Client,
+    registered: Registered,
+    arguments: AddArguments,
+    output: &Output,
+) -> Result<(), Failure> {
+    let Registered { bytes, signatures, source } = registered;
     let mut query = Query::new("/v1/packages");
     if let Some(name) = &arguments.name {
         query.push("name", name.as_str());
@@ -145,7 +182,16 @@ async fn add(client: Client, arguments: AddArguments, output: &Output) -> Result
     if let Some(version) = &arguments.version {
         query.push("version", &version.to_string());
     }
-    let mut lines = client.lines(send(Method::POST, &query.0, bytes)?).await?;
+    if let Some(source) = &source {
+        query.push("source", source);
+    }
+    let mut request = send(Method::POST, &query.0, bytes)?;
+    for signature in &signatures {
+        let value = HeaderValue::from_str(&STANDARD.encode(signature.as_str()))
+            .map_err(|error| Failure::host(format!("the request can't be made: {error}")))?;
+        request.headers_mut().append(SIGNATURE_HEADER, value);
+    }
+    let mut lines = client.lines(request).await?;
     let mut progress = Progress::new(output);
     while let Some(line) = lines.next(Some(PROGRESS_PATIENCE)).await? {
         let line: AddLine = serde_json::from_slice(&line)

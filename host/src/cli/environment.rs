@@ -1,6 +1,6 @@
 //! What the environment says: the data folder, what to keep free on its disk, the key of stored secrets,
 //! a host in the network and its API key,
-//! colour, how much to log, which program this is, the service manager, and where authors' libraries are.
+//! colour, how much to log, which program this is, the service manager, where authors' libraries are, and docker's configuration.
 //! Nothing else of it is read.
 
 use std::ffi::OsString;
@@ -38,6 +38,13 @@ fn variable(name: &str) -> Option<OsString> {
 /// The data folder when no option names one; none if the environment does not say where home is.
 pub(super) fn data_folder() -> Option<PathBuf> {
     choose_data_folder(variable)
+}
+
+/// Docker's configuration; none if the environment does not say where home is.
+pub(super) fn docker_config() -> Option<PathBuf> {
+    let folder = variable("DOCKER_CONFIG").map(PathBuf::from);
+    let folder = folder.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".docker")))?;
+    Some(folder.join("config.json"))
 }
 
 fn choose_data_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {

@@ -23,7 +23,7 @@ pub(super) enum Exit {
     Busy = 6,
     /// `grant diff` found differences.
     Differs = 7,
-    /// The log, a receipt or a proof is not what the host signed.
+    /// The log, a receipt, a proof or a signature is not what was signed.
     NotVerified = 8,
     /// A signal ended it: 128 and the number of SIGINT, as shells have it.
     Interrupted = 130,

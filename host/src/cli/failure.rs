@@ -243,6 +243,11 @@ fn denied(denial: &Denial) -> String {
                 "an admin can lift it with `portcullis package release {package}{digest}`; it was quarantined because: {because}"
             )
         }
+        Denial::Untrusted { package, because, .. } => {
+            format!(
+                "`portcullis package inspect {package}` shows its signatures; it is not trusted: {because}"
+            )
+        }
         Denial::PrincipalRemoved { principal } => {
             format!("an admin can let it call again with `portcullis principal add {principal}`")
         }

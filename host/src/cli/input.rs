@@ -33,6 +33,22 @@ pub(super) async fn component(file: PathBuf) -> Result<Bytes, Failure> {
     }
 }
 
+/// A file of text, such as a key or a signature.
+pub(super) async fn text(file: PathBuf, bytes_max: usize) -> Result<String, Failure> {
+    let name = file.display().to_string();
+    match read(file, bytes_max).await? {
+        Input::All(bytes) => String::from_utf8(bytes).map_err(|error| {
+            Failure::input(format!(
+                "{name} is not UTF-8 text, from byte {} on",
+                error.utf8_error().valid_up_to()
+            ))
+        }),
+        Input::TooLong { bytes } => {
+            Err(Failure::input(format!("{name} has {bytes} bytes or more, at most {bytes_max} are read")))
+        }
+    }
+}
+
 /// The text of a call's arguments: as they stand, `@FILE`, or `-`.
 pub(super) async fn arguments(given: String) -> Result<Bytes, Failure> {
     let file = match given.strip_prefix('@') {

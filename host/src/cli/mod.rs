@@ -21,6 +21,7 @@ mod input;
 mod keys;
 mod mcp;
 mod notify;
+mod oci;
 mod offline;
 mod output;
 mod pages;
@@ -34,8 +35,10 @@ mod serve;
 mod session;
 mod show;
 mod signals;
+mod signing;
 mod state;
 mod story;
+mod trust;
 mod verify;
 
 use std::ffi::OsString;
@@ -191,6 +194,11 @@ async fn local(command: LocalCommand, data_dir: Option<PathBuf>, output: &Output
             archive::restore(data_dir, arguments, output).await.map(|()| Exit::Ok)
         }
         LocalCommand::Openapi => pages::openapi(output).map(|()| Exit::Ok),
+        LocalCommand::SigningKey(command) => signing::key(command, output).await,
+        LocalCommand::Sign(arguments) => signing::sign(arguments, output).await,
+        LocalCommand::Verify(arguments) => signing::verify(arguments, output).await,
+        LocalCommand::Push(arguments) => oci::push(arguments, output).await,
+        LocalCommand::Pull(arguments) => oci::pull(arguments, output).await,
         LocalCommand::Completions { shell } => pages::completions(shell, output).map(|()| Exit::Ok),
         LocalCommand::Man { out } => pages::man(out, output).map(|()| Exit::Ok),
     };
@@ -235,6 +243,7 @@ async fn without_host(
         | Command::Key(_)
         | Command::Secret(_)
         | Command::Settings
+        | Command::Trust(_)
         | Command::State(_)
         | Command::Call(_)
         | Command::Calls(_)

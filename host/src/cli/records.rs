@@ -2,9 +2,9 @@
 
 use super::show::standing::quotas_text;
 use crate::audit::event::{
-    AcceptedCall, Attempt, CallContext, CallEnd, CallOutcome, CallsRefused, Decision, DropReason, Event,
-    HostCall, HostCallOutcome, HostCallResult, LeakAction, OutletTrouble, QuotasSet, Record, SecretInjected,
-    SecretLeak, ServeSettingsRead,
+    AcceptedCall, ApprovalRule, Attempt, CallContext, CallEnd, CallOutcome, CallsRefused, Decision,
+    DropReason, Event, HostCall, HostCallOutcome, HostCallResult, LeakAction, OutletTrouble, QuotasSet,
+    Record, SecretInjected, SecretLeak, ServeSettingsRead,
 };
 use crate::ids::IssuerName;
 use crate::text::clean_line;
@@ -72,14 +72,26 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
             ("outlet_lost", format!("ship `{name}` never got {records} records, up to {through}"))
         }
         Event::KeyRotated { key, by } => ("key_rotated", format!("to {} by {by}", text(key))),
-        Event::PackageAdded { package, version, digest, bytes, by } => {
-            ("package_added", format!("{package} {} {digest}, {bytes} bytes, by {by}", text(version)))
+        Event::PackageAdded { package, version, digest, bytes, signatures, source, by } => {
+            let from =
+                source.as_ref().map(|source| format!(" from {}", text(source.as_str()))).unwrap_or_default();
+            let signed: String = signatures.iter().map(|key| format!(", signature of key {key}")).collect();
+            (
+                "package_added",
+                format!("{package} {} {digest}, {bytes} bytes{signed}{from}, by {by}", text(version)),
+            )
         }
         Event::PackageRefused { digest, reason, by } => {
             ("package_refused", format!("{digest} by {by}: {}", text(reason)))
         }
-        Event::PackageApproved { package, digest, by } => {
-            ("package_approved", format!("{package} {digest} by {by}"))
+        Event::PackageApproved { package, digest, signers, downgrade, rule, by } => {
+            let signed: String = signers.iter().map(|signer| format!(", signed by {signer}")).collect();
+            let back = if *downgrade { ", back to an earlier version" } else { "" };
+            let rule = match rule {
+                Some(ApprovalRule::SameOrNarrower) => ", by rule: it asks for no more",
+                None => "",
+            };
+            ("package_approved", format!("{package} {digest}{signed}{back}{rule}, by {by}"))
         }
         Event::PackageRemoved { package, digest, by } => {
             let digest = digest.map(|digest| format!(" {digest}")).unwrap_or_default();
@@ -115,6 +127,13 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
         }
         Event::PrincipalRemoved { revision, name, by } => {
             ("principal_removed", format!("{name}, revision {revision}, by {by}"))
+        }
+        Event::TrustChanged { revision, sha256, keys, revoked, by } => {
+            let policy = match sha256 {
+                Some(sha256) => format!("{keys} keys, {revoked} revoked, SHA-256 {sha256}"),
+                None => "no trust policy any more".to_owned(),
+            };
+            ("trust_changed", format!("revision {revision}: {policy}, by {by}"))
         }
         Event::SecretSet { revision, name, by } => {
             ("secret_set", format!("{name}, revision {revision}, by {by}"))

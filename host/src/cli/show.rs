@@ -7,6 +7,7 @@ pub(super) mod secrets;
 pub(super) mod settings;
 pub(super) mod standing;
 pub(super) mod state;
+pub(super) mod trust;
 
 use std::fmt::Write as _;
 
@@ -18,9 +19,10 @@ use super::archive::Archived;
 use super::output::Output;
 use crate::api::messages::{Approved, GrantEffect, GrantList, GrantStatus};
 use crate::audit::commitment::Opening;
-use crate::database::{Added, Package, PackageState};
+use crate::audit::event::ApprovalRule;
+use crate::database::{Added, PackageState};
 use crate::doctor::{Check, Level, Report};
-use crate::gateway::{AddedPackage, CallReport, Erased, GrantsChanged, PackageDetails};
+use crate::gateway::{AddedPackage, CallReport, Erased, GrantsChanged, ListedPackage, PackageDetails};
 use crate::ids::{GrantId, PackageDigest, PackageName};
 use crate::limits::{Limit, Usage};
 use crate::outlets::OutletHealth;
@@ -34,16 +36,17 @@ const TEXT_BYTES_MAX: usize = 4 << 10;
 /// How many hex digits of a digest a table shows.
 const DIGEST_HEX_SHOWN: usize = 12;
 
-pub(super) fn packages(packages: &[Package]) -> String {
+pub(super) fn packages(packages: &[ListedPackage]) -> String {
     if packages.is_empty() {
         return "no packages; register one with `portcullis package add FILE`".to_owned();
     }
-    let mut table = table(["PACKAGE", "VERSION", "STATE", "BYTES", "DIGEST", "ADDED"]);
-    for package in packages {
+    let mut table = table(["PACKAGE", "VERSION", "STATE", "SIGNED BY", "BYTES", "DIGEST", "ADDED"]);
+    for ListedPackage { package, trust } in packages {
         table.add_row([
             package.name.to_string(),
             package.version.to_string(),
             standing::state(package),
+            trust::signers(trust),
             grouped(package.bytes),
             short(package.digest),
             moment(package.added_at),
@@ -53,13 +56,27 @@ pub(super) fn packages(packages: &[Package]) -> String {
 }
 
 pub(super) fn added(added: &AddedPackage) -> String {
-    let AddedPackage { package, version, digest, added, description } = added;
+    let AddedPackage { package, version, digest, added, description, trust, upgrade, approved_by } = added;
     let mut text = match added {
         Added::New => format!("added {package} {version}\n"),
         Added::Already(now) => format!("{package} {version} was there before, {}\n", state(*now)),
     };
     push(&mut text, format_args!("digest        {digest}"));
+    trust::lines(&mut text, trust);
     asks(&mut text, description);
+    if let Some(upgrade) = upgrade {
+        trust::upgrade(&mut text, upgrade);
+    }
+    if let Some(ApprovalRule::SameOrNarrower) = approved_by {
+        push(
+            &mut text,
+            format_args!(
+                "\nIt asks for no more than the version before it, so the trust policy's rule approved it;"
+            ),
+        );
+        push(&mut text, format_args!("grants of that version are bound to it."));
+        return text;
+    }
     match added {
         Added::New | Added::Already(PackageState::Pending | PackageState::Superseded) => push(
             &mut text,
@@ -72,7 +89,7 @@ pub(super) fn added(added: &AddedPackage) -> String {
 
 pub(super) fn details(details: &[PackageDetails]) -> String {
     let mut text = String::new();
-    for (index, PackageDetails { package, description }) in details.iter().enumerate() {
+    for (index, PackageDetails { package, description, trust, upgrade }) in details.iter().enumerate() {
         if index > 0 {
             text.push('\n');
         }
@@ -85,19 +102,27 @@ pub(super) fn details(details: &[PackageDetails]) -> String {
         if let Some(approved_at) = package.approved_at {
             push(&mut text, format_args!("approved      {}", moment(approved_at)));
         }
+        trust::lines(&mut text, trust);
         asks(&mut text, description);
         size(&mut text, &description.size);
         compile(&mut text, description.compile);
         tools(&mut text, description);
+        if let Some(upgrade) = upgrade {
+            trust::upgrade(&mut text, upgrade);
+        }
     }
     text
 }
 
 pub(super) fn approved(approved: &Approved) -> String {
-    let Approved { package, digest, description, grants_without_effect } = approved;
+    let Approved { package, digest, description, trust, upgrade, grants_without_effect } = approved;
     let mut text = format!("approved {package}\n");
     push(&mut text, format_args!("digest        {digest}"));
+    trust::lines(&mut text, trust);
     asks(&mut text, description);
+    if let Some(upgrade) = upgrade {
+        trust::upgrade(&mut text, upgrade);
+    }
     text.push('\n');
     if !grants_without_effect.is_empty() {
         push(

@@ -20,6 +20,7 @@ mod secrets;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod upgrade;
 
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -48,6 +49,7 @@ pub use packages::{Added, NewPackage, Package, PackageRemoval, PackageState};
 pub use quotas::QuotaUsage;
 pub use secrets::{Sealed, StoredSecret};
 pub use standing::Step;
+pub use trust::TrustInForce;
 pub use upgrade::known_schema;
 
 /// The schema, in the binary.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
 use super::change::{ChangeError, Plan};
+use super::trust::delete_orphans;
 use super::{
     ChangeGuard, Database, DatabaseError, GrantsChange, from_integer, from_json, from_text, to_integer,
     to_json,
@@ -257,7 +258,7 @@ pub(super) async fn delete_package(
     ] {
         sqlx::query(statement).bind(name.as_str()).execute(&mut **transaction).await?;
     }
-    Ok(())
+    delete_orphans(transaction).await
 }
 
 /// A removal that is planned and not yet made. Dropped, it changes nothing by itself.

@@ -12,6 +12,7 @@ use super::keys::{NewKey, delete_key, write_key};
 use super::keyvalue::admin::clear_store;
 use super::quotas::{are_set, read_quotas, write_quotas};
 use super::secrets::{read_secrets, refuse_unknown, write_secret};
+use super::trust::{read_trust, write_trust};
 use super::{Database, DatabaseError, GrantsChange, StoreId, from_text};
 use crate::ids::{KeyPrefix, PackageDigest, PackageName, PrincipalId, Remark, SecretName};
 use crate::policy::{Freeze, Policy, Principal, Quarantine, QuotaSubject, Quotas, Role, Standing, nearest};
@@ -99,6 +100,11 @@ pub enum Step {
         /// Whose it is.
         principal: PrincipalId,
     },
+    /// Whose signatures packages need.
+    SetTrust {
+        /// The policy's text; `None`: there is no policy any more.
+        text: Option<String>,
+    },
     /// The state in a store is gone.
     ClearStore {
         /// Which.
@@ -147,6 +153,7 @@ impl Step {
             | Step::RotateKey { .. }
             | Step::RevokeKey { .. } => Ok(false),
             Step::RemoveSecret { name } => refuse_unknown(name, policy).map(|()| false),
+            Step::SetTrust { text } => Ok(policy.trust.as_ref().map(|trust| &trust.source) == text.as_ref()),
         }
     }
 }
@@ -234,6 +241,7 @@ impl Database {
             | Step::SetQuotas { .. }
             | Step::SetSecret { .. }
             | Step::RemoveSecret { .. }
+            | Step::SetTrust { .. }
             | Step::ClearStore { .. } => {}
         }
         let plan = Plan { step: Some(step.clone()), ..Plan::new(policy.revision, by, now) };
@@ -267,6 +275,7 @@ pub(super) async fn read_standing(
     policy.principals = read_principals(transaction).await?;
     policy.quotas = read_quotas(transaction).await?;
     policy.secrets = read_secrets(transaction).await?;
+    policy.trust = read_trust(transaction).await?;
     Ok(())
 }
 
@@ -372,6 +381,7 @@ pub(super) async fn write_step(
         .bind(at),
         Step::SetQuotas { subject, quotas } => return write_quotas(transaction, subject, quotas).await,
         Step::SetSecret { name } => return write_secret(transaction, name, plan).await,
+        Step::SetTrust { text } => return write_trust(transaction, text.as_deref(), plan).await,
         Step::ClearStore { store } => return clear_store(transaction, store).await,
         Step::CreateKey { key } => return write_key(transaction, key, plan).await,
         Step::RotateKey { replaces, key } => {

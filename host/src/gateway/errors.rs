@@ -3,13 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AccessError, Busy, CallReport, DiskLow, EvidenceError, QuotaReached};
+use super::{AccessError, Busy, CallReport, DiskLow, EvidenceError, NotTrusted, QuotaReached};
 use crate::audit::LogError;
 use crate::audit::query::ReadError;
 use crate::backup::BackupError;
 use crate::config::DataFolderError;
 use crate::database::{ChangeError, DatabaseError};
-use crate::ids::CallId;
+use crate::ids::{CallId, PackageName};
 use crate::limits::LimitReached;
 use crate::outlets::OutletError;
 use crate::policy::parse::Diagnostic;
@@ -141,6 +141,32 @@ pub enum HostError {
     /// A component that would have to run to be registered, and may not.
     #[error("the component can't be asked for its tools: {0}")]
     Denied(Denial),
+    /// A component whose signatures are not those that the trust policy asks for.
+    #[error(transparent)]
+    NotTrusted(#[from] NotTrusted),
+    /// A signature that is wrong, or too many of them.
+    #[error("{0}")]
+    Signature(String),
+    /// An earlier version was to be approved, and it was not said that this is meant.
+    #[error(
+        "package {package} {version} is not newer than {newest}, which was approved before; --allow-downgrade approves it all the same"
+    )]
+    Downgrade {
+        /// The package.
+        package: PackageName,
+        /// The version that was to be approved.
+        version: semver::Version,
+        /// The newest that ever was.
+        newest: semver::Version,
+    },
+    /// A trust policy with errors.
+    #[error("the trust policy {file} has {count} errors; nothing was changed", count = diagnostics.len())]
+    TrustFile {
+        /// Its name.
+        file: String,
+        /// Its errors.
+        diagnostics: Vec<Diagnostic>,
+    },
     /// As many registrations wait as may.
     #[error("the host is busy: {0}")]
     Busy(LimitReached),
@@ -194,6 +220,10 @@ impl HostError {
             | HostError::Quota(_)
             | HostError::Grants { .. }
             | HostError::Denied(_)
+            | HostError::NotTrusted(_)
+            | HostError::Signature(_)
+            | HostError::Downgrade { .. }
+            | HostError::TrustFile { .. }
             | HostError::NotRunning { .. } => Blame::Admin,
             HostError::Registry(
                 RegistryError::NotFound { .. }

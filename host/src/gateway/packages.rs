@@ -7,14 +7,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::registrations::Registration;
-use super::{Host, HostError, MESSAGE_BYTES_MAX, Subject, outcome};
-use crate::audit::event::{CallContext, Event};
-use crate::database::{Added, Package};
-use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId};
+use super::{Host, HostError, MESSAGE_BYTES_MAX, NotTrusted, Subject, Trust, outcome};
+use crate::audit::event::{ApprovalRule, CallContext, Event};
+use crate::database::{Added, Package, PackageState};
+use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId, Remark};
 use crate::package::PackageDescription;
-use crate::policy::Stop;
+use crate::policy::{SignatureFact, SignatureStanding, SignedComponent, Stop, UpgradeDiff};
 use crate::registry::RegistryError;
 use crate::sandbox::{CallControl, Described, InvokeError, Sandbox};
+use crate::signing::{SIGNATURES_MAX, Signature};
 use crate::text::clean;
 
 /// The tool name under which a component's `list-tools` runs at registration.
@@ -45,6 +46,40 @@ pub struct AddedPackage {
     pub added: Added,
     /// What it is and asks for.
     pub description: PackageDescription,
+    /// What its signatures are worth.
+    #[serde(default)]
+    pub trust: Trust,
+    /// What is different, compared with the component that was approved under its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeDiff>,
+    /// The rule that approved it, with the grants of the former version, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<ApprovalRule>,
+}
+
+/// A component that is to be registered.
+#[derive(Clone, Debug)]
+pub struct NewComponent {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Its name. Default: that of its WIT package.
+    pub name: Option<PackageName>,
+    /// Its version. Default: that of its WIT package, else 0.0.0.
+    pub version: Option<semver::Version>,
+    /// Its signatures, at most [`SIGNATURES_MAX`].
+    pub signatures: Vec<Signature>,
+    /// Where it came from: for the log.
+    pub source: Option<Remark>,
+}
+
+/// A component in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ListedPackage {
+    /// It.
+    #[serde(flatten)]
+    pub package: Package,
+    /// What its signatures are worth.
+    pub trust: Trust,
 }
 
 /// A package with what is known of it.
@@ -55,6 +90,32 @@ pub struct PackageDetails {
     pub package: Package,
     /// What it is and asks for.
     pub description: PackageDescription,
+    /// What its signatures are worth.
+    #[serde(default)]
+    pub trust: Trust,
+    /// What is different, compared with the component that is approved; none if it is that, or there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeDiff>,
+}
+
+/// Which bytes are to be approved, and what is meant by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Approval {
+    /// The bytes. Default: the only ones that wait for it.
+    pub digest: Option<PackageDigest>,
+    /// Whether an earlier version than one that was approved before is meant.
+    pub downgrade: bool,
+}
+
+/// What was approved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ApprovalMade {
+    /// The bytes.
+    pub digest: PackageDigest,
+    /// Whose signatures counted.
+    pub trust: Trust,
+    /// What is different, compared with what was approved before.
+    pub upgrade: Option<UpgradeDiff>,
 }
 
 impl Host {
@@ -98,10 +159,30 @@ impl Host {
         version: Option<semver::Version>,
         progress: impl Fn(AddProgress) + Send,
     ) -> Result<AddedPackage, HostError> {
+        let component = NewComponent { bytes, name, version, signatures: Vec::new(), source: None };
+        self.add_component(registration, component, progress).await
+    }
+
+    /// The same with signatures, which the trust policy in force is held against before anything of the component
+    /// runs, and again before it is written down. Signatures of bytes that are registered already are added to
+    /// those that they have.
+    ///
+    /// # Errors
+    /// As [`add_reserved_package`](Self::add_reserved_package); [`HostError::NotTrusted`] if the policy asks for
+    /// signatures that it does not have, and [`HostError::Signature`] if one is wrong, both of which are recorded.
+    pub async fn add_component(
+        &self,
+        registration: Registration,
+        component: NewComponent,
+        progress: impl Fn(AddProgress) + Send,
+    ) -> Result<AddedPackage, HostError> {
         self.disk.check()?;
-        let (by, digest) = (registration.by(), PackageDigest::of(&bytes));
+        if component.signatures.len() > SIGNATURES_MAX {
+            return Err(HostError::Signature(format!("a component has at most {SIGNATURES_MAX} signatures")));
+        }
+        let (by, digest) = (registration.by(), PackageDigest::of(&component.bytes));
         let _turn = registration.turn().await;
-        let described = self.describe(by, &bytes, name, version, &progress).await;
+        let described = self.describe(by, &component, &progress).await;
         let (package, version, described) = match described {
             Ok(described) => described,
             Err(error) => {
@@ -109,6 +190,8 @@ impl Host {
                     error,
                     HostError::Package(_)
                         | HostError::Denied(_)
+                        | HostError::NotTrusted(_)
+                        | HostError::Signature(_)
                         | HostError::Registry(RegistryError::Alike { .. })
                 );
                 if is_refused {
@@ -119,39 +202,174 @@ impl Host {
             }
         };
         progress(AddProgress::Storing);
-        let _changing = self.begin_change().await?;
+        let changing = self.begin_change().await?;
+        // The policy may have changed while it was compiled.
+        let trust = match self.check_trust(&package, &version, &component).await {
+            Ok(trust) => trust,
+            Err(error) => {
+                let reason = clean(&error.to_string(), MESSAGE_BYTES_MAX);
+                self.log.append(Event::PackageRefused { digest, reason, by: by.clone() }).await?;
+                return Err(error);
+            }
+        };
+        let NewComponent { bytes, signatures, source, .. } = component;
         self.log
             .append(Event::PackageAdded {
                 package: package.clone(),
                 version: version.to_string(),
                 digest,
                 bytes: bytes.len() as u64,
+                signatures: signatures.iter().map(Signature::key).collect(),
+                source,
                 by: by.clone(),
             })
             .await?;
         let description = described.description.clone();
-        let added =
-            self.registry.add(&package, &version, digest, bytes.into(), &description, self.now()).await?;
+        let added = self
+            .registry
+            .add(&package, &version, digest, (bytes.into(), &signatures), &description, (by, self.now()))
+            .await?;
         // Only now, so that what is refused, or given up, leaves nothing behind.
         if let Err(error) = self.sandbox.keep(described).await {
             tracing::warn!(%digest, %error, "it will be compiled again at its first call");
         }
-        Ok(AddedPackage { package, version, digest, added, description })
+        if !signatures.is_empty() && added != Added::New {
+            // What was not trusted may be now.
+            self.refresh().await?;
+        }
+        let in_force = self.in_force();
+        let listed = self.registry.get(&package).await?;
+        let upgrade = match listed.iter().find(|known| known.digest == digest) {
+            Some(known) => self.upgrade(&in_force.policy, known, &trust).await?,
+            None => None,
+        };
+        let approved_by = match (&added, &upgrade) {
+            (Added::New, Some(upgrade)) => {
+                self.approve_by_rule(by, (&package, &version, digest), &trust, upgrade).await?
+            }
+            (Added::New | Added::Already(_), _) => None,
+        };
+        drop(changing);
+        Ok(AddedPackage { package, version, digest, added, description, trust, upgrade, approved_by })
+    }
+
+    /// Whether the policy in force trusts a component that is to be registered. A signature that a known key has not
+    /// made is refused, needed or not: it is no accident.
+    async fn check_trust(
+        &self,
+        package: &PackageName,
+        version: &semver::Version,
+        component: &NewComponent,
+    ) -> Result<Trust, HostError> {
+        let digest = PackageDigest::of(&component.bytes);
+        let mut signatures = self.database.signatures(digest).await?;
+        for signature in &component.signatures {
+            if !signatures.contains(signature) {
+                signatures.push(signature.clone());
+            }
+        }
+        if signatures.len() > SIGNATURES_MAX {
+            return Err(HostError::Signature(format!("a component has at most {SIGNATURES_MAX} signatures")));
+        }
+        let policy = &self.in_force().policy;
+        let of = SignedComponent { package, version, digest };
+        let trust = self.worth(policy, of, signatures, Some(component.bytes.clone())).await?;
+        let wrong = trust.signatures.iter().find(|fact| fact.standing == SignatureStanding::Invalid);
+        if let Some(SignatureFact { key, signer: Some(signer), .. }) = wrong {
+            return Err(HostError::Signature(format!(
+                "the signature of {signer} (key {key}) is not one over these bytes"
+            )));
+        }
+        match trust.because {
+            Some(because) => Err(NotTrusted { package: package.clone(), because }.into()),
+            None => Ok(trust),
+        }
+    }
+
+    /// Approves a newer version that asks for no more, if the trust policy has that rule, and binds the grants of
+    /// the former one to it: what they allow was reviewed, and nothing of it widened.
+    async fn approve_by_rule(
+        &self,
+        by: &PrincipalId,
+        (package, version, digest): (&PackageName, &semver::Version, PackageDigest),
+        trust: &Trust,
+        upgrade: &UpgradeDiff,
+    ) -> Result<Option<ApprovalRule>, HostError> {
+        let policy = self.in_force().policy.clone();
+        let has_rule =
+            policy.trust.as_ref().is_some_and(|trust| trust.approves_narrower && trust.covers(package));
+        let is_upgrade = has_rule
+            && trust.trusted == Some(true)
+            && upgrade.wider.is_empty()
+            && *version > upgrade.from_version
+            && policy.bars_component(package, Some(upgrade.from)).is_none()
+            && policy.bars_component(package, Some(digest)).is_none();
+        if !is_upgrade {
+            return Ok(None);
+        }
+        let rule = ApprovalRule::SameOrNarrower;
+        let approval = self.registry.prepare_approval(package, Some(digest)).await?;
+        if self.downgraded(package, digest, version).await?.is_some() {
+            return Ok(None);
+        }
+        self.log
+            .append(Event::PackageApproved {
+                package: package.clone(),
+                digest,
+                signers: trust.signers().into_iter().collect(),
+                downgrade: false,
+                rule: Some(rule),
+                by: by.clone(),
+            })
+            .await?;
+        approval.commit(self.now()).await?;
+        // If the host ends between the two, agents are denied until the grants are applied again.
+        let rebound = self.database.prepare_rebinding(package, (upgrade.from, digest), by, self.now()).await;
+        if let Some(change) = rebound.map_err(HostError::Change)? {
+            let (revision, granted, revoked) =
+                (change.revision(), change.granted(), change.revoked().to_vec());
+            self.log.append(Event::GrantsChanged { revision, granted, revoked, by: by.clone() }).await?;
+            self.commit(change).await?;
+        } else {
+            self.refresh().await?;
+        }
+        Ok(Some(rule))
+    }
+
+    /// The newest version that was approved under the name, if the approval of this one would be a step back: to an
+    /// earlier version, or, of versions that are the same or unknown, to bytes that were approved before.
+    async fn downgraded(
+        &self,
+        name: &PackageName,
+        digest: PackageDigest,
+        version: &semver::Version,
+    ) -> Result<Option<semver::Version>, HostError> {
+        let packages = self.registry.get(name).await?;
+        let state = packages.iter().find(|known| known.digest == digest).map(|known| known.state);
+        if state == Some(PackageState::Approved) {
+            return Ok(None);
+        }
+        let others = packages.iter().filter(|known| known.digest != digest && known.approved_at.is_some());
+        let newest = others.map(|known| known.version.clone()).max();
+        Ok(newest.filter(|newest| {
+            version < newest || (version == newest && state == Some(PackageState::Superseded))
+        }))
     }
 
     async fn describe(
         &self,
         by: &PrincipalId,
-        bytes: &Bytes,
-        name: Option<PackageName>,
-        version: Option<semver::Version>,
+        component: &NewComponent,
         progress: &(impl Fn(AddProgress) + Send),
     ) -> Result<(PackageName, semver::Version, Described), HostError> {
+        let NewComponent { bytes, name, version, .. } = component;
+        let (name, version) = (name.clone(), version.clone());
         Sandbox::measure(bytes, &self.limits)?;
         progress(AddProgress::Compiling);
         let candidate = self.sandbox.compile(bytes.clone()).await?;
         let (package, version) = named(name, version, candidate.wit_package.clone())?;
         self.registry.tell_apart(&package).await?;
+        self.check_trust(&package, &version, component).await?;
         if !candidate.lists_tools {
             return Ok((package, version, Sandbox::typed_description(candidate)));
         }
@@ -203,31 +421,86 @@ impl Host {
     /// If there is no such package.
     pub async fn package(&self, name: &PackageName) -> Result<Vec<PackageDetails>, HostError> {
         let mut details = Vec::new();
+        let in_force = self.in_force();
         for package in self.registry.get(name).await? {
             let description = self.registry.description(name, package.digest).await?;
-            details.push(PackageDetails { package, description });
+            let trust = self.worth_of(&in_force.policy, &package).await?;
+            let upgrade = self.upgrade(&in_force.policy, &package, &trust).await?;
+            details.push(PackageDetails { package, description, trust, upgrade });
         }
         Ok(details)
+    }
+
+    /// All packages, by name, with what their signatures are worth.
+    ///
+    /// # Errors
+    /// If the database can't be read.
+    pub async fn listed_packages(&self) -> Result<Vec<ListedPackage>, HostError> {
+        let in_force = self.in_force();
+        let mut listed = Vec::new();
+        for package in self.registry.list().await? {
+            let trust = self.worth_of(&in_force.policy, &package).await?;
+            listed.push(ListedPackage { package, trust });
+        }
+        Ok(listed)
     }
 
     /// Approves bytes under a name: those named, or the only ones that wait for it. Running calls of others
     /// under the name end.
     ///
     /// # Errors
-    /// If there are none, or several and none was named, or they are quarantined.
+    /// If there are none, or several and none was named, or they are quarantined, not trusted, or of an earlier
+    /// version than was approved before.
     pub async fn approve(
         &self,
         by: &PrincipalId,
         name: &PackageName,
         digest: Option<PackageDigest>,
     ) -> Result<PackageDigest, HostError> {
+        let made = self.approve_as(by, name, Approval { digest, downgrade: false }).await?;
+        Ok(made.digest)
+    }
+
+    /// The same, also where an earlier version is meant.
+    ///
+    /// # Errors
+    /// As [`approve`](Self::approve); [`HostError::NotTrusted`] and [`HostError::Downgrade`] above all.
+    pub async fn approve_as(
+        &self,
+        by: &PrincipalId,
+        name: &PackageName,
+        wanted: Approval,
+    ) -> Result<ApprovalMade, HostError> {
         let _changing = self.begin_change().await?;
-        let approval = self.registry.prepare_approval(name, digest).await?;
+        let approval = self.registry.prepare_approval(name, wanted.digest).await?;
         let digest = approval.digest();
-        self.log.append(Event::PackageApproved { package: name.clone(), digest, by: by.clone() }).await?;
+        let of_name = self.registry.get(name).await?;
+        let chosen = of_name.iter().find(|known| known.digest == digest);
+        let package = chosen.ok_or_else(|| RegistryError::NoSuchDigest { name: name.clone(), digest })?;
+        let in_force = self.in_force();
+        let trust = self.worth_of(&in_force.policy, package).await?;
+        if let Some(because) = trust.because {
+            return Err(NotTrusted { package: name.clone(), because }.into());
+        }
+        let newest = self.downgraded(name, digest, &package.version).await?;
+        if let Some(newest) = newest.clone().filter(|_| !wanted.downgrade) {
+            let (package, version) = (name.clone(), package.version.clone());
+            return Err(HostError::Downgrade { package, version, newest });
+        }
+        let upgrade = self.upgrade(&in_force.policy, package, &trust).await?;
+        self.log
+            .append(Event::PackageApproved {
+                package: name.clone(),
+                digest,
+                signers: trust.signers().into_iter().collect(),
+                downgrade: newest.is_some(),
+                rule: None,
+                by: by.clone(),
+            })
+            .await?;
         approval.commit(self.now()).await?;
         self.refresh().await?;
-        Ok(digest)
+        Ok(ApprovalMade { digest, trust, upgrade })
     }
 
     /// Removes a package with all its bytes and grants. Its running calls end; a quarantine of it stays.

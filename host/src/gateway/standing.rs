@@ -9,7 +9,7 @@ use crate::audit::event::{Event, QuotasSet};
 use crate::authn::local_admin;
 use crate::database::{ChangeError, GrantsChange, NewKey, Step, StoreId};
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, are_alike};
-use crate::policy::{Freeze, Principal, Quarantine, Role, Standing, nearest};
+use crate::policy::{Freeze, Principal, Quarantine, Role, Standing, nearest, parse_trust};
 
 /// The most pairs of agent and grant that are looked at to list principals.
 const PAIRS_MAX: usize = 100_000;
@@ -289,6 +289,15 @@ pub(super) fn event(step: Step, change: &GrantsChange) -> Event {
             Event::QuotasSet(Box::new(QuotasSet { revision, subject, quotas, by }))
         }
         Step::RemovePrincipal { name } => Event::PrincipalRemoved { revision, name, by },
+        Step::SetTrust { text } => {
+            // It was read before it was planned.
+            let policy = text.as_deref().and_then(|text| parse_trust(text).ok());
+            let keys = policy.iter().flat_map(|policy| policy.keys.values());
+            let (all, revoked) = keys
+                .fold((0, 0), |(all, revoked), key| (all + 1, revoked + u64::from(key.revoked.is_some())));
+            let sha256 = text.map(|text| PackageDigest::of(text.as_bytes()).hex());
+            Event::TrustChanged { revision, sha256, keys: all, revoked, by }
+        }
         Step::SetSecret { name } => Event::SecretSet { revision, name, by },
         Step::RemoveSecret { name } => Event::SecretRemoved { revision, name, by },
         Step::CreateKey { key: NewKey { prefix, principal, role, expires, hash: _ } } => {

@@ -18,7 +18,8 @@ use crate::limits::Limit;
 use crate::policy::evidence::Evidence;
 use crate::policy::quotas::{QuotaSubject, Quotas};
 use crate::policy::rule::Rule;
-use crate::policy::standing::{Freeze, Principal, Quarantine};
+use crate::policy::standing::{Distrusted, Freeze, Principal, Quarantine};
+use crate::policy::trust::TrustPolicy;
 
 /// One `[[grant]]` that is in force, bound to the bytes that were approved when it was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -144,6 +145,12 @@ pub struct Policy {
     pub quotas: BTreeMap<QuotaSubject, Quotas>,
     /// The stored secrets, each with the revision that has set its value.
     pub secrets: BTreeMap<SecretName, Revision>,
+    /// Whose signatures packages need; none: no signatures are asked for. `portcullis trust show` has its text.
+    #[serde(skip)]
+    pub trust: Option<TrustPolicy>,
+    /// The approved components that the trust policy does not trust: they may not run.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub distrusted: BTreeMap<PackageName, Distrusted>,
 }
 
 impl Policy {

@@ -10,6 +10,7 @@ pub mod parse;
 pub mod quotas;
 pub mod rule;
 pub mod standing;
+pub mod trust;
 
 pub use authorize::{
     AuthorizationRequest, AuthorizedCall, AuthorizedClock, AuthorizedFolder, AuthorizedRule,
@@ -22,7 +23,7 @@ pub use grant::{
 pub(crate) use parse::nearest;
 pub use parse::{
     AgentPlace, Diagnostic, GRANTS_FILE_BYTES_MAX, GrantEntry, GrantsFile, NamePlace, PathCheck, PathProblem,
-    SecretPlace, parse_grants, parse_grants_within, parse_host_limits, parse_size,
+    SecretPlace, parse_grants, parse_grants_within, parse_host_limits, parse_size, parse_trust,
 };
 pub use quotas::{QuotaError, QuotaSubject, Quotas, QuotasChange, Resource};
 pub use rule::{
@@ -31,4 +32,8 @@ pub use rule::{
     PathPattern, PathPatternError, QueryKey, Rule, Scheme, SecretRule, Setting, SocketRule, StoreScope,
     Template, TemplateError, UrlHost,
 };
-pub use standing::{Freeze, Principal, Quarantine, Role, Standing};
+pub use standing::{Distrusted, Freeze, Principal, Quarantine, Role, Standing};
+pub use trust::{
+    Change, Distrust, SignatureFact, SignatureStanding, SignedComponent, TrustPolicy, TrustRule, TrustedKey,
+    Uncovered, UpgradeDiff, valid_signers,
+};

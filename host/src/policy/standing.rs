@@ -134,15 +134,34 @@ pub struct Principal {
     pub since: Timestamp,
 }
 
+/// Approved bytes that may not run, because the trust policy asks for signatures that they do not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Distrusted {
+    /// The bytes.
+    pub digest: PackageDigest,
+    /// What is missing: for admins.
+    pub because: Remark,
+}
+
 impl Policy {
     /// Why these bytes may not run under this name, whoever asks.
     pub fn bars_component(&self, package: &PackageName, digest: Option<PackageDigest>) -> Option<Denial> {
         if let Some(Freeze { because, .. }) = &self.frozen {
             return Some(Denial::Frozen { because: because.clone() });
         }
-        let quarantine = self.quarantines.iter().find(|quarantine| quarantine.covers(package, digest))?;
-        let (package, because) = (package.clone(), quarantine.because.clone());
-        Some(Denial::Quarantined { package, digest: quarantine.digest, because })
+        if let Some(quarantine) =
+            self.quarantines.iter().find(|quarantine| quarantine.covers(package, digest))
+        {
+            let (package, because) = (package.clone(), quarantine.because.clone());
+            return Some(Denial::Quarantined { package, digest: quarantine.digest, because });
+        }
+        let Distrusted { digest: distrusted, because } = self.distrusted.get(package)?;
+        let is_meant = digest == Some(*distrusted);
+        is_meant.then(|| Denial::Untrusted {
+            package: package.clone(),
+            digest: *distrusted,
+            because: because.clone(),
+        })
     }
 
     /// Why this principal may not call tools, whatever grants say.

@@ -5,6 +5,7 @@
 
 mod files;
 mod folders;
+pub mod oci;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use crate::ids::{PackageDigest, PackageName, PrincipalId, are_alike};
 use crate::limits::Limit;
 use crate::package::PackageDescription;
 use crate::policy::Quarantine;
+use crate::signing::Signature;
 use files::PackageFiles;
 
 pub use folders::FolderCheck;
@@ -165,9 +167,9 @@ impl Registry {
         name: &PackageName,
         version: &semver::Version,
         digest: PackageDigest,
-        bytes: Vec<u8>,
+        (bytes, signatures): (Vec<u8>, &[Signature]),
         description: &PackageDescription,
-        now: Timestamp,
+        (by, now): (&PrincipalId, Timestamp),
     ) -> Result<Added, RegistryError> {
         let max = Limit::ComponentBytes.row().ceiling;
         let count = bytes.len() as u64;
@@ -182,7 +184,9 @@ impl Registry {
         // The file first: a row without its file would be a package that can't run.
         self.files.write(digest, bytes).await?;
         let new = NewPackage { name, digest, version, bytes: count, description };
-        Ok(self.database.add_package(&guard, new, now).await?)
+        let added = self.database.add_package(&guard, new, now).await?;
+        self.database.add_signatures(&guard, digest, signatures, by, now).await?;
+        Ok(added)
     }
 
     /// Refuses a name that can be taken for that of a registered package.

@@ -49,8 +49,10 @@ impl Fixture {
     async fn add(&self, name: &str, bytes: &[u8]) -> Added {
         let digest = PackageDigest::of(bytes);
         let description = description(&format!("of {} bytes", bytes.len()));
-        let added =
-            self.registry.add(&id(name), &id("0.1.0"), digest, bytes.to_vec(), &description, now()).await;
+        let added = self
+            .registry
+            .add(&id(name), &id("0.1.0"), digest, (bytes.to_vec(), &[]), &description, (&id("root"), now()))
+            .await;
         added.expect("added")
     }
 
@@ -203,7 +205,10 @@ async fn what_does_not_fit_is_refused_and_leaves_nothing() {
     let fixture = Fixture::new().await;
     let add = async |digest, bytes: Vec<u8>, version: &str| {
         let description = description("none");
-        fixture.registry.add(&id("notes"), &id(version), digest, bytes, &description, now()).await
+        fixture
+            .registry
+            .add(&id("notes"), &id(version), digest, (bytes, &[]), &description, (&id("root"), now()))
+            .await
     };
     let wrong = add(PackageDigest::of(b"two"), b"one".to_vec(), "1.0.0").await;
     assert!(matches!(wrong, Err(RegistryError::WrongDigest { .. })), "{wrong:?}");

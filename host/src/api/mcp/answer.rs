@@ -159,6 +159,7 @@ const UNAVAILABLE: &str = "The host can't run tools now. This is not the fault o
 fn denied(denial: &Denial) -> Option<String> {
     let sentence = match denial {
         Denial::Quarantined { .. }
+        | Denial::Untrusted { .. }
         | Denial::NotApproved { .. }
         | Denial::NotGranted { .. }
         | Denial::ToolNotGranted { .. } => return None,

@@ -1,8 +1,9 @@
 //! Each event as one line: its exact text, the way there and back, and hostile text.
 
 use super::super::event::{
-    AcceptedCall, CallEnd, CallsRefused, DropReason, LeakAction, LeakPlace, OpenCall, OutletKind,
-    OutletTrouble, QuotasSet, Repeats, SecretInjected, SecretLeak, ServeSettingsRead, SettingsCause,
+    AcceptedCall, ApprovalRule, CallEnd, CallsRefused, DropReason, LeakAction, LeakPlace, OpenCall,
+    OutletKind, OutletTrouble, QuotasSet, Repeats, SecretInjected, SecretLeak, ServeSettingsRead,
+    SettingsCause,
 };
 use super::super::line::{self, CallEntry, CallText};
 use super::super::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
@@ -137,7 +138,14 @@ fn other_events() -> Vec<Event> {
         },
         added(),
         Event::PackageRefused { digest, reason: "an unknown import".to_owned(), by: by() },
-        Event::PackageApproved { package: package(), digest, by: by() },
+        Event::PackageApproved {
+            package: package(),
+            digest,
+            signers: vec!["alice".parse().expect("a valid name")],
+            downgrade: true,
+            rule: Some(ApprovalRule::SameOrNarrower),
+            by: by(),
+        },
         Event::PackageRemoved { package: package(), digest: None, by: by() },
         Event::ArtifactRefused { digest, reason: "its MAC does not fit".to_owned() },
         Event::GrantsChanged {
@@ -291,6 +299,8 @@ fn standing_events() -> Vec<Event> {
         stopped(Stop::Denied { revision, denial }),
         stopped(Stop::Narrowed { revision, lost }),
         stopped(Stop::CredentialRevoked { revision }),
+        Event::TrustChanged { revision, sha256: Some("0".repeat(64)), keys: 2, revoked: 1, by: by() },
+        Event::TrustChanged { revision, sha256: None, keys: 0, revoked: 0, by: by() },
     ]
 }
 
@@ -327,6 +337,8 @@ fn what_an_admin_sets_and_what_it_stops_survives_its_line() {
     {"seq":13,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"denied","revision":4,"denial":{"reason":"frozen","because":"it \"leaks\""}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
     {"seq":14,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"narrowed","revision":4,"lost":{"power":"quota","guest_path":"/notes","limit":"file_bytes","from":9,"to":8}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
     {"seq":15,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"credential_revoked","revision":4},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
+    {"seq":16,"time":"TIME","event":"trust_changed","revision":4,"sha256":"0000000000000000000000000000000000000000000000000000000000000000","keys":2,"revoked":1,"by":"root"}
+    {"seq":17,"time":"TIME","event":"trust_changed","revision":4,"keys":0,"revoked":0,"by":"root"}
     "#);
 }
 
@@ -363,9 +375,9 @@ fn every_event_survives_its_line_and_entries_are_what_serde_writes() {
     {"seq":1,"time":"TIME","event":"host_stopped","latest":"TIME","revision":8}
     {"seq":2,"time":"TIME","event":"key_rotated","key":"portcullis/ea4a6c63e29c520a+cc0940d0+AepKbGPinFIKvvVQexMuxfmVR3auvr57kkIe6mkURtIs","by":"root"}
     {"seq":3,"time":"TIME","event":"recovered","torn_bytes":5,"quarantine":"quarantine/9-1.torn","interrupted":["01900000-0000-7000-8000-000000000001"]}
-    {"seq":4,"time":"TIME","event":"package_added","package":"notes","version":"1.0.0","digest":"DIGEST","bytes":9,"by":"root"}
+    {"seq":4,"time":"TIME","event":"package_added","package":"notes","version":"1.0.0","digest":"DIGEST","bytes":9,"signatures":["0123456789ABCDEF"],"source":"oci://registry.example/notes","by":"root"}
     {"seq":5,"time":"TIME","event":"package_refused","digest":"DIGEST","reason":"an unknown import","by":"root"}
-    {"seq":6,"time":"TIME","event":"package_approved","package":"notes","digest":"DIGEST","by":"root"}
+    {"seq":6,"time":"TIME","event":"package_approved","package":"notes","digest":"DIGEST","signers":["alice"],"downgrade":true,"rule":"same-or-narrower","by":"root"}
     {"seq":7,"time":"TIME","event":"package_removed","package":"notes","digest":null,"by":"root"}
     {"seq":8,"time":"TIME","event":"artifact_refused","digest":"DIGEST","reason":"its MAC does not fit"}
     {"seq":9,"time":"TIME","event":"grants_changed","revision":4,"granted":[8],"revoked":[7],"by":"root"}

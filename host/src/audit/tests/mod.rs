@@ -85,6 +85,8 @@ fn added() -> Event {
         version: "1.0.0".to_owned(),
         digest: PackageDigest::of(b"component"),
         bytes: 9,
+        signatures: vec!["0123456789ABCDEF".parse().expect("the number of a key")],
+        source: Some("oci://registry.example/notes".parse().expect("a remark")),
         by: "root".parse().expect("a valid name"),
     }
 }

@@ -253,6 +253,16 @@ pub enum Denial {
         /// Why: for admins.
         because: Remark,
     },
+    /// The trust policy asks for signatures that the package's bytes do not have, or have no more.
+    #[error("package {package} does not have the signatures that this host asks for")]
+    Untrusted {
+        /// The package.
+        package: PackageName,
+        /// Its approved bytes.
+        digest: PackageDigest,
+        /// What is missing: for admins.
+        because: Remark,
+    },
     /// The package's bytes were not approved by an admin.
     #[error("package {package} is not approved; an admin can run `portcullis package approve {package}`")]
     NotApproved {

@@ -19,6 +19,7 @@ mod secrets;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod trust;
 pub(crate) mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ pub use diagnostic::Diagnostic;
 pub(crate) use grant::read_durability;
 pub use paths::{PathCheck, PathProblem};
 pub(crate) use secrets::unknown_secrets;
+pub use trust::{TRUST_FILE_BYTES_MAX, parse_trust};
 pub(crate) use values::nearest;
 
 use super::grant::GrantTerms;

@@ -1,0 +1,111 @@
+//! Signatures, the trust policy and what an upgrade changes, as text for people.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::{TEXT_BYTES_MAX, capability, moment, one_line, standing};
+use crate::gateway::{Trust, TrustChanged, TrustStatus};
+use crate::ids::PackageName;
+use crate::policy::{Change, Distrusted, SignatureFact, UpgradeDiff};
+use crate::text::clean;
+
+/// In a table: who has signed.
+pub(in crate::cli) fn signers(trust: &Trust) -> String {
+    let signers: Vec<String> = trust.signers().iter().map(ToString::to_string).collect();
+    let signers = signers.join(", ");
+    match (trust.trusted, signers.is_empty(), trust.signatures.is_empty()) {
+        (Some(false), true, _) => "NOT TRUSTED".to_owned(),
+        (Some(false), false, _) => format!("NOT TRUSTED: {signers}"),
+        (_, false, _) => signers,
+        (_, true, true) => "unsigned".to_owned(),
+        (_, true, false) => "unknown".to_owned(),
+    }
+}
+
+/// Of one component.
+pub(in crate::cli) fn lines(text: &mut String, trust: &Trust) {
+    let Trust { signatures, trusted, because } = trust;
+    if signatures.is_empty() {
+        push(text, "signatures    none");
+    }
+    for (index, SignatureFact { key, signer, standing, comment }) in signatures.iter().enumerate() {
+        let label = if index == 0 { "signatures    " } else { "              " };
+        let who = signer.as_ref().map(|signer| format!("{signer}, ")).unwrap_or_default();
+        let said = comment.as_ref().map(|said| format!(" — {}", one_line(said))).unwrap_or_default();
+        push(text, &format!("{label}{who}key {key}: {}{said}", standing.name()));
+    }
+    match (trusted, because) {
+        (_, Some(because)) => push(text, &format!("trust         NOT TRUSTED: {because}")),
+        (Some(_), None) => push(text, "trust         by the trust policy in force"),
+        (None, None) => {
+            push(text, "trust         there is no trust policy: an admin's approval is all that is asked for")
+        }
+    }
+}
+
+/// What is different from the component that was approved before.
+pub(in crate::cli) fn upgrade(text: &mut String, upgrade: &UpgradeDiff) {
+    let UpgradeDiff { from, from_version, wider, narrower } = upgrade;
+    push(text, &format!("\ncompared with {from_version} {from}, which was approved before:"));
+    if wider.is_empty() && narrower.is_empty() {
+        push(text, "  it asks for the same");
+    }
+    for change in wider {
+        self::change(text, '+', change);
+    }
+    for change in narrower {
+        self::change(text, '-', change);
+    }
+}
+
+fn change(text: &mut String, sign: char, change: &Change) {
+    let line = match change {
+        Change::Capability { capability: wanted } => format!("asks for {}", capability(wanted)),
+        Change::Import { import } => format!("imports {}", one_line(import)),
+        Change::Tool { tool } => format!("tool {tool}"),
+        Change::Schema { tool } => format!("tool {tool} takes or gives something else"),
+        Change::Signer { signer } => format!("signed by {signer}"),
+        Change::Description { tool, from, to } => {
+            push(text, &format!("  ~ tool {tool} says of itself:"));
+            for (sign, said) in [('-', from), ('+', to)] {
+                for line in clean(said, TEXT_BYTES_MAX).lines() {
+                    push(text, &format!("    {sign} │ {line}"));
+                }
+            }
+            return;
+        }
+    };
+    push(text, &format!("  {sign} {line}"));
+}
+
+pub(in crate::cli) fn status(status: &TrustStatus) -> String {
+    let Some(policy) = &status.policy else {
+        return "there is no trust policy: packages need an admin's approval, and no signature".to_owned();
+    };
+    let mut text = format!("# revision {}, {}, by {}\n", policy.since, moment(policy.at), policy.by);
+    text.push_str(&clean(&policy.text, usize::MAX));
+    distrusted(&mut text, &status.distrusted);
+    text
+}
+
+pub(in crate::cli) fn changed(changed: &TrustChanged, what: &str) -> String {
+    let TrustChanged { taken, distrusted: not_trusted } = changed;
+    if !taken.changed {
+        return format!("nothing changed; revision {} stays in force", taken.revision);
+    }
+    let mut text = format!("{what}\n");
+    push(&mut text, &format!("revision  {}", taken.revision));
+    standing::stopped(&mut text, &taken.stopped);
+    distrusted(&mut text, not_trusted);
+    text
+}
+
+fn distrusted(text: &mut String, distrusted: &BTreeMap<PackageName, Distrusted>) {
+    for (package, Distrusted { digest, because }) in distrusted {
+        push(text, &format!("NOT TRUSTED, and not run any more: {package} {digest}: {because}"));
+    }
+}
+
+fn push(text: &mut String, line: &str) {
+    writeln!(text, "{line}").expect("a String takes all");
+}
