@@ -53,7 +53,7 @@ use crate::policy::{
 };
 use crate::registry::{ApprovedPackage, Registry, RegistryError};
 use crate::sandbox::compiler::Compiler;
-use crate::sandbox::{ENGINE, InvokeError, Order, Origin, Sandbox, SandboxOptions, ToolAnswer};
+use crate::sandbox::{ENGINE, InvokeError, Order, Origin, Sandbox, SandboxOptions, StandIns, ToolAnswer};
 use crate::secrets::{EvidenceKeys, Secrets, SecretsKey};
 use crate::text::clean;
 use nested::Parent;
@@ -144,6 +144,9 @@ pub struct HostOptions {
     pub roots: Roots,
     /// The key of stored secrets. Default: that of the data folder, made with the first secret.
     pub secrets_key: Option<SecretsKey>,
+    /// What stands in for the world where tools are tested. Default: nothing.
+    #[doc(hidden)]
+    pub stand_ins: StandIns,
 }
 
 impl Default for HostOptions {
@@ -156,6 +159,7 @@ impl Default for HostOptions {
             resolver: Arc::new(SystemResolver::default()),
             roots: Roots::System,
             secrets_key: None,
+            stand_ins: StandIns::default(),
         }
     }
 }
@@ -283,6 +287,7 @@ impl Host {
             resolver,
             roots,
             secrets_key,
+            stand_ins,
         } = options;
         let secrets = Secrets::open(database.clone(), &folder, secrets_key)?;
         let evidence_keys = EvidenceKeys::new(database.clone(), folder.evidence_key()?);
@@ -296,6 +301,7 @@ impl Host {
             resolver,
             state: database.key_value(),
             roots,
+            stand_ins,
         };
         let registered = registry.list().await?.into_iter().map(|package| package.digest).collect();
         let sandbox = blocking(move || {

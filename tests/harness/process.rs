@@ -250,9 +250,15 @@ impl Running {
 
     /// Waits for its end.
     #[track_caller]
-    pub(crate) fn end(mut self) -> Ran {
+    pub(crate) fn end(self) -> Ran {
+        self.end_within(COMMAND_TIME_MAX)
+    }
+
+    /// The same for what may take longer.
+    #[track_caller]
+    pub(crate) fn end_within(mut self, time_max: Duration) -> Ran {
         let mut status = None;
-        wait_until("the command ends", || {
+        wait_within(time_max, "the command ends", || {
             status = self.child.try_wait().expect("a child of ours");
             status.is_some()
         });
@@ -297,10 +303,15 @@ fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
 }
 
 #[track_caller]
-pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + COMMAND_TIME_MAX;
+pub(crate) fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    wait_within(COMMAND_TIME_MAX, what, done);
+}
+
+#[track_caller]
+fn wait_within(time_max: Duration, what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + time_max;
     while !done() {
-        assert!(Instant::now() < deadline, "not within {} s: {what}", COMMAND_TIME_MAX.as_secs());
+        assert!(Instant::now() < deadline, "not within {} s: {what}", time_max.as_secs());
         std::thread::sleep(POLL);
     }
 }

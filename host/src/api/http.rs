@@ -129,13 +129,13 @@ async fn approve_package(
         let digest = host.approve(caller.principal(), &name, wanted.digest).await?;
         let details = host.package(&name).await?;
         let approved = details.into_iter().find(|details| details.package.digest == digest);
-        let description = approved.map(|details| details.description).ok_or_else(|| {
+        let PackageDetails { description, about, .. } = approved.ok_or_else(|| {
             let detail = format!("package {name} was removed while it was approved");
             Problem::new(ErrorKind::Conflict, detail, Blame::Admin)
         })?;
         let others = host.grants(Some(&name)).into_iter().filter(|grant| grant.digest != digest);
         let grants_without_effect = others.map(|grant| grant.id).collect();
-        Ok(Json(Approved { package: name, digest, description, grants_without_effect }))
+        Ok(Json(Approved { package: name, digest, description, about, grants_without_effect }))
     })
     .await
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use crate::audit::commitment::Opening;
+use crate::authoring::About;
 use crate::gateway::{AddedPackage, CallAnswer, HostHealth};
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, ToolName};
 use crate::package::PackageDescription;
@@ -87,6 +88,9 @@ pub struct Approved {
     pub digest: PackageDigest,
     /// What they are and ask for.
     pub description: PackageDescription,
+    /// What they say of themselves.
+    #[serde(default)]
+    pub about: About,
     /// Grants in force that are bound to other bytes, and so give nothing any more.
     pub grants_without_effect: Vec<GrantId>,
 }

@@ -6,6 +6,7 @@
 mod admin;
 mod archive;
 mod arguments;
+mod authoring;
 mod bundle;
 mod client;
 mod commands;
@@ -173,6 +174,11 @@ async fn local(command: LocalCommand, data_dir: Option<PathBuf>, output: &Output
         LocalCommand::Restore(arguments) => {
             archive::restore(data_dir, arguments, output).await.map(|()| Exit::Ok)
         }
+        LocalCommand::New(arguments) => authoring::new(arguments, output).map(|()| Exit::Ok),
+        LocalCommand::Build(arguments) => authoring::build(arguments, output).await.map(|()| Exit::Ok),
+        LocalCommand::Run(arguments) => authoring::run(arguments, output).await.map(|()| Exit::Ok),
+        LocalCommand::Test(arguments) => authoring::test(arguments, output).await.map(|()| Exit::Ok),
+        LocalCommand::Inspect(arguments) => authoring::inspect(arguments, output).await.map(|()| Exit::Ok),
         LocalCommand::Completions { shell } => pages::completions(shell, output).map(|()| Exit::Ok),
         LocalCommand::Man { out } => pages::man(out, output).map(|()| Exit::Ok),
     };

@@ -1,5 +1,7 @@
 //! Answers as text for people. Text of tools and their authors is cleaned first, and said to be theirs.
 
+pub(super) mod authored;
+pub(super) mod built;
 pub(super) mod diff;
 pub(super) mod keys;
 pub(super) mod secrets;
@@ -51,13 +53,14 @@ pub(super) fn packages(packages: &[Package]) -> String {
 }
 
 pub(super) fn added(added: &AddedPackage) -> String {
-    let AddedPackage { package, version, digest, added, description } = added;
+    let AddedPackage { package, version, digest, added, description, about } = added;
     let mut text = match added {
         Added::New => format!("added {package} {version}\n"),
         Added::Already(now) => format!("{package} {version} was there before, {}\n", state(*now)),
     };
     push(&mut text, format_args!("digest        {digest}"));
     asks(&mut text, description);
+    authored::manifest(&mut text, about);
     match added {
         Added::New | Added::Already(PackageState::Pending | PackageState::Superseded) => push(
             &mut text,
@@ -70,7 +73,7 @@ pub(super) fn added(added: &AddedPackage) -> String {
 
 pub(super) fn details(details: &[PackageDetails]) -> String {
     let mut text = String::new();
-    for (index, PackageDetails { package, description }) in details.iter().enumerate() {
+    for (index, PackageDetails { package, description, about }) in details.iter().enumerate() {
         if index > 0 {
             text.push('\n');
         }
@@ -84,6 +87,8 @@ pub(super) fn details(details: &[PackageDetails]) -> String {
             push(&mut text, format_args!("approved      {}", moment(approved_at)));
         }
         asks(&mut text, description);
+        authored::manifest(&mut text, about);
+        authored::origin(&mut text, about);
         size(&mut text, &description.size);
         compile(&mut text, description.compile);
         tools(&mut text, description);
@@ -92,10 +97,11 @@ pub(super) fn details(details: &[PackageDetails]) -> String {
 }
 
 pub(super) fn approved(approved: &Approved) -> String {
-    let Approved { package, digest, description, grants_without_effect } = approved;
+    let Approved { package, digest, description, about, grants_without_effect } = approved;
     let mut text = format!("approved {package}\n");
     push(&mut text, format_args!("digest        {digest}"));
     asks(&mut text, description);
+    authored::manifest(&mut text, about);
     text.push('\n');
     if !grants_without_effect.is_empty() {
         push(

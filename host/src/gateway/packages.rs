@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::registrations::Registration;
 use super::{Host, HostError, MESSAGE_BYTES_MAX, Subject, outcome};
 use crate::audit::event::{CallContext, Event};
+use crate::authoring::{About, read_manifest};
 use crate::database::{Added, Package};
 use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId};
 use crate::package::PackageDescription;
 use crate::policy::Stop;
 use crate::registry::RegistryError;
-use crate::sandbox::{CallControl, Described, InvokeError, Sandbox};
+use crate::sandbox::{CallControl, Described, InvokeError, PackageError, Sandbox};
 use crate::text::clean;
 
 /// The tool name under which a component's `list-tools` runs at registration.
@@ -44,6 +45,9 @@ pub struct AddedPackage {
     pub added: Added,
     /// What it is and asks for.
     pub description: PackageDescription,
+    /// What it says of itself.
+    #[serde(default)]
+    pub about: About,
 }
 
 /// A package with what is known of it.
@@ -54,6 +58,9 @@ pub struct PackageDetails {
     pub package: Package,
     /// What it is and asks for.
     pub description: PackageDescription,
+    /// What it says of itself.
+    #[serde(default)]
+    pub about: About,
 }
 
 impl Host {
@@ -129,13 +136,14 @@ impl Host {
             })
             .await?;
         let description = described.description.clone();
+        let about = About::read(&bytes, &description.capabilities);
         let added =
             self.registry.add(&package, &version, digest, bytes.into(), &description, self.now()).await?;
         // Only now, so that what is refused, or given up, leaves nothing behind.
         if let Err(error) = self.sandbox.keep(described).await {
             tracing::warn!(%digest, %error, "it will be compiled again at its first call");
         }
-        Ok(AddedPackage { package, version, digest, added, description })
+        Ok(AddedPackage { package, version, digest, added, description, about })
     }
 
     async fn describe(
@@ -147,6 +155,13 @@ impl Host {
         progress: &(impl Fn(AddProgress) + Send),
     ) -> Result<(PackageName, semver::Version, Described), HostError> {
         Sandbox::measure(bytes, &self.limits)?;
+        let manifest = read_manifest(bytes).map_err(|error| PackageError::Manifest(error.to_string()))?;
+        let (name, version) = match &manifest {
+            Some(manifest) => {
+                (name.or(Some(manifest.name.clone())), version.or(Some(manifest.version.clone())))
+            }
+            None => (name, version),
+        };
         progress(AddProgress::Compiling);
         let candidate = self.sandbox.compile(bytes.clone()).await?;
         let (package, version) = named(name, version, candidate.wit_package.clone())?;
@@ -199,9 +214,20 @@ impl Host {
         let mut details = Vec::new();
         for package in self.registry.get(name).await? {
             let description = self.registry.description(name, package.digest).await?;
-            details.push(PackageDetails { package, description });
+            let about = self.about(&package, &description).await?;
+            details.push(PackageDetails { package, description, about });
         }
         Ok(details)
+    }
+
+    /// What a component says of itself, read from its bytes. One whose file is gone or altered, which does not run
+    /// either, says nothing.
+    async fn about(&self, package: &Package, description: &PackageDescription) -> Result<About, HostError> {
+        match self.registry.bytes(package.digest).await {
+            Ok(bytes) => Ok(About::read(&bytes, &description.capabilities)),
+            Err(RegistryError::Missing { .. } | RegistryError::Altered { .. }) => Ok(About::default()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Approves bytes under a name: those named, or the only ones that wait for it. Running calls of others

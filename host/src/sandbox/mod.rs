@@ -20,6 +20,7 @@ mod listed;
 pub mod nested;
 mod places;
 mod screen;
+mod stand_ins;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -48,6 +49,7 @@ use self::invocation::{Entry, Loaded, Resources};
 use self::nested::Nesting;
 pub use self::places::Place;
 use self::places::Places;
+pub use self::stand_ins::StandIns;
 use crate::audit::Recorder;
 use crate::database::KeyValue;
 use crate::egress::{Client, Resolver, Roots};
@@ -104,6 +106,7 @@ pub struct Sandbox {
     quotas: Quotas,
     state: KeyValue,
     disk_workers: Arc<Semaphore>,
+    stand_ins: StandIns,
     /// Set by a test that compares the engine's count of host calls with the log.
     host_calls_seen: OnceLock<Arc<AtomicU64>>,
 }
@@ -173,6 +176,8 @@ pub struct SandboxOptions {
     pub state: KeyValue,
     /// Whose certificates are believed.
     pub roots: Roots,
+    /// What stands in for the world, in tests of tools.
+    pub stand_ins: StandIns,
 }
 
 /// A component that was compiled to be registered, and what is known of it so far. Nothing of it is kept
@@ -213,7 +218,7 @@ impl Sandbox {
     /// # Errors
     /// If this machine can't run it.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
-        let SandboxOptions { artifacts, key, compiler, limits, resolver, state, roots } = options;
+        let SandboxOptions { artifacts, key, compiler, limits, resolver, state, roots, stand_ins } = options;
         let failed = |error: wasmtime::Error| SandboxError(format!("{error:#}"));
         let engine = engine::engine(&limits).map_err(failed)?;
         let ticker = engine::Ticker::start(&engine).map_err(|error| SandboxError(error.to_string()))?;
@@ -228,7 +233,8 @@ impl Sandbox {
             compilers: Arc::new(Semaphore::new(COMPILERS_MAX)),
             places: Arc::new(Places::new(&limits)),
             connections: Arc::new(Connections::new(&limits)),
-            http: Sender::new(Client::new(Arc::clone(&resolver), roots)),
+            http: Sender::new(Client::new(Arc::clone(&resolver), roots).standing_in(stand_ins.http.clone())),
+            stand_ins,
             resolver,
             compiler: Arc::new(compiler),
             limits,
@@ -467,6 +473,7 @@ impl Sandbox {
             disk_workers: &self.disk_workers,
             state: &self.state,
             limits: &self.limits,
+            stand_ins: &self.stand_ins,
             host_calls_seen: self.host_calls_seen.get(),
         }
     }
