@@ -12,6 +12,8 @@ mod authoring;
 mod bad_input;
 mod bounded;
 mod bundles;
+mod calls;
+mod clients;
 mod clocks;
 mod command_line;
 mod commitments;

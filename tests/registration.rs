@@ -550,7 +550,7 @@ fn lists(body: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// A component that lists these tools: name, description, input schema.
-fn listing(tools: &[(&str, &str, &str)]) -> Vec<u8> {
+pub(crate) fn listing(tools: &[(&str, &str, &str)]) -> Vec<u8> {
     const BASE: usize = 1024;
     const DEFINITION_BYTES: usize = 36;
     let list = BASE + 8;
@@ -574,7 +574,7 @@ fn listing(tools: &[(&str, &str, &str)]) -> Vec<u8> {
     lists("(i32.const 1024)", &data)
 }
 
-const OBJECT: &str = r#"{"type": "object"}"#;
+pub(crate) const OBJECT: &str = r#"{"type": "object"}"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn listed_tools_are_pinned_beside_typed_ones() {

@@ -5,6 +5,7 @@
 
 mod access;
 mod backup;
+mod calls;
 mod disk;
 mod embedding;
 mod errors;
@@ -14,6 +15,7 @@ mod keys;
 mod nested;
 mod outlets;
 mod packages;
+mod receipts;
 mod registrations;
 mod running;
 mod secrets;
@@ -29,6 +31,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -62,6 +65,11 @@ use running::{Running, Subject};
 pub use crate::sandbox::{CANCEL_GRACE, CallControl, Progress};
 pub use access::{AccessError, FIRST_ADMIN, KeyMade, KeyRevoked};
 pub use backup::{Backup, RestoreProgress, RestoreStep, restore_backup};
+pub use calls::{
+    CallState, Ended, Ending, Following, KEPT_ANSWERS_BYTES_MAX, KEPT_CALLS_HOST_MAX, KEPT_CALLS_MAX,
+    KEY_KEPT, KEYS_MAX, KeepError, KeepRequest, Kept, KeptCall, KeptPage, OPEN_CALLS_HOST_MAX,
+    OPEN_CALLS_MAX, PAGE_MAX, RESULT_KEPT, STREAMS_MAX, StreamPlace, Tell,
+};
 pub use disk::{DISK_RESERVE_BYTES_DEFAULT, DiskLow};
 pub use embedding::RequestError;
 pub use errors::{Blame, CallError, HostError};
@@ -69,6 +77,7 @@ pub use evidence::{Erased, EvidenceError, PayloadErased};
 pub use grants::{GrantsChanged, GrantsSource};
 pub use keys::KeyRotated;
 pub use packages::{AddProgress, AddedPackage, PackageDetails};
+pub use receipts::ReceiptError;
 pub use registrations::Registration;
 pub use running::RunningCall;
 pub use secrets::SecretChanged;
@@ -103,6 +112,8 @@ pub struct Host {
     /// A change is in the log and could not be put in force: nothing runs before the next start.
     in_doubt: AtomicBool,
     running: Running,
+    calls: calls::Calls,
+    receipts: receipts::Receipts,
     audit: AuditSettings,
     limits: Arc<HostLimits>,
     outlets: Outlets,
@@ -147,6 +158,8 @@ pub struct HostOptions {
     /// What stands in for the world where tools are tested. Default: nothing.
     #[doc(hidden)]
     pub stand_ins: StandIns,
+    /// Whether asynchronous calls are taken: whether the host goes on when who asked for one has gone. Default: yes.
+    pub asynchronous_calls: bool,
 }
 
 impl Default for HostOptions {
@@ -160,12 +173,13 @@ impl Default for HostOptions {
             roots: Roots::System,
             secrets_key: None,
             stand_ins: StandIns::default(),
+            asynchronous_calls: true,
         }
     }
 }
 
 /// Whether a host can work, as far as only it knows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostHealth {
     /// The revision of the grants in force.
     pub revision: Revision,
@@ -202,7 +216,7 @@ pub struct CallRequest {
 }
 
 /// What a call gave.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CallAnswer {
     /// What the tool said.
     #[serde(flatten)]
@@ -213,7 +227,7 @@ pub struct CallAnswer {
 }
 
 /// How a call went, whether it gave an answer or not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CallReport {
     /// Its id: `audit tail --call` shows its records.
     pub call: CallId,
@@ -288,6 +302,7 @@ impl Host {
             roots,
             secrets_key,
             stand_ins,
+            asynchronous_calls,
         } = options;
         let secrets = Secrets::open(database.clone(), &folder, secrets_key)?;
         let evidence_keys = EvidenceKeys::new(database.clone(), folder.evidence_key()?);
@@ -325,6 +340,8 @@ impl Host {
             refreshing: tokio::sync::Mutex::default(),
             in_doubt: AtomicBool::new(false),
             running: Running::default(),
+            calls: calls::Calls::new(asynchronous_calls),
+            receipts: receipts::Receipts::default(),
             audit: settings,
             limits,
             outlets,
@@ -334,6 +351,7 @@ impl Host {
             keeping: Arc::default(),
         };
         host.refresh().await?;
+        host.interrupt_kept_calls().await?;
         Ok(host)
     }
 
@@ -342,6 +360,7 @@ impl Host {
     /// # Errors
     /// If calls are still running, or the log can't be written.
     pub async fn close(mut self) -> Result<(), HostError> {
+        self.receipts.close().await;
         let closed = self.log.close().await;
         self.outlets.close().await;
         closed?;
@@ -370,12 +389,23 @@ impl Host {
         request: CallRequest,
         control: &CallControl,
     ) -> Result<CallAnswer, CallError> {
-        self.run(request, control.clone(), None).await
+        self.call_numbered(CallId::generate(), request, control).await
+    }
+
+    /// The same, by an id that was given out before.
+    async fn call_numbered(
+        &self,
+        call: CallId,
+        request: CallRequest,
+        control: &CallControl,
+    ) -> Result<CallAnswer, CallError> {
+        self.run(call, request, control.clone(), None).await
     }
 
     /// Makes a call of an agent, or, with its `parent`, of a tool.
     async fn run(
         &self,
+        call: CallId,
         request: CallRequest,
         control: CallControl,
         parent: Option<Parent<'_>>,
@@ -385,7 +415,6 @@ impl Host {
         self.check_anchors()?;
         let in_force = self.in_force();
         let package = self.resolve(&in_force, &request).await?;
-        let call = CallId::generate();
         let declared = package.as_ref().map(|package| &package.description.capabilities);
         let decision = authorize(
             &AuthorizationRequest {
@@ -588,6 +617,11 @@ impl Host {
     /// The defaults and ceilings of this host.
     pub fn limits(&self) -> &HostLimits {
         &self.limits
+    }
+
+    /// How its log is kept.
+    pub fn audit_settings(&self) -> &AuditSettings {
+        &self.audit
     }
 
     /// Whether the host can work.

@@ -8,6 +8,7 @@ mod alike;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use alike::{Names, are_alike};
@@ -28,13 +29,32 @@ impl IdError {
     }
 }
 
+/// The JSON Schema of a type that is written as text: its rule in words, and as a pattern (ECMA 262). What a pattern
+/// can't say, such as a bound in bytes, the rule does.
+macro_rules! text_schema {
+    ($name:ident, $rule:expr, $pattern:expr) => {
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "description": $rule, "pattern": $pattern })
+            }
+        }
+    };
+}
+pub(crate) use text_schema;
+
 /// Declares a newtype over a `String` that can only be made by its check.
 macro_rules! checked_name {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $pattern:expr, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
+
+        text_schema!($name, $rule, $pattern);
 
         impl $name {
             /// The name as text.
@@ -101,6 +121,7 @@ checked_name!(
     PackageName,
     "package name",
     "use 1 to 64 of a-z, 0-9 and '-', beginning with a letter or digit",
+    r"^[a-z0-9][a-z0-9-]{0,63}$",
     |text| is_name(text, 64, false, b"-")
 );
 
@@ -112,6 +133,7 @@ checked_name!(
     ToolName,
     "tool name",
     "use 1 to 64 of A-Z, a-z, 0-9, '_' and '-', beginning with a letter or digit",
+    r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
     |text| is_name(text, 64, true, b"_-")
 );
 
@@ -122,6 +144,7 @@ checked_name!(
     PrincipalId,
     "principal name",
     "use 1 to 64 of A-Z, a-z, 0-9, '.', '_', '@' and '-', beginning with a letter or digit",
+    r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$",
     |text| is_name(text, 64, true, b"._@-")
 );
 
@@ -130,6 +153,7 @@ checked_name!(
     GroupName,
     "group name",
     "use 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
     |text| is_name(text, 64, true, b"._-")
 );
 
@@ -140,6 +164,7 @@ checked_name!(
     SecretName,
     "secret name",
     "use 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+    r"^[a-z0-9][a-z0-9._-]{0,63}$",
     |text| is_name(text, 64, false, b"._-")
 );
 
@@ -150,6 +175,7 @@ checked_name!(
     KeyPrefix,
     "beginning of an API key",
     "write pcl_ and 12 hex digits, as `portcullis key list` shows it",
+    r"^pcl_[0-9a-f]{12}$",
     |text| text.strip_prefix("pcl_").is_some_and(|rest| {
         rest.len() == 12 && rest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })
@@ -162,6 +188,7 @@ checked_name!(
     OutletName,
     "name of an outlet",
     "use 1 to 64 of a-z, 0-9 and '-', beginning with a letter or digit",
+    r"^[a-z0-9][a-z0-9-]{0,63}$",
     |text| is_name(text, 64, false, b"-")
 );
 
@@ -172,6 +199,7 @@ checked_name!(
     StoreName,
     "store name",
     "use 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
     |text| is_name(text, 64, true, b"._-")
 );
 
@@ -182,6 +210,7 @@ checked_name!(
     StoreKey,
     "key",
     "use 1 to 1,024 bytes without NUL",
+    r"^[^\u0000]{1,1024}$",
     |text| (1..=1_024).contains(&text.len()) && !text.contains('\0')
 );
 
@@ -193,7 +222,19 @@ checked_name!(
     Remark,
     "remark",
     "write 1 to 500 bytes on one line, without control characters",
+    r"^[^\u0000-\u001F\u007F-\u009F]{1,500}$",
     |text| text.len() <= 500 && !text.trim().is_empty() && !text.chars().any(char::is_control)
+);
+
+checked_name!(
+    /// What makes a second request the same as the first: a caller's own text (`Idempotency-Key`).
+    ///
+    /// 1 to 255 printable ASCII characters.
+    IdempotencyKey,
+    "Idempotency-Key",
+    "use 1 to 255 printable ASCII characters, such as a UUID",
+    r"^[ -~]{1,255}$",
+    |text| (1..=255).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 );
 
 checked_name!(
@@ -204,6 +245,7 @@ checked_name!(
     TraceParent,
     "traceparent",
     "write 00-, 32 hex digits, -, 16 hex digits, - and 2 hex digits, lower case (W3C Trace Context)",
+    r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
     is_trace_parent
 );
 
@@ -257,6 +299,12 @@ impl PackageDigest {
 
 const DIGEST_PREFIX: &str = "sha256:";
 
+text_schema!(
+    PackageDigest,
+    "the SHA-256 of a component's bytes: sha256: and 64 lower-case hex digits",
+    "^sha256:[0-9a-f]{64}$"
+);
+
 impl fmt::Display for PackageDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text())
@@ -306,6 +354,12 @@ impl From<PackageDigest> for String {
 #[serde(transparent)]
 pub struct CallId(uuid::Uuid);
 
+text_schema!(
+    CallId,
+    "a call's id: a UUID, of version 7",
+    "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+);
+
 impl CallId {
     /// A new id, unique without coordination.
     pub fn generate() -> Self {
@@ -346,7 +400,7 @@ impl FromStr for CallId {
 }
 
 /// The place of a record in the log. The first is 0; there are no gaps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Sequence(pub u64);
 
@@ -358,7 +412,9 @@ impl fmt::Display for Sequence {
 
 /// The number of a state of all that is in force: grants, quarantines, principals, a freeze. Each change
 /// makes the next; 0 is "nothing yet".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Revision(pub u64);
 
@@ -369,7 +425,7 @@ impl fmt::Display for Revision {
 }
 
 /// The number of one grant; never used again after a revocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct GrantId(pub u64);
 

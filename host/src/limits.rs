@@ -8,13 +8,14 @@ mod host;
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use host::{HostLimits, SettingError};
 
 /// One thing that is bounded. Closed: a new limit does not compile until each place that
 /// must know of it (its default, its ceiling, its test) does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
     /// Wasmtime fuel: roughly one unit an instruction. Ends the call.
@@ -327,7 +328,7 @@ impl fmt::Display for Limit {
 }
 
 /// A limit was reached: which, what was asked or used, and what was allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[error("limit reached: {limit} {value}, at most {max} {unit}", unit = limit.row().unit)]
 pub struct LimitReached {
     /// Which limit.
@@ -339,7 +340,7 @@ pub struct LimitReached {
 }
 
 /// The bounds of one call: the table's defaults with what grants changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CallLimits {
     /// [`Limit::Fuel`].
     pub fuel: u64,
@@ -425,7 +426,7 @@ impl CallLimits {
 ///
 /// `stack` is not here: the engine enforces it without counting. `instances`, `compile_time` and the other
 /// limits of registration are properties of the package, which `package inspect` shows.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Usage {
     /// Fuel consumed.

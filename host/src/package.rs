@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ToolName;
 
 /// A kind of power that a component can ask for by its imports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Capability {
     /// `wasi:filesystem`.
@@ -36,7 +37,7 @@ pub enum Capability {
 }
 
 /// What a component is and asks for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PackageDescription {
     /// The tools, in the order of their names.
     pub tools: Vec<ToolDescription>,
@@ -54,7 +55,7 @@ pub struct PackageDescription {
 }
 
 /// What is counted in a component before it is compiled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ComponentSize {
     /// Bytes of the file.
     pub bytes: u64,
@@ -71,7 +72,7 @@ pub struct ComponentSize {
 }
 
 /// What compiling a component took at its registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CompileCost {
     /// Elapsed milliseconds, of at most [`Limit::CompileTime`](crate::limits::Limit::CompileTime).
     pub time_ms: u64,
@@ -83,7 +84,7 @@ pub struct CompileCost {
 }
 
 /// One callable of a package.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolDescription {
     /// Its name.
     pub name: ToolName,
@@ -98,7 +99,7 @@ pub struct ToolDescription {
 }
 
 /// How a tool is reached in its component.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ToolExport {
     /// A typed function: directly exported, or in an exported interface.

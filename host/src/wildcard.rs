@@ -3,14 +3,25 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
+use crate::ids::text_schema;
+
 /// The most bytes of a [`Wildcard`].
 const WILDCARD_BYTES_MAX: usize = 4_096;
 
 /// A text in which `*` stands for any characters, slashes too, and `?` for one. All else is itself, and case counts.
 ///
 /// Matching takes time in the product of both lengths at worst.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Wildcard(String);
+
+text_schema!(
+    Wildcard,
+    "text in which * is any text, and ? one character: 1 to 4,096 bytes",
+    "^[\\s\\S]{1,4096}$"
+);
 
 /// Why a text is no [`Wildcard`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +52,20 @@ impl FromStr for Wildcard {
     fn from_str(text: &str) -> Result<Self, WildcardError> {
         let is_bounded = (1..=WILDCARD_BYTES_MAX).contains(&text.len());
         if is_bounded { Ok(Self(text.to_owned())) } else { Err(WildcardError) }
+    }
+}
+
+impl TryFrom<String> for Wildcard {
+    type Error = WildcardError;
+
+    fn try_from(text: String) -> Result<Self, WildcardError> {
+        text.parse()
+    }
+}
+
+impl From<Wildcard> for String {
+    fn from(wildcard: Wildcard) -> Self {
+        wildcard.0
     }
 }
 

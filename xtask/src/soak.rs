@@ -17,7 +17,7 @@ use crate::process::{self, BUILD_TIME_MAX};
 use crate::test::{LAST, build};
 
 /// Each soak: its name, its test, and what it does.
-const SOAKS: [(&str, &str, &str); 4] = [
+const SOAKS: [(&str, &str, &str); 6] = [
     (
         "components",
         "mutated::components_that_nobody_wrote_do_no_harm",
@@ -28,6 +28,16 @@ const SOAKS: [(&str, &str, &str); 4] = [
         "kills",
         "evidence::a_host_that_is_killed_at_any_moment_has_evidence_of_all_that_it_did",
         "a thousand kill -9; nothing acknowledged is lost",
+    ),
+    (
+        "taken",
+        "calls::kills::a_host_that_is_killed_under_load_lists_what_it_took",
+        "kill -9 under the calls of agents; what was taken is listed, and nothing runs twice",
+    ),
+    (
+        "api",
+        "door::schemathesis::nothing_that_can_be_asked_is_answered_otherwise_than_described",
+        "requests made of the description of the API, by schemathesis, with each role",
     ),
     (
         "race",

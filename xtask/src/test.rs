@@ -31,7 +31,7 @@ pub(crate) struct TestProgram {
 /// Builds the guests and installs clients, then builds and runs all tests.
 pub(crate) fn test(folders: &Folders) -> Result<()> {
     timed("guests", || guests(folders))?;
-    timed("clients of MCP", || clients(folders))?;
+    timed("clients", || clients(folders))?;
     timed("tests of the guests' own logic", || test_guests(folders))?;
     timed("building the host", || {
         process::run(

@@ -5,7 +5,7 @@
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::Method;
+use http::{HeaderValue, Method, header};
 
 use super::problem::{ErrorKind, Problem};
 use crate::authn::Caller;
@@ -39,19 +39,28 @@ const AUTHORS: &[Role] = &[Admin, Author];
 /// Whoever calls tools; an admin on the owner's socket does so in an agent's name.
 const CALLERS: &[Role] = &[Agent, Admin];
 const AGENTS: &[Role] = &[Agent];
+/// Whoever may see calls: an agent its own.
+const OF_CALLS: &[Role] = &[Agent, Admin, Auditor];
+/// Whoever has a key.
+const ALL: &[Role] = &[Admin, Agent, Auditor, Author];
 
 /// All endpoints.
 pub const ENDPOINTS: &[Endpoint] = &[
     endpoint(Method::GET, "/healthz", ANYONE),
     endpoint(Method::GET, "/readyz", ANYONE),
     endpoint(Method::GET, "/metrics", READERS),
+    endpoint(Method::GET, "/v1/openapi.json", ALL),
     endpoint(Method::POST, "/mcp", AGENTS),
     endpoint(Method::GET, "/mcp", AGENTS),
     endpoint(Method::DELETE, "/mcp", AGENTS),
     endpoint(Method::POST, "/v1/mcp", ADMINS),
     endpoint(Method::GET, "/v1/tools", CALLERS),
     endpoint(Method::POST, "/v1/calls", CALLERS),
+    endpoint(Method::GET, "/v1/calls", OF_CALLS),
+    endpoint(Method::GET, "/v1/calls/{id}", OF_CALLS),
     endpoint(Method::DELETE, "/v1/calls/{id}", CALLERS),
+    endpoint(Method::GET, "/v1/calls/{id}/events", CALLERS),
+    endpoint(Method::GET, "/v1/calls/{id}/receipt", OF_CALLS),
     endpoint(Method::GET, "/v1/calls/{id}/opening", ADMINS),
     endpoint(Method::DELETE, "/v1/calls/{id}/payload", ADMINS),
     endpoint(Method::GET, "/v1/packages", OF_PACKAGES),
@@ -86,6 +95,14 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint(Method::GET, "/v1/audit", READERS),
     endpoint(Method::GET, "/v1/audit/key", READERS),
     endpoint(Method::POST, "/v1/audit/key/rotate", ADMINS),
+    endpoint(Method::GET, "/v1/audit/query", READERS),
+    endpoint(Method::GET, "/v1/audit/calls/{id}", READERS),
+    endpoint(Method::GET, "/v1/audit/calls/{id}/receipt", READERS),
+    endpoint(Method::GET, "/v1/audit/checkpoint", READERS),
+    endpoint(Method::POST, "/v1/audit/consistency", READERS),
+    endpoint(Method::GET, "/v1/audit/rotations", READERS),
+    endpoint(Method::POST, "/v1/audit/reindex", ADMINS),
+    endpoint(Method::GET, "/v1/settings", READERS),
     endpoint(Method::POST, "/v1/backup", ADMINS),
 ];
 
@@ -109,10 +126,10 @@ fn entry(method: &Method, path: &str) -> Entry {
     of_path.find(|endpoint| endpoint.method == *method).map_or(Entry::OtherMethods, Entry::Of)
 }
 
-/// Whether nobody is asked for a credential here.
+/// Whether nobody is asked for a credential here: then not for a method that there is not, either.
 pub(super) fn is_open_to_all(request: &Request) -> bool {
-    let path = request.uri().path();
-    matches!(entry(request.method(), path), Entry::Of(endpoint) if endpoint.roles.is_empty())
+    let mut of_path = ENDPOINTS.iter().filter(|endpoint| endpoint.path == request.uri().path()).peekable();
+    of_path.peek().is_some() && of_path.all(|endpoint| endpoint.roles.is_empty())
 }
 
 /// Lets a request through to its handler if the role of its caller may use the endpoint.
@@ -125,7 +142,10 @@ pub(super) async fn authorize(request: Request, next: Next) -> Response {
     match entry(request.method(), route.as_str()) {
         Entry::OtherMethods => {
             let detail = format!("{} does not know {}", request.uri().path(), request.method());
-            Problem::new(ErrorKind::MethodNotAllowed, detail, Blame::Agent).into_response()
+            let mut response =
+                Problem::new(ErrorKind::MethodNotAllowed, detail, Blame::Agent).into_response();
+            response.headers_mut().insert(header::ALLOW, allowed(route.as_str()));
+            response
         }
         Entry::Of(endpoint) if endpoint.roles.is_empty() => next.run(request).await,
         Entry::Of(endpoint) => {
@@ -138,6 +158,16 @@ pub(super) async fn authorize(request: Request, next: Next) -> Response {
         }
         Entry::Missing => refused("whoever asks", &request),
     }
+}
+
+/// The methods of a route (RFC 9110, 15.5.6).
+fn allowed(path: &str) -> HeaderValue {
+    let of_path = ENDPOINTS.iter().filter(|endpoint| endpoint.path == path);
+    let mut methods: Vec<&str> = of_path.map(|endpoint| endpoint.method.as_str()).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    HeaderValue::from_str(&methods.join(", ")).expect("methods are ASCII")
 }
 
 fn refused(who: &str, request: &Request) -> Response {

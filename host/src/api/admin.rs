@@ -9,10 +9,12 @@ use axum::response::Response;
 use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use http::HeaderValue;
+use serde_json::json as example;
 
-use super::http::{Api, Checked, json, json_body, to_its_end};
+use super::http::{Api, Checked, grants_example, json, json_body, to_its_end};
 use super::messages::{FROZEN_HEADER, FreezeRequest, PrincipalRequest, QuarantineRequest, ReleaseRequest};
-use super::problem::Problem;
+use super::openapi::Described;
+use super::problem::{ErrorKind, Problem};
 use crate::authn::Caller;
 use crate::gateway::{
     FreezeChanged, GrantsSource, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged,
@@ -30,6 +32,67 @@ pub(super) fn routes() -> Router<Api> {
         .route("/v1/grants/diff", post(diff_grants))
         .route("/v1/principals", get(list_principals))
         .route("/v1/principals/{name}", put(add_principal).delete(remove_principal))
+}
+
+pub(super) fn describe(api: &mut Described) {
+    api.post(
+        "/v1/packages/{name}/quarantine",
+        "quarantine_package",
+        "Forbids a package, or bytes: no call begins, running ones end.",
+    )
+    .path::<PackageName>("name", "The package.", example!("notes"))
+    .body::<QuarantineRequest>(example!({"because": "CVE-2026-1"}))
+    .changes()
+    .fails(&[ErrorKind::NotFound])
+    .answers::<QuarantineChanged>("What is in force now.")
+    .done();
+    api.post("/v1/packages/{name}/release", "release_package", "Lifts a quarantine.")
+        .path::<PackageName>("name", "The package.", example!("notes"))
+        .maybe_body::<ReleaseRequest>(example!({}))
+        .changes()
+        .fails(&[ErrorKind::NotFound])
+        .answers::<QuarantineChanged>("What is in force now.")
+        .done();
+    api.put("/v1/freeze", "freeze", "Stops everything: running calls end, none begins.")
+        .body::<FreezeRequest>(example!({"because": "looking into what notes wrote"}))
+        .changes()
+        .answers::<FreezeChanged>("What is in force now.")
+        .done();
+    api.delete("/v1/freeze", "thaw", "Lets calls begin again.")
+        .changes()
+        .answers::<FreezeChanged>("What is in force now.")
+        .done();
+    api.get("/v1/status", "show_status", "Shows a freeze, quarantines, and the calls that run.")
+        .answers::<HostStatus>("That.")
+        .done();
+    api.post(
+        "/v1/grants/diff",
+        "diff_grants",
+        "Says what applying a grants file would change; changes nothing.",
+    )
+    .body::<GrantsSource>(grants_example())
+    .fails(&[ErrorKind::InvalidGrants, ErrorKind::Busy])
+    .answers::<GrantsDiff>("That.")
+    .done();
+    api.get("/v1/principals", "list_principals", "Lists who was added, and who is named by grants.")
+        .answers::<Vec<PrincipalStatus>>("They, in the order of their names.")
+        .done();
+    api.put("/v1/principals/{name}", "add_principal", "Adds a principal, or changes its role.")
+        .path::<PrincipalId>("name", "Its name.", example!("ann"))
+        .body::<PrincipalRequest>(example!({"role": "auditor"}))
+        .changes()
+        .answers::<PrincipalChanged>("What is in force now.")
+        .done();
+    api.delete(
+        "/v1/principals/{name}",
+        "remove_principal",
+        "Lets a principal in no more; its running calls end.",
+    )
+    .path::<PrincipalId>("name", "Its name.", example!("ann"))
+    .changes()
+    .fails(&[ErrorKind::NotFound])
+    .answers::<PrincipalChanged>("What is in force now.")
+    .done();
 }
 
 /// Says in each answer that the host is frozen, while it is: an admin who sees no call run should see why.

@@ -23,7 +23,11 @@ pub(super) fn problem(error: CallError, package: &PackageName, tool: &ToolName) 
         let detail = format!("there is no tool {tool} of a package {package} for you");
         return Problem::new(ErrorKind::NotFound, detail, Blame::Admin);
     }
-    let mut problem = Problem::from(error);
+    veiled(error.into())
+}
+
+/// A problem without what is for admins only.
+pub(super) fn veiled(mut problem: Problem) -> Problem {
     // They hold an admin's words, and how the host is set up.
     (problem.denial, problem.stop) = (None, None);
     match problem.kind {
@@ -34,6 +38,7 @@ pub(super) fn problem(error: CallError, package: &PackageName, tool: &ToolName) 
         | ErrorKind::NotFound
         | ErrorKind::MethodNotAllowed
         | ErrorKind::TooLarge
+        | ErrorKind::UnsupportedMediaType
         | ErrorKind::TooSlow
         | ErrorKind::Conflict
         | ErrorKind::InvalidPackage
@@ -45,6 +50,10 @@ pub(super) fn problem(error: CallError, package: &PackageName, tool: &ToolName) 
         | ErrorKind::Unauthenticated
         | ErrorKind::Forbidden
         | ErrorKind::TooManyRequests
+        | ErrorKind::Interrupted
+        | ErrorKind::Gone
+        | ErrorKind::KeyInUse
+        | ErrorKind::KeyReused
         | ErrorKind::LimitReached
         | ErrorKind::ToolError
         | ErrorKind::Withheld

@@ -1,31 +1,43 @@
-//! Calls: one document at the end, or lines that say how far it is until then; and asking one to end.
+//! Calls: how one is asked for, and in which form it is answered. One document at the end; or, if that is asked for,
+//! events until then; or an address where the answer will be.
+//!
+//! A call without `Prefer: respond-async` and without `Idempotency-Key` runs in its request, and ends with it; nothing
+//! is written to the database for it. Others are kept ([`kept`]).
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
+mod ask;
+mod describe;
+mod events;
+mod kept;
 
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
-use bytes::Bytes;
-use futures_util::stream;
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
 use http::HeaderMap;
-use tokio::sync::watch;
 
+use self::ask::{Ask, Form};
+pub(super) use self::describe::describe;
 use super::agents;
-use super::http::{Api, Checked, body, line, lines, to_its_end};
-use super::messages::{CallLine, CallQuery, Cancelled, OpenedAnswer, TRACE_PARENT_HEADER};
+use super::http::{Api, Checked, body, is_json, to_its_end};
+use super::messages::{CallQuery, Cancelled, OpenedAnswer, TRACE_PARENT_HEADER};
 use super::problem::{ErrorKind, Problem};
 use crate::arguments::{ARGUMENT_BYTES_MAX, parse_arguments};
 use crate::authn::Caller;
-use crate::gateway::{Blame, CallAnswer, CallControl, CallError, CallRequest};
+use crate::gateway::{Blame, CallError, CallRequest, Ending};
 use crate::ids::{CallId, PackageName, PrincipalId, ToolName, TraceParent};
 use crate::policy::Role;
 
-/// The call itself runs in this future, or in its answer's stream: when hyper drops that, because the client
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/v1/calls", post(call).get(kept::list))
+        .route("/v1/calls/{id}", get(kept::show).delete(cancel))
+        .route("/v1/calls/{id}/events", get(kept::follow))
+        .route("/v1/calls/{id}/receipt", get(kept::receipt))
+}
+
+/// A call that is not kept runs in this future, or in its answer's stream: when hyper drops that, because the client
 /// went away, it is cancelled.
-pub(super) async fn call(
+async fn call(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Checked(Query(query)): Checked<Query<CallQuery>>,
@@ -33,6 +45,8 @@ pub(super) async fn call(
 ) -> Result<Response, Problem> {
     let principal = in_whose_name(&caller, query.principal)?;
     let trace = trace_parent(request.headers())?;
+    is_json(request.headers())?;
+    let Ask { form, key } = Ask::of(request.headers())?;
     let text = body(request, ARGUMENT_BYTES_MAX).await.map_err(|error| {
         error.into_problem(|bytes| {
             let detail = format!(
@@ -43,17 +57,19 @@ pub(super) async fn call(
     })?;
     let arguments = parse_arguments(&text)
         .map_err(|error| Problem::bad_input(format!("the arguments can't be read: {error}")))?;
-    let CallQuery { principal: _, package, tool, progress, opening } = query;
-    if progress && opening {
+    let CallQuery { principal: _, package, tool, opening } = query;
+    let is_plain = form == Form::Document && key.is_none();
+    if opening && !is_plain {
         return Err(Problem::bad_input(
-            "`opening` comes with an answer that is one document, without `progress`",
+            "`opening` comes with an answer that is one document and is not kept: without events, `Prefer: \
+             respond-async` and `Idempotency-Key`",
         ));
     }
     let told =
         Told { everything: caller.may_call_for_others(), package: package.clone(), tool: tool.clone() };
     let argument_bytes = text.len() as u64;
     let request = CallRequest { principal, package, tool, arguments, argument_bytes, trace };
-    if !progress {
+    if is_plain {
         let answer = api.host.call(request).await.map_err(|error| told.problem(error))?;
         return Ok(match opening {
             true => {
@@ -63,15 +79,10 @@ pub(super) async fn call(
             false => Json(answer).into_response(),
         });
     }
-    let control = CallControl::default();
-    let heard = control.progress();
-    let host = Arc::clone(&api.host);
-    let running = Box::pin(async move { host.call_controlled(request, &control).await });
-    let calling = Calling { running: Some(running), heard, told };
-    Ok(lines(stream::unfold(calling, |mut calling| async move {
-        let line = calling.next().await?;
-        Some((Ok::<_, Infallible>(line), calling))
-    })))
+    if form == Form::Events && key.is_none() {
+        return Ok(events::of_call(api.host, request, told));
+    }
+    kept::call(&api, &caller, request, form, key, told).await
 }
 
 /// In whose name a tool is called: an agent calls as itself, and the owner of the data folder as any agent.
@@ -92,7 +103,7 @@ pub(super) fn in_whose_name(
     }
 }
 
-/// What whoever called is told of a call that gave no answer.
+/// What whoever called is told of a call's end.
 struct Told {
     everything: bool,
     package: PackageName,
@@ -102,6 +113,22 @@ struct Told {
 impl Told {
     fn problem(&self, error: CallError) -> Problem {
         if self.everything { error.into() } else { agents::problem(error, &self.package, &self.tool) }
+    }
+
+    /// The whole of it as a document.
+    fn document(&self, ending: Ending) -> String {
+        let json = match ending {
+            Ending::Called(called) => match *called {
+                Ok(answer) => serde_json::to_string(&answer),
+                Err(error) => serde_json::to_string(&self.problem(error)),
+            },
+            Ending::CancelledBefore(call) => {
+                let detail = "the call was cancelled before it began; nothing was done";
+                let problem = Problem::new(ErrorKind::Cancelled, detail, Blame::Agent);
+                serde_json::to_string(&Problem { call: Some(call), ..problem })
+            }
+        };
+        json.expect("answers and problems are text and numbers: they always serialise")
     }
 }
 
@@ -118,37 +145,8 @@ fn trace_parent(headers: &HeaderMap) -> Result<Option<TraceParent>, Box<Problem>
     parsed.map(Some).map_err(|error| Problem::bad_input(error.to_string()).into())
 }
 
-type Running = Pin<Box<dyn Future<Output = Result<CallAnswer, CallError>> + Send>>;
-
-struct Calling {
-    /// None at the end.
-    running: Option<Running>,
-    heard: watch::Receiver<Option<crate::sandbox::Progress>>,
-    told: Told,
-}
-
-impl Calling {
-    async fn next(&mut self) -> Option<Bytes> {
-        let running = self.running.as_mut()?;
-        tokio::select! {
-            biased;
-            result = running => {
-                self.running = None;
-                Some(line(&match result {
-                    Ok(answer) => CallLine::Result(Box::new(answer)),
-                    Err(error) => CallLine::Error(Box::new(self.told.problem(error))),
-                }))
-            }
-            Ok(()) = self.heard.changed() => {
-                let step = self.heard.borrow_and_update().clone()?;
-                Some(line(&CallLine::Progress(step)))
-            }
-        }
-    }
-}
-
 /// Asks a call to end. An agent sees, and ends, no calls but its own.
-pub(super) async fn cancel(
+async fn cancel(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Checked(Path(call)): Checked<Path<CallId>>,

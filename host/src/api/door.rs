@@ -15,10 +15,13 @@ use axum::routing::get;
 use axum::{Json, Router};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::access;
 use super::http::{Api, Stopping, routes};
+use super::openapi::Described;
 use super::problem::{ErrorKind, Problem};
 use crate::authn::{Caller, Rates, Refused};
 use crate::gateway::{Blame, Host};
@@ -63,9 +66,20 @@ pub fn network_router(
     mounted: Router,
 ) -> Router {
     let door = Door { host: Arc::clone(&host), settings: Arc::new(settings) };
-    let api = Api { host, stopping };
+    let api = Api::new(host, stopping);
     let open = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
     routes(api.clone(), open.with_state(api).merge(mounted)).layer(from_fn_with_state(door, let_in))
+}
+
+pub(super) fn describe(api: &mut Described) {
+    api.get("/healthz", "is_alive", "Says that the process lives.")
+        .answers::<Alive>("It does.")
+        .example(json!({"status": "ok"}))
+        .done();
+    api.get("/readyz", "is_ready", "Says whether calls are taken.")
+        .answers::<Readiness>("They are.")
+        .answers_with::<Readiness>(StatusCode::SERVICE_UNAVAILABLE, "They are not, and why not.")
+        .done();
 }
 
 /// Answers that the process lives.
@@ -74,14 +88,14 @@ async fn healthz() -> Json<Alive> {
 }
 
 /// Answer of `GET /healthz`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Alive {
     /// Always `ok`.
     pub status: String,
 }
 
 /// Answer of `GET /readyz`: with 200 if calls are taken, else with 503.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Readiness {
     /// Whether calls are taken.
     pub ready: bool,
@@ -91,7 +105,7 @@ pub struct Readiness {
 }
 
 /// Why no calls are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unready {
     /// The host ends.

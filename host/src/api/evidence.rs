@@ -3,10 +3,12 @@
 use axum::extract::{Path, Query, State};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
+use serde_json::json;
 
 use super::http::{Api, Checked, to_its_end};
 use super::messages::{AuditKey, OpeningQuery};
-use super::problem::Problem;
+use super::openapi::Described;
+use super::problem::{ErrorKind, Problem};
 use crate::audit::commitment::Opening;
 use crate::authn::Caller;
 use crate::gateway::{Erased, KeyRotated, PayloadErased};
@@ -19,6 +21,44 @@ pub(super) fn routes() -> Router<Api> {
         .route("/v1/calls/{id}/opening", get(open_evidence))
         .route("/v1/calls/{id}/payload", delete(erase_payload))
         .route("/v1/principals/{name}/evidence", delete(erase_evidence))
+}
+
+pub(super) fn describe(api: &mut Described) {
+    let call = json!("01890a5d-ac96-774b-bcce-b302099a8057");
+    api.get("/v1/audit/key", "show_audit_key", "Shows the key that the log's checkpoints are verified by.")
+        .answers::<AuditKey>("Its public half.")
+        .done();
+    api.post(
+        "/v1/audit/key/rotate",
+        "rotate_audit_key",
+        "Signs with a new key from now on; the old one signs that.",
+    )
+    .changes()
+    .answers::<KeyRotated>("The new key's public half.")
+    .done();
+    api.get("/v1/calls/{id}/opening", "open_evidence", "Gives what opens the commitments of a call.")
+        .path::<CallId>("id", "The call.", call.clone())
+        .query::<OpeningQuery>()
+        .changes()
+        .fails(&[ErrorKind::NotFound])
+        .answers::<Opening>("It. A secret, as the arguments and the result are.")
+        .done();
+    api.delete("/v1/calls/{id}/payload", "erase_payload", "Erases what was kept whole of a call.")
+        .path::<CallId>("id", "The call.", call)
+        .changes()
+        .fails(&[ErrorKind::NotFound])
+        .answers::<PayloadErased>("What was erased.")
+        .done();
+    api.delete(
+        "/v1/principals/{name}/evidence",
+        "erase_evidence",
+        "Erases what opens the commitments of a principal's calls.",
+    )
+    .path::<PrincipalId>("name", "Whose.", json!("writer"))
+    .changes()
+    .fails(&[ErrorKind::NotFound])
+    .answers::<Erased>("What was erased.")
+    .done();
 }
 
 async fn show_key(State(api): State<Api>) -> Json<AuditKey> {

@@ -14,20 +14,25 @@ use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use serde_json::json as example;
 use tokio::sync::watch;
 
 use super::messages::{
-    AddQuery, ApproveRequest, Approved, AuditQuery, GrantEffect, GrantList, GrantStatus, GrantsQuery, Health,
-    Removed,
+    AddLine, AddQuery, ApproveRequest, Approved, AuditQuery, GrantEffect, GrantList, GrantStatus,
+    GrantsQuery, Health, Removed, TailError,
 };
+use super::openapi::Described;
 use super::problem::{ErrorKind, Problem};
+use super::records::Reading;
 use super::{
-    access, admin, backup, calls, evidence, keys, mcp, packages, secrets, state, strict, tail, tools,
+    access, admin, backup, calls, evidence, keys, mcp, openapi, packages, records, secrets, state, strict,
+    tail, tools,
 };
+use crate::audit::event::Record;
 use crate::authn::Caller;
 use crate::database::{Package, PackageState};
 use crate::gateway::{Blame, GrantsChanged, GrantsSource, Host, HostError, PackageDetails};
@@ -49,12 +54,19 @@ pub type Stopping = watch::Receiver<bool>;
 pub(super) struct Api {
     pub(super) host: Arc<Host>,
     pub(super) stopping: Stopping,
+    pub(super) reading: Reading,
+}
+
+impl Api {
+    pub(super) fn new(host: Arc<Host>, stopping: Stopping) -> Self {
+        Self { host, stopping, reading: Reading::default() }
+    }
 }
 
 /// The API over a host, for whoever can open the owner's socket: the admin. Answers that follow the log end when
 /// `stopping` turns true, or its sender is gone.
 pub fn router(host: Arc<Host>, stopping: Stopping) -> Router {
-    routes(Api { host, stopping }, Router::new()).layer(Extension(Caller::owner()))
+    routes(Api::new(host, stopping), Router::new()).layer(Extension(Caller::owner()))
 }
 
 /// The API, with what else is served beside it. Each request must bring its [`Caller`] in its extensions.
@@ -67,18 +79,19 @@ pub(super) fn routes(api: Api, beside: Router) -> Router {
         .route("/v1/grants/{id}", delete(revoke_grant))
         .route("/v1/policy", get(show_policy))
         .route("/v1/tools", get(tools::list))
-        .route("/v1/calls", post(calls::call))
-        .route("/v1/calls/{id}", delete(calls::cancel))
         .route("/v1/mcp", post(mcp::stream::converse))
         .route("/v1/audit", get(audit))
         .route("/v1/backup", post(take_backup))
         .route("/v1/health", get(health))
         .route("/metrics", get(metrics))
         .merge(admin::routes())
+        .merge(calls::routes())
         .merge(secrets::routes())
         .merge(evidence::routes())
         .merge(state::routes())
         .merge(keys::routes())
+        .merge(openapi::routes())
+        .merge(records::routes())
         .with_state(api.clone())
         .merge(beside)
         .fallback(no_route)
@@ -86,6 +99,91 @@ pub(super) fn routes(api: Api, beside: Router) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn(access::authorize))
         .layer(from_fn_with_state(api, admin::tell_frozen))
+}
+
+pub(super) fn describe(api: &mut Described) {
+    let (record, error) = (api.schema::<Record>(), api.schema::<TailError>());
+    api.get("/v1/packages", "list_packages", "Lists the registered components.")
+        .answers::<Vec<Package>>("They, in the order of their names.")
+        .done();
+    api.post(
+        "/v1/packages",
+        "add_package",
+        "Registers a component: pending, without power, until it is approved.",
+    )
+    .query::<AddQuery>()
+    .bytes_body("application/wasm", "The component.")
+    .changes()
+    .lines::<AddLine>("How far it is, at least once a second; then the package, or the problem.")
+    .done();
+    api.get("/v1/packages/{name}", "show_package", "Shows what a package is and asks for.")
+        .path::<PackageName>("name", "The package.", example!("notes"))
+        .fails(&[ErrorKind::NotFound])
+        .answers::<Vec<PackageDetails>>("Each of its components.")
+        .done();
+    api.delete("/v1/packages/{name}", "remove_package", "Removes a package with its components and grants.")
+        .path::<PackageName>("name", "The package.", example!("notes"))
+        .changes()
+        .fails(&[ErrorKind::NotFound])
+        .answers::<Removed>("What was removed.")
+        .done();
+    api.post("/v1/packages/{name}/approve", "approve_package", "Lets bytes run under a name, and no others.")
+        .path::<PackageName>("name", "The package.", example!("notes"))
+        .maybe_body::<ApproveRequest>(example!({}))
+        .changes()
+        .fails(&[ErrorKind::NotFound, ErrorKind::InvalidPackage])
+        .answers::<Approved>("What runs from now on.")
+        .done();
+    api.get("/v1/grants", "list_grants", "Lists the grants in force.")
+        .query::<GrantsQuery>()
+        .fails(&[ErrorKind::NotFound])
+        .answers::<GrantList>("They, and whether each gives anything.")
+        .done();
+    api.put(
+        "/v1/grants",
+        "apply_grants",
+        "Puts a grants file in force: it replaces the grants of each package that it names.",
+    )
+    .body::<GrantsSource>(grants_example())
+    .changes()
+    .fails(&[ErrorKind::InvalidGrants])
+    .answers::<GrantsChanged>("What it changed.")
+    .done();
+    api.delete("/v1/grants/{id}", "revoke_grant", "Ends a grant; running calls that need it end.")
+        .path::<GrantId>("id", "Its number.", example!(7))
+        .changes()
+        .fails(&[ErrorKind::NotFound])
+        .answers::<GrantsChanged>("What it changed.")
+        .done();
+    api.get("/v1/policy", "show_policy", "Shows all that is in force, of one revision.")
+        .answers::<Policy>("It.")
+        .done();
+    api.get(
+        "/v1/audit",
+        "tail_audit",
+        "Reads the log's end or a call's records, and follows it if that is asked.",
+    )
+    .query::<AuditQuery>()
+    .lines_of(example!({"anyOf": [record, error]}), "Records.")
+    .done();
+    api.post("/v1/backup", "take_backup", "Gives database, components and log, of one moment.")
+        .changes()
+        .bytes(
+            "application/x-tar",
+            "What `portcullis restore` takes. One that breaks off ends the connection.",
+        )
+        .with_length()
+        .done();
+    api.get("/v1/health", "show_health", "Shows how the host is.").answers::<Health>("That.").done();
+    api.get("/metrics", "show_metrics", "Gives the host's numbers.")
+        .bytes("application/openmetrics-text", "As Prometheus reads them.")
+        .done();
+}
+
+/// A grants file, as an example of a request.
+pub(super) fn grants_example() -> serde_json::Value {
+    let text = "[[grant]]\npackage = \"notes\"\nagents = [\"writer\"]\n";
+    example!({"file": "grants.toml", "folder": "/srv/portcullis", "text": text})
 }
 
 async fn add_package(
@@ -306,12 +404,25 @@ pub(super) async fn body(request: Request, bytes_max: usize) -> Result<Bytes, Bo
 }
 
 pub(super) async fn json_body(request: Request) -> Result<Bytes, Problem> {
+    is_json(request.headers())?;
     body(request, JSON_BYTES_MAX).await.map_err(|error| {
         error.into_problem(|bytes| {
             let detail = format!("the body has {bytes} bytes or more, at most {JSON_BYTES_MAX} are read");
             Problem::new(ErrorKind::TooLarge, detail, Blame::Agent)
         })
     })
+}
+
+/// Whether a body says that it is JSON, or does not say what it is.
+pub(super) fn is_json(headers: &HeaderMap) -> Result<(), Box<Problem>> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let Some(value) = values.next() else { return Ok(()) };
+    let essence = value.to_str().ok().and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") && values.next().is_none() {
+        return Ok(());
+    }
+    let detail = "the body must be JSON: send it as application/json, or leave Content-Type out";
+    Err(Problem::new(ErrorKind::UnsupportedMediaType, detail, Blame::Agent).into())
 }
 
 /// A secret's value. One byte beyond the most is let through, so that it is refused as a secret.

@@ -2,20 +2,32 @@
 //!
 //! Names and numbers in it are checked by being parsed; nothing here does anything.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::problem::Problem;
+use crate::audit::AuditSettings;
 use crate::audit::commitment::Opening;
 use crate::authoring::About;
-use crate::gateway::{AddedPackage, CallAnswer, HostHealth};
-use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, ToolName};
+use crate::database::CallMode;
+use crate::gateway::{AddedPackage, CallAnswer, CallState, HostHealth};
+use crate::ids::{
+    CallId, GrantId, OutletName, PackageDigest, PackageName, PrincipalId, Remark, Revision, Sequence,
+    ToolName,
+};
+use crate::limits::{HostLimits, Limit};
 use crate::package::PackageDescription;
+use crate::policy::evidence::Durability;
 use crate::policy::{Grant, Role};
 use crate::sandbox::Progress;
+use crate::wildcard::Wildcard;
 
 /// Query of `POST /v1/packages`; the body is the component's bytes.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddQuery {
     /// The name to register under. Default: that of the component's WIT package.
@@ -25,7 +37,7 @@ pub struct AddQuery {
 }
 
 /// One line of the answer to `POST /v1/packages`. The last line is a result or an error.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AddLine {
     /// It goes on: at each new stage, and at least once a second.
@@ -42,7 +54,7 @@ pub enum AddLine {
 }
 
 /// What a registration is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AddStage {
     /// Sizes and counts are looked at.
@@ -56,14 +68,14 @@ pub enum AddStage {
 }
 
 /// The public half of the key that signs checkpoints.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditKey {
     /// As C2SP `signed-note` writes it.
     pub key: Option<String>,
 }
 
 /// Query of `GET /v1/calls/{id}/opening`.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpeningQuery {
     /// Whether what was kept whole of the call is asked for as well. Default: no.
@@ -72,7 +84,7 @@ pub struct OpeningQuery {
 }
 
 /// Body of `POST /v1/packages/{name}/approve`; may be left out.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApproveRequest {
     /// The bytes to approve. Default: the only ones that wait for it.
@@ -80,7 +92,7 @@ pub struct ApproveRequest {
 }
 
 /// What was approved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Approved {
     /// The package.
     pub package: PackageName,
@@ -96,7 +108,7 @@ pub struct Approved {
 }
 
 /// Body of `POST /v1/packages/{name}/quarantine`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuarantineRequest {
     /// The bytes, under whatever name. Default: all of the package.
@@ -107,7 +119,7 @@ pub struct QuarantineRequest {
 }
 
 /// Body of `POST /v1/packages/{name}/release`; may be left out.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseRequest {
     /// The bytes. Default: the package as a whole.
@@ -116,7 +128,7 @@ pub struct ReleaseRequest {
 }
 
 /// Body of `PUT /v1/freeze`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FreezeRequest {
     /// Why.
@@ -124,7 +136,7 @@ pub struct FreezeRequest {
 }
 
 /// Body of `PUT /v1/principals/{name}`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrincipalRequest {
     /// What it is for.
@@ -135,7 +147,7 @@ pub struct PrincipalRequest {
 }
 
 /// Body of `POST /v1/keys`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateKeyRequest {
     /// Who will call with it.
@@ -149,7 +161,7 @@ pub struct CreateKeyRequest {
 }
 
 /// Body of `POST /v1/keys/{prefix}/rotate`; may be left out.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateKeyRequest {
     /// When the new one ends. Default: when it is revoked.
@@ -164,14 +176,14 @@ pub const TRACE_PARENT_HEADER: &str = "traceparent";
 pub const FROZEN_HEADER: &str = "portcullis-frozen";
 
 /// What was removed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Removed {
     /// The package.
     pub package: PackageName,
 }
 
 /// Query of `GET /v1/grants`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrantsQuery {
     /// Only those of this package, which must exist.
@@ -179,7 +191,7 @@ pub struct GrantsQuery {
 }
 
 /// Grants in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrantList {
     /// The revision that they are of.
     pub revision: Revision,
@@ -188,7 +200,7 @@ pub struct GrantList {
 }
 
 /// A grant, and whether it gives anything now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrantStatus {
     /// The grant.
     #[serde(flatten)]
@@ -198,7 +210,7 @@ pub struct GrantStatus {
 }
 
 /// Whether a grant gives anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantEffect {
     /// It does.
@@ -215,7 +227,7 @@ pub enum GrantEffect {
 ///
 /// The arguments are not a member of a larger document so that their text reaches the one strict
 /// parser as it was sent.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallQuery {
     /// In whose name: the owner of the data folder must say so. Default: the caller's own, and no other for whoever
@@ -226,18 +238,15 @@ pub struct CallQuery {
     pub package: PackageName,
     /// Which of its tools.
     pub tool: ToolName,
-    /// Whether the answer is lines that say how far the call is, and then what came of it. Default: one
-    /// document at the end.
-    #[serde(default)]
-    pub progress: bool,
     /// Whether the answer has the private part of the call's receipt beside it, in `opening`: what shows that the log's
-    /// commitments are to these arguments and this result. Not with `progress`. Default: no.
+    /// commitments are to these arguments and this result. Only of a call that is answered with one document and has no
+    /// `Idempotency-Key`: it is not kept. Default: no.
     #[serde(default)]
     pub opening: bool,
 }
 
 /// Answer of `POST /v1/calls?opening=true`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OpenedAnswer {
     /// What the call gave.
     #[serde(flatten)]
@@ -247,7 +256,7 @@ pub struct OpenedAnswer {
 }
 
 /// Query of `GET /v1/tools`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ToolsQuery {
     /// Whose: the owner of the data folder must say so. Default: the caller's own, and no other for whoever comes
@@ -260,7 +269,7 @@ pub struct ToolsQuery {
 }
 
 /// The shape of a list of tools.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolsFormat {
     /// Ours.
@@ -272,27 +281,100 @@ pub enum ToolsFormat {
     Anthropic,
 }
 
-/// One line of the answer to `POST /v1/calls?progress=true`. The last line is a result or an error.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CallLine {
-    /// How far it is, as the tool says. Steps that come too fast are left out.
-    Progress(Progress),
-    /// It answered.
-    Result(Box<CallAnswer>),
-    /// It did not.
-    Error(Box<Problem>),
+/// A call that outlives its request, as `GET /v1/calls/{id}` and a 202 of `POST /v1/calls` show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CallResource {
+    /// Its id.
+    pub call: CallId,
+    /// How it is.
+    pub state: CallState,
+    /// Whether who asked waits for it.
+    pub mode: CallMode,
+    /// Who asked: the principal itself, or the owner of the data folder in its name.
+    pub asked_by: PrincipalId,
+    /// In whose name.
+    pub principal: PrincipalId,
+    /// For which package.
+    pub package: PackageName,
+    /// For which tool.
+    pub tool: ToolName,
+    /// When it was taken, to the millisecond.
+    pub accepted: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// Until when it is kept, once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<Timestamp>,
+    /// How far it is, as its tool said last: untrusted. Not in lists, and not for auditors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// What it gave, as the answer to `POST /v1/calls` has it. Not in lists, not for auditors, and not once the caller
+    /// has more answers than are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<CallAnswer>")]
+    pub result: Option<Value>,
+    /// Why it gave nothing: a problem document. The same holds for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Problem>")]
+    pub error: Option<Value>,
 }
 
+/// Query of `GET /v1/calls`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallsQuery {
+    /// Only those in this state.
+    pub state: Option<CallState>,
+    /// Only those older than this one: the `next` of the page before.
+    pub after: Option<CallId>,
+    /// How many. Default: 100.
+    #[schemars(range(min = 1, max = 500))]
+    pub limit: Option<usize>,
+}
+
+/// A page of calls, the newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CallPage {
+    /// They, without results.
+    pub calls: Vec<CallResource>,
+    /// What to give as `after` for the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<CallId>,
+}
+
+/// The header with which a caller makes a second request the same as the first
+/// (draft-ietf-httpapi-idempotency-key-header-07).
+pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
+
+/// The header of an answer that was given before: `true`.
+pub const REPLAYED_HEADER: &str = "idempotent-replayed";
+
+/// The header of a caller's preferences, and that of an answer that follows one (RFC 7240).
+pub const PREFER_HEADER: &str = "prefer";
+/// See [`PREFER_HEADER`].
+pub const PREFERENCE_APPLIED_HEADER: &str = "preference-applied";
+/// The preference of a caller that does not wait for its call (RFC 7240, 4.1).
+pub const RESPOND_ASYNC: &str = "respond-async";
+
+/// The names of events of `POST /v1/calls` with `Accept: text/event-stream`, and of `GET /v1/calls/{id}/events`: how far
+/// the call is (a [`Progress`]); what it gave (a [`CallAnswer`]); why it gave nothing (a [`Problem`]). One of the last two
+/// is the last event.
+pub const PROGRESS_EVENT: &str = "progress";
+/// See [`PROGRESS_EVENT`].
+pub const RESULT_EVENT: &str = "result";
+/// See [`PROGRESS_EVENT`].
+pub const ERROR_EVENT: &str = "error";
+
 /// A call that was asked to end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cancelled {
     /// Which.
     pub call: CallId,
 }
 
 /// Query of `GET /v1/audit`.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
     /// Only the records of this call, from the first on. Not together with `last`.
@@ -304,8 +386,172 @@ pub struct AuditQuery {
     pub follow: bool,
 }
 
+/// Query of `GET /v1/audit/query`: all parts that are given must fit. In interfaces, functions and subjects `*` is any
+/// text and `?` one character.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordsQuery {
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Before, and not then.
+    pub until: Option<Timestamp>,
+    /// Of this call.
+    pub call: Option<CallId>,
+    /// What this principal did: calls, and the actions of admins.
+    pub principal: Option<PrincipalId>,
+    /// About this package.
+    pub package: Option<PackageName>,
+    /// Host calls of this interface.
+    pub interface: Option<Wildcard>,
+    /// Host calls of this function.
+    pub function: Option<Wildcard>,
+    /// What was about this: a path, a URL, a key.
+    pub subject: Option<Wildcard>,
+    /// Only what was let through, or only what was refused.
+    pub decision: Option<DecisionName>,
+    /// Calls and host calls that ended so.
+    pub outcome: Option<String>,
+    /// Records of this kind.
+    pub event: Option<String>,
+    /// How many at most. Default: 100.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub limit: Option<usize>,
+    /// Which come first. Default: the oldest.
+    #[serde(default)]
+    pub order: FirstRecords,
+    /// Only those that come after this one, in that order: what the page before said in `portcullis-next`.
+    pub after: Option<Sequence>,
+}
+
+/// How a call or a host call was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DecisionName {
+    /// Let through.
+    Allowed,
+    /// Refused.
+    Denied,
+}
+
+impl DecisionName {
+    /// As records have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            DecisionName::Allowed => "allowed",
+            DecisionName::Denied => "denied",
+        }
+    }
+}
+
+/// Which records come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FirstRecords {
+    /// As they happened.
+    #[default]
+    Oldest,
+    /// The other way round.
+    Newest,
+}
+
+/// The header of a page of records that is not the last: what to give as `after`.
+pub const NEXT_HEADER: &str = "portcullis-next";
+
+/// Query of `GET /v1/audit/calls/{id}/receipt`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptQuery {
+    /// Whether all of the call's own records are put into it, which name paths and hosts. Default: no.
+    #[serde(default)]
+    pub records: bool,
+}
+
+/// Body of `POST /v1/audit/consistency`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsistencyRequest {
+    /// The earlier checkpoint, as the host signed it.
+    pub from: String,
+    /// The later one. Default: the newest.
+    #[serde(default)]
+    pub to: Option<String>,
+}
+
+/// What was indexed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reindexed {
+    /// Records.
+    pub records: u64,
+    /// Bytes of their lines.
+    pub bytes: u64,
+}
+
+/// What holds at this host: the settings of `limits.toml` and `audit.toml`, or what is so without them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Settings {
+    /// The limits, in the order of their table.
+    pub limits: Vec<LimitSetting>,
+    /// How the log is kept.
+    pub audit: LogSettings,
+}
+
+/// A limit, as it holds here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LimitSetting {
+    /// Which.
+    pub limit: Limit,
+    /// What its numbers count.
+    pub unit: String,
+    /// Where no grant says otherwise.
+    pub default: u64,
+    /// The most that a grant may give.
+    pub ceiling: u64,
+}
+
+/// How the log is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogSettings {
+    /// What waits for the disk; grants may ask for more.
+    pub durability: Durability,
+    /// A segment that has so many bytes is closed.
+    pub segment_bytes: u64,
+    /// So is one that is so old, in milliseconds.
+    pub segment_age_ms: u64,
+    /// Text that is older than so many milliseconds is dropped; null is never.
+    pub keep_age_ms: Option<u64>,
+    /// So is the oldest text while closed segments take more than so many bytes; null is never.
+    pub keep_bytes: Option<u64>,
+    /// Where records are shipped to, by name.
+    pub ship: Vec<OutletName>,
+    /// Where checkpoints are anchored, by name.
+    pub anchors: Vec<OutletName>,
+}
+
+impl Settings {
+    /// Those of a host.
+    pub fn of(limits: &HostLimits, audit: &AuditSettings) -> Self {
+        let limits = Limit::ALL.map(|limit| LimitSetting {
+            limit,
+            unit: limit.row().unit.to_owned(),
+            default: limits.default_of(limit),
+            ceiling: limits.ceiling_of(limit),
+        });
+        let milliseconds = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let audit = LogSettings {
+            durability: audit.durability,
+            segment_bytes: audit.segment_bytes,
+            segment_age_ms: milliseconds(audit.segment_age),
+            keep_age_ms: audit.keep_age.map(milliseconds),
+            keep_bytes: audit.keep_bytes,
+            ship: audit.ship.iter().map(|outlet| outlet.name.clone()).collect(),
+            anchors: audit.anchors.iter().map(|outlet| outlet.name.clone()).collect(),
+        };
+        Self { limits: limits.into(), audit }
+    }
+}
+
 /// One line of the answer to `GET /v1/audit` that is not a record: the log could not be read on.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TailError {
     /// Why not.
@@ -313,7 +559,7 @@ pub struct TailError {
 }
 
 /// Answer of `GET /v1/health`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// The host's version.
     pub version: String,

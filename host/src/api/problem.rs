@@ -4,6 +4,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,7 +20,7 @@ use crate::sandbox::{InvokeError, PackageError};
 use crate::secrets::{EvidenceKeyError, SecretsError};
 
 /// What kinds of errors there are. Closed and stable: clients match on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ErrorKind {
     /// The request, or the arguments of a call, are not what they should be.
     #[serde(rename = "urn:portcullis:error:bad-input")]
@@ -33,6 +34,9 @@ pub enum ErrorKind {
     /// The body has too many bytes.
     #[serde(rename = "urn:portcullis:error:too-large")]
     TooLarge,
+    /// The body is of a type that is not taken: `Accept` of the answer has those that are.
+    #[serde(rename = "urn:portcullis:error:unsupported-media-type")]
+    UnsupportedMediaType,
     /// The body did not come in time.
     #[serde(rename = "urn:portcullis:error:too-slow")]
     TooSlow,
@@ -66,6 +70,18 @@ pub enum ErrorKind {
     /// Too many tries or calls within a minute: the answer says when to try again.
     #[serde(rename = "urn:portcullis:error:too-many-requests")]
     TooManyRequests,
+    /// The host ended before the call did. What it did until then is done, and it is not run again.
+    #[serde(rename = "urn:portcullis:error:interrupted")]
+    Interrupted,
+    /// The call ended, and its answer is not kept any more. It is not run again.
+    #[serde(rename = "urn:portcullis:error:gone")]
+    Gone,
+    /// The request with this Idempotency-Key goes on.
+    #[serde(rename = "urn:portcullis:error:idempotency-key-in-use")]
+    KeyInUse,
+    /// The Idempotency-Key was used for another request.
+    #[serde(rename = "urn:portcullis:error:idempotency-key-reused")]
+    KeyReused,
     /// A limit ended the call.
     #[serde(rename = "urn:portcullis:error:limit-reached")]
     LimitReached,
@@ -94,11 +110,12 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds.
-    pub const ALL: [ErrorKind; 23] = [
+    pub const ALL: [ErrorKind; 28] = [
         ErrorKind::BadInput,
         ErrorKind::NotFound,
         ErrorKind::MethodNotAllowed,
         ErrorKind::TooLarge,
+        ErrorKind::UnsupportedMediaType,
         ErrorKind::TooSlow,
         ErrorKind::Conflict,
         ErrorKind::InvalidPackage,
@@ -110,6 +127,10 @@ impl ErrorKind {
         ErrorKind::Unauthenticated,
         ErrorKind::Forbidden,
         ErrorKind::TooManyRequests,
+        ErrorKind::Interrupted,
+        ErrorKind::Gone,
+        ErrorKind::KeyInUse,
+        ErrorKind::KeyReused,
         ErrorKind::LimitReached,
         ErrorKind::ToolError,
         ErrorKind::Withheld,
@@ -127,11 +148,14 @@ impl ErrorKind {
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
             ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorKind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ErrorKind::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            ErrorKind::Conflict | ErrorKind::Cancelled => StatusCode::CONFLICT,
+            ErrorKind::Conflict | ErrorKind::Cancelled | ErrorKind::KeyInUse => StatusCode::CONFLICT,
+            ErrorKind::Gone => StatusCode::GONE,
             ErrorKind::InvalidPackage
             | ErrorKind::InvalidGrants
             | ErrorKind::InvalidSettings
+            | ErrorKind::KeyReused
             | ErrorKind::LimitReached => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
             ErrorKind::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
@@ -140,7 +164,43 @@ impl ErrorKind {
             ErrorKind::Busy | ErrorKind::LogUnavailable | ErrorKind::DiskLow => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            ErrorKind::GrantUnusable | ErrorKind::HostFault => StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorKind::Interrupted | ErrorKind::GrantUnusable | ErrorKind::HostFault => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+
+    /// The `type` of its documents.
+    pub fn type_uri(self) -> &'static str {
+        match self {
+            ErrorKind::BadInput => "urn:portcullis:error:bad-input",
+            ErrorKind::NotFound => "urn:portcullis:error:not-found",
+            ErrorKind::MethodNotAllowed => "urn:portcullis:error:method-not-allowed",
+            ErrorKind::TooLarge => "urn:portcullis:error:too-large",
+            ErrorKind::UnsupportedMediaType => "urn:portcullis:error:unsupported-media-type",
+            ErrorKind::TooSlow => "urn:portcullis:error:too-slow",
+            ErrorKind::Conflict => "urn:portcullis:error:conflict",
+            ErrorKind::InvalidPackage => "urn:portcullis:error:invalid-package",
+            ErrorKind::InvalidGrants => "urn:portcullis:error:invalid-grants",
+            ErrorKind::InvalidSettings => "urn:portcullis:error:invalid-settings",
+            ErrorKind::Denied => "urn:portcullis:error:denied",
+            ErrorKind::Stopped => "urn:portcullis:error:stopped",
+            ErrorKind::Cancelled => "urn:portcullis:error:cancelled",
+            ErrorKind::Unauthenticated => "urn:portcullis:error:unauthenticated",
+            ErrorKind::Forbidden => "urn:portcullis:error:forbidden",
+            ErrorKind::TooManyRequests => "urn:portcullis:error:too-many-requests",
+            ErrorKind::Interrupted => "urn:portcullis:error:interrupted",
+            ErrorKind::Gone => "urn:portcullis:error:gone",
+            ErrorKind::KeyInUse => "urn:portcullis:error:idempotency-key-in-use",
+            ErrorKind::KeyReused => "urn:portcullis:error:idempotency-key-reused",
+            ErrorKind::LimitReached => "urn:portcullis:error:limit-reached",
+            ErrorKind::ToolError => "urn:portcullis:error:tool-error",
+            ErrorKind::Withheld => "urn:portcullis:error:withheld",
+            ErrorKind::Busy => "urn:portcullis:error:busy",
+            ErrorKind::GrantUnusable => "urn:portcullis:error:grant-unusable",
+            ErrorKind::LogUnavailable => "urn:portcullis:error:log-unavailable",
+            ErrorKind::DiskLow => "urn:portcullis:error:disk-low",
+            ErrorKind::HostFault => "urn:portcullis:error:host-fault",
         }
     }
 
@@ -151,6 +211,7 @@ impl ErrorKind {
             ErrorKind::NotFound => "There is no such thing",
             ErrorKind::MethodNotAllowed => "The method is not allowed here",
             ErrorKind::TooLarge => "The body is too large",
+            ErrorKind::UnsupportedMediaType => "The body is of a type that is not taken",
             ErrorKind::TooSlow => "The body came too slowly",
             ErrorKind::Conflict => "It can't be done in the present state",
             ErrorKind::InvalidPackage => "The file can't be a package",
@@ -162,6 +223,10 @@ impl ErrorKind {
             ErrorKind::Unauthenticated => "A valid key is needed",
             ErrorKind::Forbidden => "This is not allowed",
             ErrorKind::TooManyRequests => "Too many requests",
+            ErrorKind::Interrupted => "The call was interrupted",
+            ErrorKind::Gone => "The answer is not kept any more",
+            ErrorKind::KeyInUse => "The request goes on",
+            ErrorKind::KeyReused => "The key was used for another request",
             ErrorKind::LimitReached => "A limit ended the call",
             ErrorKind::ToolError => "The tool failed",
             ErrorKind::Withheld => "The answer was withheld",
@@ -175,7 +240,7 @@ impl ErrorKind {
 }
 
 /// An error as a document (RFC 9457), with members of ours. Absent members say nothing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// The kind.
     #[serde(rename = "type")]
@@ -254,6 +319,10 @@ impl IntoResponse for Problem {
         let mut response = (self.kind.status(), body).into_response();
         let value = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, value);
+        if self.kind == ErrorKind::UnsupportedMediaType {
+            // What would be taken (RFC 9110, 15.5.16).
+            response.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        }
         response
     }
 }
@@ -508,6 +577,7 @@ mod tests {
             let problem = Problem::new(kind, "x", Blame::Host);
             let read: Problem = serde_json::from_str(&json(&problem)).expect("what was written");
             assert_eq!(read, problem);
+            assert_eq!(serde_json::to_value(kind).expect("serialises"), kind.type_uri());
         }
     }
 }

@@ -22,7 +22,9 @@ pub(super) fn said(fault: &ArgumentTextFault) -> String {
         ArgumentTextFault::TooLong { bytes } => format!("it has {bytes} bytes, which is too long"),
         ArgumentTextFault::NotUtf8 => "it is not valid UTF-8".to_owned(),
         ArgumentTextFault::Syntax { message } => format!("it is not valid JSON: {message}"),
-        ArgumentTextFault::TooDeep => format!("it is nested deeper than {ARGUMENT_DEPTH_MAX} levels"),
+        ArgumentTextFault::TooDeep => {
+            format!("it is nested deeper than {ARGUMENT_DEPTH_MAX} levels (json_depth)")
+        }
         ArgumentTextFault::TooManyValues => {
             format!("it holds too many values: parsed, they would take more than {ARGUMENT_MEMORY_MAX} bytes")
         }

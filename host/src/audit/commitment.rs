@@ -9,12 +9,13 @@ use std::io;
 use std::str::FromStr;
 
 use hmac::{Hmac, Mac as _};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::Sha256;
 
 use super::receipt::VerifiedReceipt;
-use crate::ids::CallId;
+use crate::ids::{CallId, text_schema};
 use crate::secrets::{PayloadKind, Salt};
 
 /// What the form of an opening of this version is called.
@@ -29,6 +30,12 @@ const PREFIX: &str = "hmac-sha256:";
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Commitment([u8; 32]);
+
+text_schema!(
+    Commitment,
+    "a commitment: hmac-sha256: and 64 lower-case hex digits",
+    "^hmac-sha256:[0-9a-f]{64}$"
+);
 
 /// What a call's first record says of its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +152,7 @@ fn write_canonical(out: &mut impl io::Write, value: &Value) -> io::Result<()> {
 
 /// The private part of a receipt: what opens the commitments of its call, for whoever may see what it asked and
 /// answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Opening {
     /// [`OPENING_FORMAT`].
@@ -163,7 +170,7 @@ pub struct Opening {
 }
 
 /// What was kept whole of a call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeptPayload {
     /// It.
@@ -205,7 +212,7 @@ pub enum OpeningError {
 }
 
 /// What was found to be what the call asked and answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Opened {
     /// The arguments are those of the call.
     pub arguments: bool,

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tlog_tiles::{EMPTY_HASH, Hash, check_tree, prove_tree};
 
@@ -20,7 +21,7 @@ pub const CONSISTENCY_FORMAT: &str = "portcullis-consistency/1";
 pub const CONSISTENCY_BYTES_MAX: usize = 4 << 20;
 
 /// What proves that one checkpoint's log grew into another's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsistencyProof {
     /// [`CONSISTENCY_FORMAT`].

@@ -1,5 +1,6 @@
 //! What the log can say: one closed enum, written as one JSON object a line.
 
+mod accepted;
 mod host_call;
 mod keeping;
 mod secret;
@@ -8,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::commitment::Commitment;
@@ -20,6 +22,7 @@ use crate::ids::{
 use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};
 
+pub use accepted::AcceptedCall;
 pub use host_call::{Attempt, Decision, HostCall, HostCallOutcome, HostCallResult, Repeats};
 pub use keeping::{DropReason, OutletKind, OutletTrouble};
 pub use secret::{LeakAction, LeakPlace, SecretInjected, SecretLeak};
@@ -391,7 +394,9 @@ pub enum Event {
         /// Who did it.
         by: PrincipalId,
     },
-    /// Somebody asked a running call to end.
+    /// A call was taken that is answered later, before who asked was told so.
+    CallAccepted(AcceptedCall),
+    /// Somebody asked a call to end.
     CallCancelled {
         /// The call.
         call: CallId,
@@ -497,6 +502,7 @@ impl Event {
     /// The call that the record belongs to, if it belongs to one.
     pub fn call(&self) -> Option<CallId> {
         if let Event::CallDenied { call, .. }
+        | Event::CallAccepted(AcceptedCall { call, .. })
         | Event::CallCancelled { call, .. }
         | Event::EvidenceOpened { call, .. }
         | Event::PayloadErased { call, .. } = self
@@ -517,6 +523,7 @@ impl Event {
             | Event::SecretLeak { context, .. }
             | Event::CallFinished { context, .. } => Some(context),
             Event::CallDenied { .. }
+            | Event::CallAccepted(_)
             | Event::CallCancelled { .. }
             | Event::EvidenceOpened { .. }
             | Event::EvidenceErased { .. }
@@ -604,7 +611,7 @@ fn unknown_variant<T: serde::de::DeserializeOwned>(tag: &str, name: &str) -> Opt
 }
 
 /// Who calls what, by whose leave: the same in every record of one call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CallContext {
     /// The call.
     pub call: CallId,
@@ -736,6 +743,7 @@ impl Event {
             | Event::SecretLeak { context, .. }
             | Event::CallFinished { context, .. } => Some(context.revision),
             Event::HostStarted { .. }
+            | Event::CallAccepted(_)
             | Event::CallCancelled { .. }
             | Event::EvidenceOpened { .. }
             | Event::EvidenceErased { .. }

@@ -8,9 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tlog_tiles::Hash;
 
+use crate::ids::text_schema;
+
 /// A hash of an RFC 6962 tree: 32 bytes, written in base64 as checkpoints write the root.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TreeHash([u8; 32]);
+
+text_schema!(TreeHash, "a hash of an RFC 6962 tree: 32 bytes in base64", "^[A-Za-z0-9+/]{43}=$");
 
 /// A text that is no hash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

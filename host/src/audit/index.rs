@@ -188,7 +188,7 @@ impl LogIndex {
     ///
     /// # Errors
     /// [`IndexError`], above all `Disagrees`.
-    pub(super) async fn find(
+    pub(crate) async fn find(
         &self,
         question: &Question,
         order: Order,

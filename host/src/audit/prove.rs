@@ -6,21 +6,27 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tlog_tiles::{check_record, prove_record};
 
 use super::checkpoint::{self, Checkpoint, CheckpointError, VerifierKey};
 use super::consistency::ConsistencyError;
 use super::event::{Event, Record};
+use super::index::{FoundLine, IndexError, LogIndex};
 use super::query::{self, Filter, ReadError};
 use super::receipt::{Facts, Included, RECEIPT_BYTES_MAX, RECEIPT_FORMAT, Receipt};
+use super::search::{Order, Question};
 use super::start;
 use super::tree::{StoredHashes, leaf_of};
 use super::trust::TrustedKeys;
-use crate::ids::{CallId, Sequence};
+use crate::ids::{CallId, PrincipalId, Sequence};
 
 /// What a receipt may hold of the call's own records, so that it can be read again whatever must be escaped.
 pub(super) const RECORDS_BYTES_MAX: usize = RECEIPT_BYTES_MAX / 2;
+
+/// How often a checkpoint that covers a call is looked for.
+const COVERED_LOOK: Duration = Duration::from_millis(50);
 
 /// Why there is no proof.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -120,6 +126,95 @@ pub fn prove_call(
     prover.receipt(call, story)
 }
 
+/// Makes the receipt of a call of a running host, which is found by an index that is up to date. With `of`, of none but
+/// one that was made in this principal's name. Waits as long as `patience` for a checkpoint that covers it.
+///
+/// # Errors
+/// [`ProveError`], above all `NoSuchCall`, also for another's, `NotFinished` and `NotCovered`.
+pub async fn prove_indexed(
+    folder: &Path,
+    key: &VerifierKey,
+    index: &LogIndex,
+    call: CallId,
+    of: Option<&PrincipalId>,
+    patience: Duration,
+) -> Result<Receipt, ProveError> {
+    let failed = |error: IndexError| match error {
+        IndexError::Read(error) => ProveError::Read(error),
+        IndexError::Database { .. } | IndexError::Disagrees { .. } | IndexError::TooMuch { .. } => {
+            ProveError::io(folder, io::Error::other(error))
+        }
+    };
+    let story = find_indexed(folder, index, call, of).await.map_err(failed)??;
+    let begun = Instant::now();
+    loop {
+        let (folder, key, story) = (folder.to_owned(), key.clone(), story.clone());
+        let proving =
+            tokio::task::spawn_blocking(move || Prover::new(&folder, &key, None)?.receipt(call, story));
+        match proving.await {
+            Ok(Err(ProveError::NotCovered { .. } | ProveError::NoCheckpoint { .. }))
+                if begun.elapsed() < patience =>
+            {
+                tokio::time::sleep(COVERED_LOOK).await;
+            }
+            Ok(proved) => return proved,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+/// What the log has of a call that has ended, without its own records.
+async fn find_indexed(
+    folder: &Path,
+    index: &LogIndex,
+    call: CallId,
+    of: Option<&PrincipalId>,
+) -> Result<Result<Story, ProveError>, IndexError> {
+    let newest = async |call: Option<CallId>, event: &str, after: Option<Sequence>| {
+        let question = Question { call, event: Some(event.to_owned()), ..Question::default() };
+        let lines = index.find(&question, Order::NewestFirst, after, 1).await?;
+        Ok::<_, IndexError>(lines.into_iter().next().map(Line::from))
+    };
+    let is_own = |line: &Line| {
+        let record = serde_json::from_str::<Record>(&line.text).ok();
+        let own = record.and_then(|Record { event, .. }| {
+            if let Event::CallDenied { principal, .. } = event {
+                return Some(principal);
+            }
+            event.context().map(|context| context.principal.clone())
+        });
+        of.is_none_or(|of| own.as_ref() == Some(of))
+    };
+    let finished = newest(Some(call), "call_finished", None).await?;
+    let last = match finished {
+        Some(line) => Some(line),
+        None => newest(Some(call), "call_denied", None).await?,
+    };
+    let Some(last) = last else {
+        let admitted = newest(Some(call), "call_admitted", None).await?;
+        let still_runs = admitted.is_some_and(|line| is_own(&line));
+        return Ok(Err(match still_runs {
+            true => ProveError::NotFinished { call },
+            false => ProveError::NoSuchCall { call },
+        }));
+    };
+    if !is_own(&last) {
+        return Ok(Err(ProveError::NoSuchCall { call }));
+    }
+    // A call that the next host closed belongs to the one that ran it: the start before it was admitted.
+    let first = newest(Some(call), "call_admitted", None).await?;
+    let before = first.as_ref().unwrap_or(&last).seq;
+    let host = match newest(None, "host_started", Some(before)).await? {
+        Some(line) => Some(line),
+        None => match start::read(folder) {
+            Ok(line) => line,
+            Err(error) => return Ok(Err(ProveError::io(&start::path_of(folder), error))),
+        },
+    };
+    let Some(host) = host else { return Ok(Err(ProveError::StartDropped { call })) };
+    Ok(Ok(Story { host, last, records: None }))
+}
+
 /// Makes receipts against one checkpoint.
 pub(super) struct Prover {
     origin: String,
@@ -169,7 +264,14 @@ impl Prover {
     }
 }
 
-/// The newest checkpoint's text.
+/// The newest checkpoint's text: a C2SP signed note.
+///
+/// # Errors
+/// [`ProveError::NoCheckpoint`], or it can't be read.
+pub fn newest_checkpoint(folder: &Path) -> Result<Vec<u8>, ProveError> {
+    newest(folder)
+}
+
 pub(super) fn newest(folder: &Path) -> Result<Vec<u8>, ProveError> {
     let note = checkpoint::read(folder).map_err(|error| ProveError::io(folder, error))?;
     note.ok_or_else(|| ProveError::NoCheckpoint { path: folder.to_owned() })
@@ -182,7 +284,14 @@ pub(super) struct Line {
     pub(super) text: String,
 }
 
+impl From<FoundLine> for Line {
+    fn from(FoundLine { seq, line }: FoundLine) -> Self {
+        Self { seq, text: String::from_utf8_lossy(&line).into_owned() }
+    }
+}
+
 /// What the log has of a call.
+#[derive(Clone)]
 pub(super) struct Story {
     pub(super) host: Line,
     pub(super) last: Line,

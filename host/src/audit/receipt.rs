@@ -4,6 +4,7 @@
 //! checkpoint was signed for, and that checkpoint. It holds commitments to what was asked and answered, never
 //! that itself, so it can be shown to strangers. Nothing here reads a log; see [`prove`](super::prove).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tlog_tiles::check_record;
 
@@ -27,7 +28,7 @@ pub const RECEIPT_BYTES_MAX: usize = 64 << 20;
 pub(super) const PROOF_HASHES_MAX: usize = 64;
 
 /// What proves one call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
     /// [`RECEIPT_FORMAT`].
@@ -50,7 +51,7 @@ pub struct Receipt {
 }
 
 /// A record and the proof that it is in the tree of a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Included {
     /// Its place.
@@ -62,7 +63,7 @@ pub struct Included {
 }
 
 /// What a receipt says of its call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
     /// When the last record was made.

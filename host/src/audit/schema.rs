@@ -383,7 +383,20 @@ fn events() -> Vec<Kind> {
             &[("made_at", is("time")), changed.clone(), ("record", count.clone()), by.clone()],
             &[],
         ),
-        kind("call_cancelled", "Somebody asked a running call to end.", &[("call", call.clone()), by], &[]),
+        kind(
+            "call_accepted",
+            "A call was taken that is answered later, before who asked was told so.",
+            &[
+                ("call", call.clone()),
+                ("principal", principal.clone()),
+                ("package", package.clone()),
+                ("tool", is("tool")),
+                ("argument_bytes", count.clone()),
+                by.clone(),
+            ],
+            &[],
+        ),
+        kind("call_cancelled", "Somebody asked a call to end.", &[("call", call.clone()), by], &[]),
         kind(
             "call_denied",
             "A call was refused before it began.",

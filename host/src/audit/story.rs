@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::event::{Event, Record};
 use super::index::{FoundLine, IndexError, LogIndex, blocking};
@@ -25,7 +26,7 @@ const DEPTH_MAX: usize = 64;
 const BATCH_RECORDS: usize = 1_000;
 
 /// What is known of a call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Story {
     /// The call.
     pub call: CallId,
@@ -36,7 +37,7 @@ pub struct Story {
 }
 
 /// A story, and whether it is all there is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Told {
     /// The call and what it led to.
     #[serde(flatten)]
@@ -45,22 +46,34 @@ pub struct Told {
     pub is_cut: bool,
 }
 
-/// Reads the story of a call; none if the log does not know it.
+/// Reads the story of a call, at most so many records, and at most [`STORY_RECORDS_MAX`]; none if the log does not
+/// know it.
 ///
 /// # Errors
 /// [`IndexError`].
-pub async fn tell(folder: &Path, way: &Way, call: CallId) -> Result<Option<Told>, IndexError> {
+pub async fn tell(
+    folder: &Path,
+    way: &Way,
+    call: CallId,
+    records_max: usize,
+) -> Result<Option<Told>, IndexError> {
+    let records_max = records_max.min(STORY_RECORDS_MAX);
     let (records, is_cut) = match way {
-        Way::Index(index) => by_index(folder, index, call).await?,
+        Way::Index(index) => by_index(folder, index, call, records_max).await?,
         Way::Read => {
             let folder = folder.to_owned();
-            blocking(move || by_reading(&folder, call)).await?
+            blocking(move || by_reading(&folder, call, records_max)).await?
         }
     };
     Ok(Story::of(call, records).map(|story| Told { story, is_cut }))
 }
 
-async fn by_index(folder: &Path, index: &LogIndex, call: CallId) -> Result<(Vec<Record>, bool), IndexError> {
+async fn by_index(
+    folder: &Path,
+    index: &LogIndex,
+    call: CallId,
+    records_max: usize,
+) -> Result<(Vec<Record>, bool), IndexError> {
     let mut records = Vec::new();
     let mut calls = vec![call];
     let mut at = 0;
@@ -76,8 +89,8 @@ async fn by_index(folder: &Path, index: &LogIndex, call: CallId) -> Result<(Vec<
             for line in &lines {
                 records.push(parse(folder, line)?);
             }
-            if records.len() > STORY_RECORDS_MAX {
-                records.truncate(STORY_RECORDS_MAX);
+            if records.len() > records_max {
+                records.truncate(records_max);
                 return Ok((records, true));
             }
         }
@@ -102,7 +115,7 @@ fn parse(folder: &Path, line: &FoundLine) -> Result<Record, ReadError> {
 }
 
 /// A nested call comes after its parent began, so that one pass finds all.
-fn by_reading(folder: &Path, call: CallId) -> Result<(Vec<Record>, bool), ReadError> {
+fn by_reading(folder: &Path, call: CallId, records_max: usize) -> Result<(Vec<Record>, bool), ReadError> {
     let mut calls = BTreeSet::from([call]);
     let mut records = Vec::new();
     for record in read(folder, Filter::default()) {
@@ -116,7 +129,7 @@ fn by_reading(folder: &Path, call: CallId) -> Result<(Vec<Record>, bool), ReadEr
         if !calls.contains(&own) {
             continue;
         }
-        if records.len() == STORY_RECORDS_MAX {
+        if records.len() == records_max {
             return Ok((records, true));
         }
         records.push(record);

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Checkpoint, CheckpointError, VerifierKey};
@@ -21,7 +22,7 @@ pub const ROTATIONS_FORMAT: &str = "portcullis-rotations/1";
 pub const ROTATIONS_BYTES_MAX: usize = 64 << 20;
 
 /// All rotations of a log's key, for whoever trusts one of its keys.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rotations {
     /// [`ROTATIONS_FORMAT`].
@@ -33,7 +34,7 @@ pub struct Rotations {
 }
 
 /// One key's word for the next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Statement {
     /// The key that signed until then.

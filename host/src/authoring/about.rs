@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wasmparser::{Parser, Payload, ProducersSectionReader};
 
@@ -17,7 +18,7 @@ const PRODUCERS_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 120;
 
 /// What a component says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct About {
     /// What it asks for and why, if it says.
@@ -41,7 +42,7 @@ pub struct About {
 }
 
 /// One entry of a `producers` section.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Producer {
     /// `language`, `processed-by` or `sdk`.
     pub field: String,
@@ -52,7 +53,7 @@ pub struct Producer {
 }
 
 /// One crate that a component was built from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Dependency {
     /// Its name.
     pub name: String,

@@ -4,6 +4,7 @@ mod admin;
 pub(super) mod asking;
 mod audit;
 mod authoring;
+mod calling;
 mod serving;
 
 use std::path::PathBuf;
@@ -14,9 +15,10 @@ pub(super) use admin::{PrincipalCommand, SecretCommand, StateCommand};
 pub(super) use authoring::{
     Allowed, BuildArguments, InspectArguments, NewArguments, RunArguments, TestArguments,
 };
+pub(super) use calling::{CallArguments, CallsCommand};
 pub(super) use serving::{ApiKeyCommand, ConfigCommand, Expiry, Listen, ServeArguments};
 
-use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, ToolName, TraceParent};
+use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark};
 
 pub(super) use audit::{
     AuditCommand, BundleArguments, BundleVerifyArguments, ConsistencyArguments, EraseArguments,
@@ -55,7 +57,8 @@ terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.
 PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
 PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.
 PORTCULLIS_SERVER and PORTCULLIS_KEY name a host in the network and the API key for it, as --server does;
-what reads a data folder's files itself (`audit query`, `verify`, …) and `serve` take no notice of them.";
+what verifies (`audit verify`, `verify-receipt`, …), what is given a folder with --folder, and `serve` take no notice
+of them.";
 
 /// Runs AI agents' tools that nobody trusts: each gets what an admin granted it, inside hard limits, and
 /// everything that it does is logged.
@@ -126,6 +129,9 @@ pub(super) enum Command {
     State(StateCommand),
     /// Call a tool
     Call(CallArguments),
+    /// Calls that were detached or have a key: list them, wait for one; receipts of all
+    #[command(subcommand)]
+    Calls(CallsCommand),
     /// Serve an agent's tools by MCP on stdin and stdout, for desktop clients and IDEs
     ///
     /// A client starts it, writes a JSON-RPC message in each line, and reads the answers. It lists the tools that are
@@ -157,6 +163,11 @@ What a desktop client's configuration needs:
     Thaw,
     /// Show whether the host is frozen, what is quarantined, and what runs now
     Status,
+    /// Show the limits that hold at the host, and how it keeps its log
+    #[command(
+        after_help = "Example:\n  portcullis settings --json | jq '.limits[] | select(.limit == \"fuel\")'"
+    )]
+    Settings,
     /// Show the host's numbers since it started, as Prometheus reads them
     ///
     /// Those of the process that owns the data folder; a process that owns it for this command alone has little to
@@ -228,6 +239,11 @@ Examples:
     /// Write the settings of `serve` into a file, to be changed
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Write the description of the HTTP API to stdout: OpenAPI 3.1
+    ///
+    /// The same is served as `GET /v1/openapi.json`.
+    #[command(after_help = "Example:\n  portcullis openapi > openapi.json")]
+    Openapi,
     /// Put a backup into a new data folder
     #[command(after_help = "Example:\n  portcullis restore portcullis-2027-01-01.tar --data-dir restored")]
     Restore(RestoreArguments),
@@ -362,31 +378,6 @@ pub(super) enum GrantCommand {
     },
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  portcullis call notes search --as writer --args '{\"text\": \"milk\"}'
-  portcullis call notes add --as writer --args @note.json
-  generate | portcullis call notes add --as writer --args - --json | jq .structured
-
-The answer's text goes to stdout. What the tool printed, and one line with the call's id and cost,
-go to stderr.")]
-pub(super) struct CallArguments {
-    /// The package
-    pub(super) package: PackageName,
-    /// Which of its tools
-    pub(super) tool: ToolName,
-    /// The arguments, a JSON object: as text, @FILE, or - for stdin
-    #[arg(long, value_name = "JSON", default_value = "{}")]
-    pub(super) args: String,
-    /// The agent in whose name it is called
-    #[arg(long = "as", value_name = "AGENT")]
-    pub(super) principal: PrincipalId,
-    /// Where the call belongs in your trace (W3C Trace Context): recorded, and told to nobody
-    #[arg(long, value_name = "VALUE")]
-    pub(super) traceparent: Option<TraceParent>,
-}
-
 /// The key of the log.
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
@@ -428,6 +419,7 @@ mod tests {
           secret       Store secrets that grants give to tools, or put into their requests
           state        See the state that tools keep, and clear it
           call         Call a tool
+          calls        Calls that were detached or have a key: list them, wait for one; receipts of all
           mcp          Serve an agent's tools by MCP on stdin and stdout, for desktop clients and IDEs
           cancel       Ask a running call to end; if its tool does not answer within a second, it is ended
           freeze       Stop everything: running calls end, no call begins, until `thaw`
@@ -446,6 +438,7 @@ mod tests {
                        more
           doctor       Look over the machine and the data folder, and say what to do; changes nothing
           config       Write the settings of `serve` into a file, to be changed
+          openapi      Write the description of the HTTP API to stdout: OpenAPI 3.1
           restore      Put a backup into a new data folder
           completions  Write the completions of a shell to stdout
           man          Write the manual: its first page to stdout, or all pages into a folder
@@ -685,6 +678,9 @@ mod tests {
             &["freeze", "--reason", "two\nlines"],
             &["package", "quarantine", "p"],
             &["call", "p", "t", "--as", "a", "--traceparent", "00-0-0-0"],
+            &["call", "p", "t", "--as", "a", "--idempotency-key", ""],
+            &["calls", "list", "--state", "open"],
+            &["calls", "wait", "7"],
             &["package", "quarantine", "p", "sha256:12", "--reason", "r"],
             &["principal", "add", "group:a"],
             &["principal", "add", "a", "--role", "owner"],

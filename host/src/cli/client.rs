@@ -19,8 +19,9 @@ use tower::ServiceExt;
 
 use super::failure::Failure;
 use super::remote::Remote;
-use crate::api::messages::FROZEN_HEADER;
+use crate::api::messages::{FROZEN_HEADER, NEXT_HEADER};
 use crate::api::{BYTES_HEADER, Body, Problem, Router};
+use crate::ids::Sequence;
 use crate::policy::Freeze;
 
 /// The longest wait for an answer to begin: longer than a call, or a change that waits for the disk.
@@ -83,7 +84,9 @@ impl Client {
     /// Sends a request whose answer is lines, as they come.
     pub(super) async fn lines(self, request: Request<Body>) -> Result<Lines, Failure> {
         let Answer { response, connection } = self.send(request).await?;
+        let next = response.headers().get(NEXT_HEADER).and_then(|next| next.to_str().ok()?.parse().ok());
         Ok(Lines {
+            next_page: next.map(Sequence),
             body: response.into_body(),
             buffer: BytesMut::new(),
             searched: 0,
@@ -188,6 +191,8 @@ impl Pieces {
 /// The lines of an answer.
 #[derive(Debug)]
 pub(super) struct Lines {
+    /// Where the page after this one begins, if the host said that there is one.
+    next_page: Option<Sequence>,
     body: Body,
     buffer: BytesMut,
     /// How much of the buffer is known to hold no newline.
@@ -196,6 +201,11 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    /// Where the page after this one begins, if there is one.
+    pub(super) fn next_page(&self) -> Option<Sequence> {
+        self.next_page
+    }
+
     /// The next line without its newline; none at the end. Waits at most `patience`, if there is one.
     pub(super) async fn next(&mut self, patience: Option<Duration>) -> Result<Option<Bytes>, Failure> {
         loop {

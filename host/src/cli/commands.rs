@@ -5,34 +5,32 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, header};
+use http::{Method, Request, header};
 use serde::Serialize;
 
 use super::arguments::{
-    AddArguments, AuditCommand, CallArguments, Command, EraseArguments, GrantCommand, KeyCommand,
-    PackageCommand, TailArguments,
+    AddArguments, AuditCommand, Command, EraseArguments, GrantCommand, KeyCommand, PackageCommand,
+    TailArguments,
 };
-use super::client::{ANSWER_TIME_MAX, Client, Lines};
+use super::client::Client;
 use super::failure::Failure;
 use super::output::Output;
-use super::progress::{Progress, Steps};
-use super::{admin, archive, evidence, input, keys, mcp, records, secret, show, state};
+use super::progress::Progress;
+use super::{admin, archive, calls, evidence, input, keys, mcp, records, secret, show, state};
 use crate::api::messages::{
-    AddLine, ApproveRequest, Approved, AuditKey, CallLine, Cancelled, GrantList, Health, Removed,
-    TRACE_PARENT_HEADER, TailError,
+    AddLine, ApproveRequest, Approved, AuditKey, GrantList, Health, Removed, Settings, TailError,
 };
 use crate::api::{Body, Problem};
 use crate::audit::commitment::Opening;
 use crate::audit::event::Record;
 use crate::database::Package;
-use crate::gateway::{CallAnswer, Erased, GrantsChanged, KeyRotated, PackageDetails, PayloadErased};
-use crate::ids::CallId;
+use crate::gateway::{Erased, GrantsChanged, KeyRotated, PackageDetails, PayloadErased};
 
 /// The longest silence of a host that compiles: it says something each second, unless the machine is
 /// overloaded.
 const PROGRESS_PATIENCE: Duration = Duration::from_secs(60);
 /// The longest wait for records that are on disk already.
-const RECORDS_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const RECORDS_PATIENCE: Duration = Duration::from_secs(60);
 
 const READER_POLL: Duration = Duration::from_secs(1);
 
@@ -45,12 +43,14 @@ pub(super) async fn run(client: Client, command: Command, output: &Output) -> Re
         Command::Key(command) => keys::key(client, command, output).await,
         Command::Secret(command) => secret::secret(client, command, output).await,
         Command::State(command) => state::state(client, command, output).await,
-        Command::Call(arguments) => call(client, arguments, output).await,
+        Command::Call(arguments) => calls::call(client, arguments, output).await,
+        Command::Calls(command) => calls::calls(client, command, output).await,
         Command::Mcp { agent } => mcp::mcp(client, agent).await,
         Command::Freeze { reason } => admin::freeze(client, reason, output).await,
-        Command::Cancel { call } => cancel(client, call, output).await,
+        Command::Cancel { call } => calls::cancel(client, call, output).await,
         Command::Thaw => admin::thaw(client, output).await,
         Command::Status => admin::status(client, output).await,
+        Command::Settings => settings(client, output).await,
         Command::Metrics => metrics(client, output).await,
         Command::Audit(AuditCommand::Outlets) => outlets(client, output).await,
         Command::Audit(AuditCommand::Tail(arguments)) => tail(client, arguments, output).await,
@@ -196,52 +196,9 @@ async fn apply(client: Client, file: PathBuf, output: &Output) -> Result<(), Fai
     output.answer(&changed, show::changed)
 }
 
-async fn call(client: Client, arguments: CallArguments, output: &Output) -> Result<(), Failure> {
-    let CallArguments { package, tool, args, principal, traceparent } = arguments;
-    let text = input::arguments(args).await?;
-    let mut query = Query::new("/v1/calls");
-    query.push("as", principal.as_str());
-    query.push("package", package.as_str());
-    query.push("tool", tool.as_str());
-    query.push("progress", "true");
-    let mut request = send(Method::POST, &query.0, text)?;
-    if let Some(trace) = traceparent {
-        let value = HeaderValue::from_str(trace.as_str())
-            .map_err(|error| Failure::host(format!("the request can't be made: {error}")))?;
-        request.headers_mut().insert(TRACE_PARENT_HEADER, value);
-    }
-    let answer = answered(client.lines(request).await?, output).await?;
-    if !output.json {
-        show::printed(&answer.report, output);
-    }
-    output.answer(&answer, |answer| show::answer(&answer.answer))?;
-    if !output.json {
-        output.aside(&show::summary(&answer.report));
-    }
-    Ok(())
-}
-
-/// Shows how far a call is until it is done.
-async fn answered(mut lines: Lines, output: &Output) -> Result<CallAnswer, Failure> {
-    let mut steps = Steps::new(output);
-    while let Some(line) = lines.next(Some(ANSWER_TIME_MAX)).await? {
-        let line: CallLine = serde_json::from_slice(&line)
-            .map_err(|error| Failure::host(format!("the host's answer can't be read: {error}")))?;
-        match line {
-            CallLine::Progress(step) => steps.show(&step),
-            CallLine::Result(answer) => return Ok(*answer),
-            CallLine::Error(problem) => return Err(Problem::into(*problem)),
-        }
-    }
-    Err(Failure::host("the host ended before it said what came of the call"))
-}
-
-async fn cancel(client: Client, call: CallId, output: &Output) -> Result<(), Failure> {
-    let request = send(Method::DELETE, &format!("/v1/calls/{call}"), Bytes::new())?;
-    let cancelled: Cancelled = client.document(request).await?;
-    output.answer(&cancelled, |cancelled| {
-        format!("asked {} to end; if it does not within a second, it is ended", cancelled.call)
-    })
+async fn settings(client: Client, output: &Output) -> Result<(), Failure> {
+    let settings: Settings = client.document(get("/v1/settings")?).await?;
+    output.answer(&settings, show::settings::settings)
 }
 
 async fn metrics(client: Client, output: &Output) -> Result<(), Failure> {

@@ -42,11 +42,14 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::NotFound
             | ErrorKind::MethodNotAllowed
             | ErrorKind::TooLarge
+            | ErrorKind::UnsupportedMediaType
             | ErrorKind::TooSlow
             | ErrorKind::Conflict
             | ErrorKind::InvalidPackage
             | ErrorKind::InvalidGrants
-            | ErrorKind::InvalidSettings => Exit::BadInput,
+            | ErrorKind::InvalidSettings
+            | ErrorKind::KeyReused
+            | ErrorKind::Gone => Exit::BadInput,
             ErrorKind::Denied
             | ErrorKind::Stopped
             | ErrorKind::Cancelled
@@ -54,10 +57,11 @@ impl From<ErrorKind> for Exit {
             | ErrorKind::Forbidden => Exit::Denied,
             ErrorKind::LimitReached => Exit::LimitReached,
             ErrorKind::ToolError | ErrorKind::Withheld => Exit::ToolError,
-            ErrorKind::Busy | ErrorKind::TooManyRequests => Exit::Busy,
+            ErrorKind::Busy | ErrorKind::TooManyRequests | ErrorKind::KeyInUse => Exit::Busy,
             ErrorKind::GrantUnusable
             | ErrorKind::LogUnavailable
             | ErrorKind::DiskLow
+            | ErrorKind::Interrupted
             | ErrorKind::HostFault => Exit::HostFault,
         }
     }
@@ -76,6 +80,7 @@ mod tests {
         NotFound 2
         MethodNotAllowed 2
         TooLarge 2
+        UnsupportedMediaType 2
         TooSlow 2
         Conflict 2
         InvalidPackage 2
@@ -87,6 +92,10 @@ mod tests {
         Unauthenticated 3
         Forbidden 3
         TooManyRequests 6
+        Interrupted 1
+        Gone 2
+        KeyInUse 6
+        KeyReused 2
         LimitReached 4
         ToolError 5
         Withheld 5

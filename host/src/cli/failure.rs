@@ -140,7 +140,7 @@ fn next_step(problem: &Problem) -> Option<String> {
         ErrorKind::BadInput if problem.call.is_some() => {
             "`portcullis package inspect PACKAGE` shows what the tool takes".to_owned()
         }
-        ErrorKind::BadInput | ErrorKind::MethodNotAllowed => {
+        ErrorKind::BadInput | ErrorKind::MethodNotAllowed | ErrorKind::UnsupportedMediaType => {
             "`portcullis --help` shows what each command takes".to_owned()
         }
         ErrorKind::NotFound => {
@@ -174,6 +174,11 @@ fn next_step(problem: &Problem) -> Option<String> {
         ErrorKind::InvalidGrants => "mend the file and apply it again".to_owned(),
         ErrorKind::InvalidSettings => "mend the file; docs/limits.md has all limits, docs/audit.md the settings of the log".to_owned(),
         ErrorKind::Denied => denied(problem.denial.as_ref()?),
+        ErrorKind::Gone | ErrorKind::Interrupted => {
+            format!("`portcullis audit show {}` shows what it did", problem.call?)
+        }
+        ErrorKind::KeyInUse => format!("`portcullis calls wait {}` waits for it", problem.call?),
+        ErrorKind::KeyReused => "use a new key for a new request, such as a UUID".to_owned(),
         ErrorKind::Cancelled => "what it did until then is done; `portcullis audit tail --call` shows it".to_owned(),
         ErrorKind::Stopped => match problem.stop.as_ref()? {
             Stop::Denied { denial, .. } => denied(denial),

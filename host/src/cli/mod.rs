@@ -6,8 +6,10 @@
 mod admin;
 mod archive;
 mod arguments;
+mod asked;
 mod authoring;
 mod bundle;
+mod calls;
 mod client;
 mod commands;
 mod doctor;
@@ -102,10 +104,19 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
     };
     let command = match arguments.command {
         Action::Asked(Command::Audit(AuditCommand::Evidence(command))) => {
-            return tokio::select! {
-                done = evidence::run(arguments.data_dir, command, *output) => {
-                    done.unwrap_or_else(|failure| failure.report(output))
+            let url = arguments.server.clone().or_else(environment::server);
+            let done = async {
+                match url.filter(|_| command.is_of_a_host()) {
+                    Some(url) => {
+                        let remote =
+                            || Remote::new(&url, arguments.key_file.clone(), arguments.server_ca.clone());
+                        asked::run(remote, command, output).await
+                    }
+                    None => evidence::run(arguments.data_dir, command, *output).await,
                 }
+            };
+            return tokio::select! {
+                done = done => done.unwrap_or_else(|failure| failure.report(output)),
                 () = signals.next() => Exit::Interrupted,
             };
         }
@@ -179,6 +190,7 @@ async fn local(command: LocalCommand, data_dir: Option<PathBuf>, output: &Output
         LocalCommand::Run(arguments) => authoring::run(arguments, output).await.map(|()| Exit::Ok),
         LocalCommand::Test(arguments) => authoring::test(arguments, output).await.map(|()| Exit::Ok),
         LocalCommand::Inspect(arguments) => authoring::inspect(arguments, output).await.map(|()| Exit::Ok),
+        LocalCommand::Openapi => pages::openapi(output).map(|()| Exit::Ok),
         LocalCommand::Completions { shell } => pages::completions(shell, output).map(|()| Exit::Ok),
         LocalCommand::Man { out } => pages::man(out, output).map(|()| Exit::Ok),
     };
@@ -222,8 +234,10 @@ async fn without_host(
         | Command::Principal(_)
         | Command::Key(_)
         | Command::Secret(_)
+        | Command::Settings
         | Command::State(_)
         | Command::Call(_)
+        | Command::Calls(_)
         | Command::Mcp { .. }
         | Command::Cancel { .. }
         | Command::Freeze { .. }

@@ -1,4 +1,4 @@
-//! `portcullis completions` and `man`: what packagers install beside the program.
+//! `portcullis completions`, `man` and `openapi`: what packagers install beside the program.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,13 @@ pub(super) fn completions(shell: Shell, output: &Output) -> Result<(), Failure> 
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut script);
     output.text(&String::from_utf8_lossy(&script))
+}
+
+/// Writes the description of the HTTP API to stdout.
+pub(super) fn openapi(output: &Output) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(&crate::api::openapi::document())
+        .map_err(|error| Failure::host(format!("the description can't be written: {error}")))?;
+    output.line(&text)
 }
 
 /// Writes the manual: its first page to stdout, or a page for each command into a folder.

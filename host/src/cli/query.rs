@@ -14,7 +14,7 @@ use super::{environment, records, story};
 use crate::audit::event::Record;
 use crate::audit::index::{FoundLine, IndexError, Indexed, LogIndex};
 use crate::audit::search::{Search, Way};
-use crate::audit::story::tell;
+use crate::audit::story::{STORY_RECORDS_MAX, tell};
 use crate::config::DataPaths;
 use crate::gateway::HostError;
 use crate::text::clean_line;
@@ -32,6 +32,15 @@ pub(super) async fn query(
     let way = way(&folder, &arguments.asked, output).await?;
     let limit = arguments.limit.unwrap_or(usize::MAX);
     let mut search = Search::new(&folder, way, arguments.question(), arguments.order.into(), limit);
+    let shape = begin(&arguments, &output)?;
+    while let Some(lines) = search.next().await.map_err(failure)? {
+        output.text(&shown(&lines, shape)?)?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// How the lines of an answer are shown; says first what must come first.
+pub(super) fn begin(arguments: &QueryArguments, output: &Output) -> Result<Shape, Failure> {
     let shape = match (arguments.csv, output.json) {
         (true, _) => Shape::Csv,
         (false, true) => Shape::Json,
@@ -40,10 +49,7 @@ pub(super) async fn query(
     if shape == Shape::Csv {
         output.text(&csv_of(&[COLUMNS.map(str::to_owned)])?)?;
     }
-    while let Some(lines) = search.next().await.map_err(failure)? {
-        output.text(&shown(&lines, shape)?)?;
-    }
-    Ok(Exit::Ok)
+    Ok(shape)
 }
 
 /// Shows the story of a call.
@@ -55,7 +61,7 @@ pub(super) async fn show(
     let folder = folder(data_folder, arguments.asked.folder.as_ref())?;
     let way = way(&folder, &arguments.asked, output).await?;
     let call = arguments.call;
-    match tell(&folder, &way, call).await.map_err(failure)? {
+    match tell(&folder, &way, call, STORY_RECORDS_MAX).await.map_err(failure)? {
         Some(told) => output.answer(&told, story::text).map(|()| Exit::Ok),
         None => Err(Failure::input(format!("the log has no call {call}"))),
     }
@@ -130,14 +136,16 @@ fn failure(error: IndexError) -> Failure {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
+/// How lines are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
     Text,
     Json,
     Csv,
 }
 
-fn shown(lines: &[FoundLine], shape: Shape) -> Result<String, Failure> {
+/// Lines as text.
+pub(super) fn shown(lines: &[FoundLine], shape: Shape) -> Result<String, Failure> {
     match shape {
         // As they stand in the log: what made them has escaped them.
         Shape::Json => Ok(joined(lines.iter().map(|line| String::from_utf8_lossy(&line.line).into_owned()))),

@@ -1,8 +1,8 @@
 //! One record of the log as one line for people. `--json` shows what the log really says.
 
 use crate::audit::event::{
-    Attempt, CallContext, CallEnd, CallOutcome, Decision, DropReason, Event, HostCall, HostCallOutcome,
-    HostCallResult, LeakAction, OutletTrouble, Record, SecretInjected, SecretLeak,
+    AcceptedCall, Attempt, CallContext, CallEnd, CallOutcome, Decision, DropReason, Event, HostCall,
+    HostCallOutcome, HostCallResult, LeakAction, OutletTrouble, Record, SecretInjected, SecretLeak,
 };
 use crate::text::clean_line;
 
@@ -151,6 +151,10 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
         Event::Restored { made_at, revision, record, by } => (
             "restored",
             format!("from the backup of {made_at}, record {record}, revision {revision}, by {by}"),
+        ),
+        Event::CallAccepted(AcceptedCall { call, principal, package, tool, argument_bytes, by }) => (
+            "call_accepted",
+            format!("{call} {package} {tool} as {principal}, {argument_bytes} bytes, by {by}"),
         ),
         Event::CallCancelled { call, by } => ("call_cancelled", format!("{call}, by {by}")),
         Event::CallDenied { call, principal, package, tool, denial, .. } => {

@@ -17,6 +17,7 @@ use super::client::Client;
 use super::door::{self, Door, DoorPlan};
 use super::environment;
 use super::failure::Failure;
+use crate::api::serve::DRAIN_TIME_MAX;
 use crate::api::{self, ErrorKind, Problem};
 use crate::audit::{AUDIT_FILE_BYTES_MAX, parse_audit_settings};
 use crate::config::{DataFolder, DataPaths, Ownership};
@@ -35,6 +36,8 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// The longest that what requests left behind (a change that is made to its end) is waited for.
 const CHANGES_TIME_MAX: Duration = Duration::from_secs(5);
 const CHANGES_POLL: Duration = Duration::from_millis(5);
+/// How often calls are removed whose time is over.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What is to be let go at the end of a command.
 #[derive(Debug)]
@@ -153,12 +156,13 @@ async fn own(folder: DataFolder, door: Option<DoorPlan>) -> Result<(Client, Sess
     // What a process left when it died.
     paths.drop_serving();
     // Before the host, which may take a while to open: who connects meanwhile waits in the queue.
+    let stays = door.is_some();
     let doors = match door {
         Some(plan) => plan.listen(&folder).await?,
         None => Vec::new(),
     };
     let urls: Vec<String> = doors.iter().map(|door| door.url.clone()).collect();
-    let (owned, client) = match open(folder, doors).await {
+    let (owned, client) = match open(folder, doors, stays).await {
         Ok(opened) => opened,
         Err(failure) => {
             paths.drop_serving();
@@ -168,13 +172,14 @@ async fn own(folder: DataFolder, door: Option<DoorPlan>) -> Result<(Client, Sess
     Ok((client, Session { owned: Some(owned) }, Served { paths, urls }))
 }
 
-async fn open(folder: DataFolder, doors: Vec<Door>) -> Result<(Owned, Client), Failure> {
+/// `stays`: whether this process goes on until it is told to stop, and not until its command is done.
+async fn open(folder: DataFolder, doors: Vec<Door>, stays: bool) -> Result<(Owned, Client), Failure> {
     let paths = folder.paths().clone();
     let socket = paths.socket();
     let listener = listen(&socket)
         .map_err(|error| Failure::host(format!("the socket {} can't be made: {error}", socket.display())))?;
     let opened = async {
-        let options = options(&folder)?;
+        let options = HostOptions { asynchronous_calls: stays, ..options(&folder)? };
         Host::open(folder, options).await.map_err(Failure::from)
     };
     let host = match opened.await {
@@ -194,6 +199,9 @@ async fn open(folder: DataFolder, doors: Vec<Door>) -> Result<(Owned, Client), F
             remove(&socket);
         }
     }))];
+    // Nobody but its command waits for one that goes away.
+    let drain = if stays { DRAIN_TIME_MAX } else { Duration::ZERO };
+    tasks.push(tokio::spawn(keep_calls(Arc::clone(&host), stopping.clone(), drain)));
     if !doors.is_empty() {
         tasks.push(tokio::spawn(door::keep_books(Arc::clone(&host), stopping.clone())));
     }
@@ -205,6 +213,22 @@ async fn open(folder: DataFolder, doors: Vec<Door>) -> Result<(Owned, Client), F
         })));
     }
     Ok((Owned { host, stop, tasks }, client))
+}
+
+/// Removes kept calls whose time is over, until the session ends; then gives those that are open so long.
+async fn keep_calls(host: Arc<Host>, stopping: watch::Receiver<bool>, drain: Duration) {
+    let mut stopped = std::pin::pin!(stopped(stopping));
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    loop {
+        tokio::select! {
+            () = &mut stopped => break,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = host.sweep_kept_calls().await {
+            tracing::warn!(%error, "calls whose time is over are still there");
+        }
+    }
+    host.drain_kept_calls(drain).await;
 }
 
 /// Ends when the session does.

@@ -2,9 +2,11 @@
 
 pub(super) mod authored;
 pub(super) mod built;
+pub(super) mod calls;
 pub(super) mod diff;
 pub(super) mod keys;
 pub(super) mod secrets;
+pub(super) mod settings;
 pub(super) mod standing;
 pub(super) mod state;
 

@@ -1,6 +1,7 @@
 //! API keys, as hashes: the keys themselves are not known here.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
@@ -13,7 +14,7 @@ use crate::policy::{Policy, Role};
 pub(super) const KEYS_MAX: usize = 10_000;
 
 /// What is known of an API key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ApiKey {
     /// Its public beginning.
     pub prefix: KeyPrefix,

@@ -1,11 +1,12 @@
 //! The one place that speaks SQL: packages, grants, groups, principals, quarantines, encrypted secrets, hashes of API
-//! keys, revisions
+//! keys, revisions, calls that outlive their request,
 //! and the state that packages keep, in and out as domain types.
 //!
 //! It judges nothing that needs the file system, the clock or a component: what it keeps was checked
 //! before. Statements are portable SQL; what is SQLite's own is in [`Database::open`] and `error.rs`.
 
 pub mod audit_index;
+mod calls;
 mod change;
 mod error;
 mod evidence;
@@ -32,6 +33,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions as _, SqlitePool};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+pub use calls::{CallMode, Keeping, KeptBounds, KeptEnd, KeptQuery, KeptRow, NewKeptCall};
 pub use change::{ChangeError, GrantsChange, Preview, Settled};
 pub use error::DatabaseError;
 pub use evidence::SealedEvidenceKey;

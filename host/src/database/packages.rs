@@ -1,6 +1,7 @@
 //! Which components are registered under which name, and which of them is approved.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
@@ -17,7 +18,7 @@ use crate::policy::Quarantine;
 const PACKAGES_MAX: usize = 10_000;
 
 /// Whether a component may run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PackageState {
     /// Nobody has approved it.
@@ -29,7 +30,7 @@ pub enum PackageState {
 }
 
 /// One component under one name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Package {
     /// Its name.
     pub name: PackageName,
@@ -66,7 +67,7 @@ pub struct NewPackage<'a> {
 }
 
 /// What came of a registration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Added {
     /// It is new under this name, and pending.
     New,

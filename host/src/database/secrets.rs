@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
@@ -16,7 +17,7 @@ use crate::policy::{Policy, nearest};
 pub(super) const SECRETS_MAX: usize = 1_000;
 
 /// What is known of a stored secret without opening it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StoredSecret {
     /// Its name.
     pub name: SecretName,

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::url::UrlHost;
+use crate::ids::text_schema;
 
 /// One host, or all hosts below a name. Compared in canonical form ([`UrlHost`]), so that case,
 /// trailing dots and the spelling of numbers make no difference.
@@ -18,6 +19,8 @@ pub enum HostPattern {
     /// `*.example.com`: each name that ends in `.example.com`, at any depth; not `example.com` itself.
     Below(String),
 }
+
+text_schema!(HostPattern, "a host: a name, *.NAME, or an address", "^[!-~]{1,260}$");
 
 impl HostPattern {
     /// Whether it names the host.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::url::{CanonicalUrl, Scheme};
+use crate::ids::text_schema;
 use crate::wildcard::is_match;
 
 /// The most bytes of a pattern.
@@ -19,6 +20,8 @@ const PATTERN_BYTES_MAX: usize = 1_024;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PathPattern(String);
+
+text_schema!(PathPattern, "a path: * is any text within a part, ** any text", "^/[!-~]*$");
 
 impl PathPattern {
     /// All paths.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ::url::{Host, Url};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The most bytes of a URL.
@@ -19,7 +20,7 @@ const NAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
 /// How a request is carried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheme {
     /// Without TLS.

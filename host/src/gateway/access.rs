@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Host, HostError, Taken};
@@ -62,7 +63,7 @@ pub enum AccessError {
 }
 
 /// A key that was made. This is the only time that all of it is told.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyMade {
     /// What came of it.
     #[serde(flatten)]
@@ -80,7 +81,7 @@ impl std::fmt::Debug for KeyMade {
 }
 
 /// What came of revoking a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyRevoked {
     /// What came of it.
     #[serde(flatten)]

@@ -1,5 +1,6 @@
 //! Why the host did not do what was asked, and whose fault it was.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{AccessError, CallReport, DiskLow, EvidenceError};
@@ -18,7 +19,7 @@ use crate::sandbox::{InvokeError, PackageError, PrepareError, SandboxError};
 use crate::secrets::{EvidenceKeyError, SecretsError};
 
 /// Whose fault an error is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Blame {
     /// Whoever called.

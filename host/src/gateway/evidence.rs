@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Host, HostError, blocking};
 use crate::audit::commitment::{Commitment, Committed, OPENING_FORMAT, Opening};
-use crate::audit::event::Event;
+use crate::audit::event::{Event, Record};
 use crate::audit::payload::PayloadError;
-use crate::audit::query::{self, Filter};
+use crate::audit::query::{self, Filter, ReadError};
 use crate::ids::{CallId, PrincipalId};
 use crate::policy::Evidence;
 use crate::sandbox::{InvokeError, ToolAnswer};
@@ -53,7 +54,7 @@ pub enum EvidenceError {
 }
 
 /// What came of erasing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Erased {
     /// Whose.
     pub principal: PrincipalId,
@@ -64,7 +65,7 @@ pub struct Erased {
 }
 
 /// What came of erasing what was kept whole of one call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PayloadErased {
     /// The call.
     pub call: CallId,
@@ -180,7 +181,13 @@ impl Host {
     async fn key_of(&self, call: CallId) -> Result<u64, HostError> {
         let folder = self.audit_folder();
         let first = blocking(move || {
-            query::read(&folder, Filter { call: Some(call), ..Filter::default() }).next().transpose()
+            // Before it is admitted, that it was taken, or asked to end.
+            let is_before = |record: &Result<Record, ReadError>| {
+                let event = record.as_ref().map(|record| &record.event);
+                matches!(event, Ok(Event::CallAccepted(_) | Event::CallCancelled { .. }))
+            };
+            let mut records = query::read(&folder, Filter { call: Some(call), ..Filter::default() });
+            records.find(|record| !is_before(record)).transpose()
         })
         .await?;
         match first.map(|record| record.event) {
@@ -211,6 +218,7 @@ impl Host {
         }
         let event = Event::EvidenceErased { name: principal.clone(), keys: keys.clone(), by: by.clone() };
         self.log.append(event).await?;
+        self.database.erase_kept_answers(&principal).await?;
         self.evidence_keys.erase(&principal, self.now()).await.map_err(EvidenceError::from)?;
         let (payloads, numbers) = (self.payloads.clone(), keys.clone());
         let remove =

@@ -1,5 +1,6 @@
 //! What an admin does with grants: planned, recorded, and only then put in force.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Host, HostError};
@@ -13,7 +14,7 @@ use crate::policy::{Grant, GrantsFile, Policy};
 use crate::registry::FolderCheck;
 
 /// A grants file as an admin gave it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct GrantsSource {
     /// Its name, for messages.
     pub file: String,
@@ -24,7 +25,7 @@ pub struct GrantsSource {
 }
 
 /// What a change of grants did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrantsChanged {
     /// The revision now in force.
     pub revision: Revision,

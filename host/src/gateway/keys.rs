@@ -1,5 +1,6 @@
 //! The key that signs the log's checkpoints: made at the first start, rotated when an admin says so.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Host, HostError};
@@ -8,7 +9,7 @@ use crate::config::{DataFolder, DataFolderError};
 use crate::ids::{PrincipalId, Sequence};
 
 /// What came of rotating the key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyRotated {
     /// The key that signs from now on, as C2SP `signed-note` writes a public key.
     pub key: String,

@@ -94,7 +94,7 @@ impl Host {
                 };
                 let (depth_max, durability) = (*depth_max, *durability);
                 let parent = Parent { call: context.call, budget, ancestors, depth_max, durability };
-                outcome(self.run(request, CallControl::default(), Some(parent)).await)
+                outcome(self.run(CallId::generate(), request, CallControl::default(), Some(parent)).await)
             }
         };
         // A caller that is gone needs no answer.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::registrations::Registration;
@@ -33,7 +34,7 @@ pub enum AddProgress {
 }
 
 /// A component that was registered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AddedPackage {
     /// Its name.
     pub package: PackageName,
@@ -51,7 +52,7 @@ pub struct AddedPackage {
 }
 
 /// A package with what is known of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PackageDetails {
     /// One of the components under its name.
     #[serde(flatten)]

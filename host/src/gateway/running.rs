@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -23,7 +24,7 @@ use crate::sandbox::CallControl;
 const EXPIRY_POLL: Duration = Duration::from_millis(500);
 
 /// A call that runs now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunningCall {
     /// Who calls what.
     #[serde(flatten)]
@@ -69,6 +70,7 @@ impl Running {
     fn enter(&self, subject: Arc<Subject>, since: Timestamp) -> Entered<'_> {
         let (stop, stopped) = oneshot::channel();
         let call = subject.context.call;
+        subject.control.begin();
         self.calls().insert(call, Entry { subject, since, stop: Some(stop) });
         Entered { running: self, call, stopped }
     }
@@ -127,7 +129,7 @@ impl Host {
         self.running.list()
     }
 
-    /// Asks a running call to end: its tool can see that, and is ended after
+    /// Asks a running call, or a kept one that waits, to end: its tool can see that, and is ended after
     /// [`CANCEL_GRACE`](crate::sandbox::CANCEL_GRACE). The log says who asked. With `of`, no call but one that this
     /// principal made: for whoever may not know of others.
     ///
@@ -140,11 +142,13 @@ impl Host {
         of: Option<&PrincipalId>,
     ) -> Result<(), HostError> {
         let is_it = |entry: &Entry| of.is_none_or(|of| entry.subject.context.principal == *of);
-        if !self.running.calls().get(&call).is_some_and(is_it) {
+        let is_known = self.running.calls().get(&call).is_some_and(is_it) || self.calls.waits(call, of);
+        if !is_known {
             return Err(HostError::NotRunning { call });
         }
         self.log.append(Event::CallCancelled { call, by: by.clone() }).await?;
-        match self.running.cancel(call) {
+        let is_kept = self.calls.cancel(call);
+        match self.running.cancel(call) || is_kept {
             true => Ok(()),
             false => Err(HostError::NotRunning { call }),
         }

@@ -1,6 +1,7 @@
 //! What an admin does with stored secrets. Each change is a revision: planned, recorded, and only then put
 //! in force, and running calls that hold the former value end.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Host, HostError, Taken};
@@ -10,7 +11,7 @@ use crate::ids::{PrincipalId, SecretName};
 use crate::secrets::SecretValue;
 
 /// What came of storing or removing a secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretChanged {
     /// What came of it.
     #[serde(flatten)]

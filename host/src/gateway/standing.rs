@@ -1,6 +1,7 @@
 //! What an admin sets beside grants and packages: a freeze, quarantines, principals. Each is a revision:
 //! planned, recorded, and only then put in force, and running calls that it denies end.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Host, HostError};
@@ -14,7 +15,7 @@ use crate::policy::{Freeze, Principal, Quarantine, Role, Standing};
 const PAIRS_MAX: usize = 100_000;
 
 /// What came of setting something.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Taken {
     /// The revision now in force.
     pub revision: Revision,
@@ -25,7 +26,7 @@ pub struct Taken {
 }
 
 /// What came of a freeze or a thaw.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FreezeChanged {
     /// What came of it.
     #[serde(flatten)]
@@ -35,7 +36,7 @@ pub struct FreezeChanged {
 }
 
 /// What came of a quarantine or a release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QuarantineChanged {
     /// What came of it.
     #[serde(flatten)]
@@ -49,7 +50,7 @@ pub struct QuarantineChanged {
 }
 
 /// What came of adding or removing a principal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PrincipalChanged {
     /// What came of it.
     #[serde(flatten)]
@@ -59,7 +60,7 @@ pub struct PrincipalChanged {
 }
 
 /// A principal, and what names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PrincipalStatus {
     /// Its name.
     pub name: PrincipalId,
@@ -70,7 +71,7 @@ pub struct PrincipalStatus {
 }
 
 /// How the host is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostStatus {
     /// The host's version.
     pub version: String,

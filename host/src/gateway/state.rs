@@ -1,6 +1,7 @@
 //! What an admin does with the state that packages keep: sees how much there is, and clears it. Clearing is a
 //! revision: planned, recorded, and only then done.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::standing::event;
@@ -9,7 +10,7 @@ use crate::database::{HeldStores, Step, StoreId, StoreSize};
 use crate::ids::{PackageName, PrincipalId};
 
 /// What came of clearing a store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StateCleared {
     /// What came of it.
     #[serde(flatten)]

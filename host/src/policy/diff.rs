@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::authorize::{
@@ -31,7 +32,7 @@ const AGENTS_MAX: usize = 200;
 pub type Approved<'a> = BTreeMap<&'a PackageName, (PackageDigest, &'a PackageDescription)>;
 
 /// What applying a grants file changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrantsDiff {
     /// The revision that the file was compared with.
     pub revision: Revision,
@@ -54,7 +55,7 @@ pub struct GrantsDiff {
 }
 
 /// A grant in short.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrantHead {
     /// Its number. That of a grant which is not in force yet is the one that it would have now.
     pub id: GrantId,
@@ -65,7 +66,7 @@ pub struct GrantHead {
 }
 
 /// What changes for one agent and one package.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AgentDiff {
     /// The agent.
     pub agent: PrincipalId,
@@ -78,7 +79,7 @@ pub struct AgentDiff {
 }
 
 /// A change of power, and the tools that it is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolChange {
     /// The tools; `None` means all that the agent may call in the package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,7 +90,7 @@ pub struct ToolChange {
 }
 
 /// What changes. `from` is what is in force, `to` what would be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "power", rename_all = "snake_case")]
 pub enum PowerChange {
     /// Whether the tool can be called at all.

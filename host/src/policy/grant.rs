@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{
@@ -19,7 +20,7 @@ use crate::policy::rule::Rule;
 use crate::policy::standing::{Freeze, Principal, Quarantine};
 
 /// One `[[grant]]` that is in force, bound to the bytes that were approved when it was made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Grant {
     /// Its number.
     pub id: GrantId,
@@ -33,7 +34,7 @@ pub struct Grant {
 }
 
 /// What a grant says, before it is bound to a digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrantTerms {
     /// Who may use it. Never empty.
     pub agents: Vec<AgentSelector>,
@@ -61,7 +62,7 @@ pub struct GrantTerms {
 }
 
 /// A coarse clock: not a power, but less of one that every tool has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct ClockRule {
     /// The milliseconds from one told moment to the next: 1 to [`CLOCK_RESOLUTION_MS_MAX`].
     pub resolution_ms: u64,
@@ -77,7 +78,7 @@ impl fmt::Display for ClockRule {
 }
 
 /// Whom a grant is for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentSelector {
     /// One agent by name.
@@ -96,7 +97,7 @@ impl fmt::Display for AgentSelector {
 }
 
 /// One granted folder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FilesystemRule {
     /// The folder on the host: absolute, without symlinks, `.` or `..` when it was granted.
     pub host_path: PathBuf,
@@ -111,7 +112,7 @@ pub struct FilesystemRule {
 }
 
 /// What may be done in a granted folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
     /// Read files, list folders, read metadata.
@@ -121,7 +122,7 @@ pub enum Access {
 }
 
 /// All that is in force at one revision: what [`authorize`](super::authorize) judges by.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Policy {
     /// The number of this state.
     pub revision: Revision,

@@ -3,9 +3,11 @@
 //! A manifest asks and gives nothing: only a grant gives. Its texts are the author's, whom nobody trusts; the
 //! parser takes none that could hide from a reader. Pure.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -229,7 +231,7 @@ impl fmt::Display for Asked {
 
 /// What a manifest and the imports of its component do not have in common. None of it is an error: an ask without
 /// its import gets nothing, and so does an import without an ask, unless an admin grants it all the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mismatch {
     /// Asked for, and nothing is imported that could use it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -274,6 +276,24 @@ impl Manifest {
     pub fn canonical(&self) -> String {
         // The map is ordered by name.
         Value::from(self.clone()).to_string()
+    }
+}
+
+/// As in `docs/manifest.schema.json`, without what only a source has.
+impl JsonSchema for Manifest {
+    fn schema_name() -> Cow<'static, str> {
+        "PackageManifest".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let mut schema = super::parse::manifest_schema();
+        if let Some(members) = schema.as_object_mut() {
+            members.retain(|name, _| !name.starts_with('$') && name != "title");
+        }
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.remove(super::parse::BUILD_KEY);
+        }
+        Schema::try_from(schema).unwrap_or_default()
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::authorize::Denial;
@@ -11,7 +12,7 @@ use super::grant::Policy;
 use crate::ids::{PackageDigest, PackageName, PrincipalId, Remark};
 
 /// Why nothing may run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Freeze {
     /// Why, in the words of who did it.
     pub because: Remark,
@@ -22,7 +23,7 @@ pub struct Freeze {
 }
 
 /// A component, or all of a package, that may not run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Quarantine {
     /// The package.
     pub package: PackageName,
@@ -48,7 +49,7 @@ impl Quarantine {
 }
 
 /// What a principal is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// It calls tools.
@@ -106,7 +107,7 @@ impl FromStr for Role {
 }
 
 /// Whether a principal may do what its role says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// An admin added it.
@@ -116,7 +117,7 @@ pub enum Standing {
 }
 
 /// A principal that an admin has added or removed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Principal {
     /// Its name.
     pub name: PrincipalId,

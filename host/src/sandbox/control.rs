@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
@@ -12,7 +13,7 @@ use tokio::sync::{Notify, watch};
 pub const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
 /// How far a call is, as its tool says: untrusted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
     /// What is done so far, in any unit. A finite number.
     pub done: f64,
@@ -34,6 +35,8 @@ struct Line {
     progress: OnceLock<watch::Sender<Option<Progress>>>,
     is_cancelled: AtomicBool,
     cancelled: Notify,
+    /// Its tool may have done something.
+    has_begun: AtomicBool,
 }
 
 impl Line {
@@ -57,6 +60,16 @@ impl CallControl {
     /// Whether the call was asked to end.
     pub fn is_cancelled(&self) -> bool {
         self.0.is_cancelled.load(Ordering::SeqCst)
+    }
+
+    /// Whether the call was admitted, so that its tool may have done something.
+    pub fn has_begun(&self) -> bool {
+        self.0.has_begun.load(Ordering::SeqCst)
+    }
+
+    /// Notes that it was.
+    pub(crate) fn begin(&self) {
+        self.0.has_begun.store(true, Ordering::SeqCst);
     }
 
     /// Keeps a step, for whoever listens.

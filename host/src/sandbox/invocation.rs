@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -49,7 +50,7 @@ const SETTLE_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(1);
 const MESSAGE_BYTES_MAX: usize = 1_000;
 
 /// What a tool answered.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolAnswer {
     /// What it said, in order.
     pub content: Vec<Content>,
@@ -59,7 +60,7 @@ pub struct ToolAnswer {
 }
 
 /// One piece of an answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Content {
     /// Text.

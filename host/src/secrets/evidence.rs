@@ -18,7 +18,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::database::{Database, DatabaseError, SealedEvidenceKey};
-use crate::ids::{CallId, PrincipalId};
+use crate::ids::{CallId, PrincipalId, text_schema};
 
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
@@ -70,6 +70,8 @@ pub enum EvidenceKeyError {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Salt([u8; KEY_BYTES]);
+
+text_schema!(Salt, "the salt of a call's commitments: 64 lower-case hex digits", "^[0-9a-f]{64}$");
 
 impl Salt {
     /// The 32 bytes.

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{StatusCode, header};
 use rmcp::service::serve_server;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -28,7 +29,7 @@ use crate::ids::PrincipalId;
 const QUEUE_MAX: usize = 16;
 
 /// Query of `POST /v1/mcp`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct McpQuery {
     /// In whose name.

@@ -1,5 +1,6 @@
 //! What records say of the log's own text, and of what goes out of it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Why text was dropped.
@@ -13,7 +14,7 @@ pub enum DropReason {
 }
 
 /// What goes out of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OutletKind {
     /// Records.
@@ -33,7 +34,7 @@ impl OutletKind {
 }
 
 /// What is wrong with what goes out of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OutletTrouble {
     /// It has not taken what it was owed for longer than its `lag_max`.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::audit::index::{IndexError, Indexed, LogIndex};
 use crate::audit::search::{Order, Question, Search, Way};
-use crate::audit::story::tell;
+use crate::audit::story::{STORY_RECORDS_MAX, tell};
 
 /// A log with calls of two agents, one of them nested and one denied, and what admins did.
 async fn some_log(folder: &Path) -> (Log, CallId, CallId) {
@@ -251,16 +251,16 @@ async fn the_story_of_a_call_has_its_nested_calls_by_the_index_and_by_reading() 
     let folder = temporary.path();
     let (log, outer, inner) = some_log(folder).await;
     let index = Way::Index(index_of(folder).await);
-    let by_index = tell(folder, &index, outer).await.expect("told").expect("known");
-    let by_reading = tell(folder, &Way::Read, outer).await.expect("told").expect("known");
+    let by_index = tell(folder, &index, outer, STORY_RECORDS_MAX).await.expect("told").expect("known");
+    let by_reading = tell(folder, &Way::Read, outer, STORY_RECORDS_MAX).await.expect("told").expect("known");
     assert_eq!(by_index, by_reading);
     assert_eq!((by_index.story.records.len(), by_index.story.calls.len(), by_index.is_cut), (4, 1, false));
     assert_eq!((by_index.story.calls[0].call, by_index.story.calls[0].records.len()), (inner, 2));
-    let alone = tell(folder, &index, inner).await.expect("told").expect("known");
+    let alone = tell(folder, &index, inner, STORY_RECORDS_MAX).await.expect("told").expect("known");
     assert_eq!(alone.story, by_index.story.calls[0]);
     let unknown = CallId::generate();
-    assert_eq!(tell(folder, &index, unknown).await.expect("told"), None);
-    assert_eq!(tell(folder, &Way::Read, unknown).await.expect("told"), None);
+    assert_eq!(tell(folder, &index, unknown, STORY_RECORDS_MAX).await.expect("told"), None);
+    assert_eq!(tell(folder, &Way::Read, unknown, STORY_RECORDS_MAX).await.expect("told"), None);
     log.close().await.expect("closed");
 }
 

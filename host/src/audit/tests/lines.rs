@@ -1,8 +1,8 @@
 //! Each event as one line: its exact text, the way there and back, and hostile text.
 
 use super::super::event::{
-    CallEnd, DropReason, LeakAction, LeakPlace, OpenCall, OutletKind, OutletTrouble, Repeats, SecretInjected,
-    SecretLeak,
+    AcceptedCall, CallEnd, DropReason, LeakAction, LeakPlace, OpenCall, OutletKind, OutletTrouble, Repeats,
+    SecretInjected, SecretLeak,
 };
 use super::super::line::{self, CallEntry, CallText};
 use super::super::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
@@ -185,6 +185,14 @@ fn other_events() -> Vec<Event> {
             key: Some("pcl_0123456789ab".parse().expect("a beginning")),
             tries: 3,
         },
+        Event::CallAccepted(AcceptedCall {
+            call: call_id(),
+            principal: "ann".parse().expect("a valid name"),
+            package: package(),
+            tool: "search".parse().expect("a valid name"),
+            argument_bytes: 2,
+            by: "ann".parse().expect("a valid name"),
+        }),
         Event::CallCancelled { call: call_id(), by: "ann".parse().expect("a valid name") },
         Event::CallDenied {
             call: call_id(),
@@ -341,8 +349,9 @@ fn every_event_survives_its_line_and_entries_are_what_serde_writes() {
     {"seq":21,"time":"TIME","event":"evidence_erased","name":"root","keys":[3,7],"by":"root"}
     {"seq":22,"time":"TIME","event":"payload_erased","call":"01900000-0000-7000-8000-000000000001","by":"root"}
     {"seq":23,"time":"TIME","event":"authentication_failed","reason":"expired","peer":"192.0.2.7","key":"pcl_0123456789ab","tries":3}
-    {"seq":24,"time":"TIME","event":"call_cancelled","call":"01900000-0000-7000-8000-000000000001","by":"ann"}
-    {"seq":25,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
+    {"seq":24,"time":"TIME","event":"call_accepted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","tool":"search","argument_bytes":2,"by":"ann"}
+    {"seq":25,"time":"TIME","event":"call_cancelled","call":"01900000-0000-7000-8000-000000000001","by":"ann"}
+    {"seq":26,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
     {"seq":10,"time":"TIME","event":"call_admitted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"grants":[1,7],"argument_bytes":12,"arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","salt_key":3}
     {"seq":11,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","decision":"allowed","rule":"harmless","outcome":"ok","duration_ns":120,"fuel":0}
     {"seq":12,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","subject":"/etc/passwd","decision":"denied","rule":"no grant of wasi:filesystem","outcome":"error","error":"access","bytes_in":3,"bytes_out":4,"duration_ns":5,"fuel":0}

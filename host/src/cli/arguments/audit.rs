@@ -152,6 +152,29 @@ Examples:
     Reindex(asking::ReindexArguments),
 }
 
+impl EvidenceCommand {
+    /// Whether a host can be asked for it, so that `--server` may name one: not if a folder or a key of this machine is
+    /// named, and not for what verifies, which trusts nobody's word.
+    pub(in crate::cli) fn is_of_a_host(&self) -> bool {
+        let is_free = |log: &LogArguments| log.folder.is_none() && log.key.is_none();
+        match self {
+            EvidenceCommand::Query(asked) => asked.asked.folder.is_none() && !asked.asked.no_index,
+            EvidenceCommand::Show(asked) => asked.asked.folder.is_none() && !asked.asked.no_index,
+            EvidenceCommand::Reindex(asked) => asked.folder.is_none(),
+            // The host proves against its newest checkpoint.
+            EvidenceCommand::Prove(asked) => is_free(&asked.log) && asked.checkpoint.is_none(),
+            EvidenceCommand::Consistency(asked) => is_free(&asked.log),
+            EvidenceCommand::Rotations(asked) => is_free(&asked.log),
+            EvidenceCommand::Verify(_)
+            | EvidenceCommand::Bundle(_)
+            | EvidenceCommand::BundleVerify(_)
+            | EvidenceCommand::Schema
+            | EvidenceCommand::VerifyReceipt(_)
+            | EvidenceCommand::VerifyConsistency(_) => false,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Args)]
 #[group(id = "erased", required = true, multiple = false, args = ["principal", "call"])]
 pub(in crate::cli) struct EraseArguments {

@@ -1,6 +1,7 @@
 //! What an admin may do with the state of packages: see how much there is, and clear it. Keys and values are not
 //! shown.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, Transaction};
 
@@ -13,7 +14,7 @@ use crate::ids::{PackageName, PrincipalId};
 const STORES_LISTED_MAX: usize = 10_000;
 
 /// A store with what it holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldStore {
     /// Which.
     #[serde(flatten)]
@@ -24,7 +25,7 @@ pub struct HeldStore {
 }
 
 /// The stores of all packages, or of one: by package, name and agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldStores {
     /// At most 10,000 of them.
     pub stores: Vec<HeldStore>,

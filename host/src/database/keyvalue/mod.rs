@@ -13,6 +13,7 @@ mod tests;
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::{SqliteConnection, SqlitePool};
 
@@ -46,7 +47,7 @@ pub struct KeyValue {
 }
 
 /// Which store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StoreId {
     /// Whose state it is.
     pub package: PackageName,
@@ -78,7 +79,7 @@ pub struct StoreBounds {
 }
 
 /// What a store holds, after a change or at a moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StoreSize {
     /// Bytes of keys and values.
     pub bytes: u64,

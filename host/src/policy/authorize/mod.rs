@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
@@ -86,7 +87,7 @@ impl AuthorizedFolder {
 }
 
 /// One power beside folders that a call may use, with the rule that says so.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AuthorizedRule {
     /// The grant it comes from.
     pub grant: GrantId,
@@ -216,7 +217,7 @@ impl AuthorizedCall {
 }
 
 /// Why a call was not allowed. Its text is for whoever called, so it holds no words of an admin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Denial {
     /// An admin stopped everything.

@@ -1,6 +1,7 @@
 //! Whether a call that runs would still be given what it has: what revocation, narrower grants, other
 //! bytes and expiry mean for it. Pure.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{AuthorizedCall, AuthorizedRule, AuthorizedSecret, Denial};
@@ -9,7 +10,7 @@ use crate::limits::{CallLimits, Limit};
 use crate::policy::grant::{Access, ClockRule, FilesystemRule};
 
 /// Why a call that was allowed must end before it is done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[serde(tag = "why", rename_all = "snake_case")]
 pub enum Stop {
     /// It would not be allowed any more.
@@ -31,7 +32,7 @@ pub enum Stop {
 }
 
 /// A power that a call has and would not be given again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[serde(tag = "power", rename_all = "snake_case")]
 pub enum Loss {
     /// To be this call at all: other bytes are approved, or it is another principal's or tool's.

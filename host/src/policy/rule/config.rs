@@ -5,13 +5,14 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The most characters of a value that are shown.
 const SHOWN_CHARACTERS_MAX: usize = 200;
 
 /// A name with its value.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Setting {
     /// Its name.
     pub name: String,
@@ -20,7 +21,7 @@ pub struct Setting {
 }
 
 /// What a tool gets as its arguments, as programs get them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct ArgumentsRule {
     /// All of them, in order. Programs take the first for their own name.
     pub arguments: Vec<String>,

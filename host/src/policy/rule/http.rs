@@ -6,12 +6,14 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::inject::Injection;
 use super::listed;
 use super::secret::OnLeak;
 use crate::egress::{CanonicalUrl, HostPattern, PathPattern, Scheme};
+use crate::ids::text_schema;
 
 /// The most bytes of a method's name.
 const METHOD_BYTES_MAX: usize = 32;
@@ -20,6 +22,8 @@ const METHOD_BYTES_MAX: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HttpMethod(String);
+
+text_schema!(HttpMethod, "an HTTP method, in capitals", "^[A-Z-]+$");
 
 impl HttpMethod {
     /// As a request writes it.
@@ -74,7 +78,7 @@ impl fmt::Display for HttpMethod {
 }
 
 /// Requests that may be sent. Each part must allow a request; no list is empty.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct HttpRule {
     /// To which hosts.
     pub hosts: BTreeSet<HostPattern>,
@@ -89,6 +93,7 @@ pub struct HttpRule {
     /// With which keys in the query; `None` means any, and an empty list none.
     pub query: Option<BTreeSet<String>>,
     /// Networks in which a host may lie beside the public internet.
+    #[schemars(with = "BTreeSet<String>")]
     pub addresses: BTreeSet<IpNet>,
     /// How many requests a minute, of all calls by this rule; `None` means any number.
     pub requests_per_minute: Option<NonZeroU32>,

@@ -5,11 +5,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use http::header::{self, HeaderName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::egress::is_forbidden_field;
-use crate::ids::SecretName;
+use crate::ids::{SecretName, text_schema};
 
 /// The most bytes of a template.
 const TEMPLATE_BYTES_MAX: usize = 1_000;
@@ -20,6 +21,8 @@ const NAME_BYTES_MAX: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Template(Vec<Piece>);
+
+text_schema!(Template, "text with places for secrets: ${secret:NAME}", "^[\\s\\S]*$");
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Piece {
@@ -126,7 +129,7 @@ impl Template {
 }
 
 /// One thing that is put into each request of a rule, in place of what the tool wrote there.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "into", rename_all = "snake_case")]
 pub enum Injection {
     /// A header.
@@ -196,6 +199,8 @@ macro_rules! checked_text {
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
+
+        text_schema!($name, "see the rule of the grant", "^[\\x20-\\x7E]+$");
 
         impl $name {
             /// The text.

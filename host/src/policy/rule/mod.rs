@@ -14,6 +14,7 @@ mod sockets;
 use std::borrow::Cow;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use config::{ArgumentsRule, Setting};
@@ -30,7 +31,7 @@ use crate::ids::SecretName;
 use crate::package::Capability;
 
 /// One power beside folders.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Rule {
     /// To send requests.

@@ -5,19 +5,21 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::listed;
 use crate::egress::{HostPattern, UrlHost};
 
 /// Peers of TCP or UDP: any of the hosts, at any of the ports.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct SocketRule {
     /// Names and addresses: 1 to 256. The lookup of a name is allowed with it.
     pub hosts: BTreeSet<HostPattern>,
     /// Ports: 1 to 256, never 0.
     pub ports: BTreeSet<u16>,
     /// Ranges that the addresses may lie in, beside the public internet: at most 256.
+    #[schemars(with = "BTreeSet<String>")]
     pub addresses: BTreeSet<IpNet>,
 }
 
@@ -43,7 +45,7 @@ impl fmt::Display for SocketRule {
 }
 
 /// Names that may be looked up, without connecting to what they stand for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct DnsRule {
     /// The names: 1 to 256, and no addresses.
     pub names: BTreeSet<HostPattern>,
