@@ -279,13 +279,17 @@ body = "eight degrees"
 #[test]
 fn faked_answers_go_through_the_gate() {
     let cli = Cli::new();
-    // What it really answers, to be put into the case: the guest's own form is not this test's.
     let run = cases(&cli, "web-fetch", WEATHER);
     let failed = cli.run(&run).expect(7);
     assert!(failed.stdout.contains("eight degrees") && failed.stdout.contains("FAILED"), "{failed:?}");
-    let passes = WEATHER.replace("expect.error = \"NEVER\"", "expect.result = { }");
-    let failed = cli.run(&cases(&cli, "web-fetch", &passes)).expect(7);
-    assert!(failed.stdout.contains("-{}") && failed.stdout.contains("eight degrees"), "a diff: {failed:?}");
+    let passes = WEATHER.replace("expect.error = \"NEVER\"", "expect.text = \"eight degrees\"");
+    cli.run(&cases(&cli, "web-fetch", &passes)).expect(0);
+    let differs = passes.replace("expect.text = \"eight", "expect.text = \"nine");
+    let failed = cli.run(&cases(&cli, "web-fetch", &differs)).expect(7);
+    assert!(
+        failed.stdout.contains("-nine degrees") && failed.stdout.contains("+eight degrees"),
+        "a diff: {failed:?}"
+    );
 
     // Another path is refused by the gate, with a fake for it or without.
     let refused = WEATHER.replace("paths = [\"/v1/**\"]", "paths = [\"/v2/**\"]").replace(

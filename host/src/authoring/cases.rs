@@ -82,7 +82,8 @@ pub struct Expected {
     pub text: Option<String>,
     /// That it fails, with a message that has this in it.
     pub error: Option<String>,
-    /// All host calls that a rule of the grant let through, in order: interface, function and subject, or a beginning of that.
+    /// All host calls that a rule of the grant let through, in order, without the reading and writing of streams:
+    /// interface, function and subject, or a beginning of that.
     pub calls: Option<Vec<String>>,
     /// All that were refused, in order, in the same way. By default none may be.
     pub denied: Vec<String>,

@@ -170,9 +170,12 @@ impl NewProject {
         };
         std::fs::create_dir_all(parent).map_err(failed(parent))?;
         // Fails if anything is there, whatever it is.
-        std::fs::create_dir(&folder).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => ProjectError::Exists(folder.clone()),
-            _ => ProjectError::File(folder.clone(), error),
+        std::fs::create_dir(&folder).map_err(|error| {
+            if error.kind() == io::ErrorKind::AlreadyExists {
+                ProjectError::Exists(folder.clone())
+            } else {
+                ProjectError::File(folder.clone(), error)
+            }
         })?;
         for (name, text) in self.files(&sdk) {
             let path = folder.join(name);

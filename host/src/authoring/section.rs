@@ -97,7 +97,7 @@ pub(crate) fn with(mut component: Vec<u8>, name: &str, content: &[u8]) -> Vec<u8
 pub(super) fn leb128(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
-        let low = (number & 0x7f) as u8;
+        let low = u8::try_from(number & 0x7f).expect("seven bits fit");
         number >>= 7;
         if number == 0 {
             bytes.push(low);

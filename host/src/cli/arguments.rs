@@ -425,6 +425,7 @@ mod tests {
           freeze       Stop everything: running calls end, no call begins, until `thaw`
           thaw         Let calls begin again after `freeze`
           status       Show whether the host is frozen, what is quarantined, and what runs now
+          settings     Show the limits that hold at the host, and how it keeps its log
           metrics      Show the host's numbers since it started, as Prometheus reads them
           audit        Read the audit log
           backup       Write database, components and log into one file, while calls go on
@@ -434,8 +435,8 @@ mod tests {
           run          Call a tool of a file once, in a throw-away host with the powers that flags allow
           test         Run the test cases of a project: calls in the sandbox, with answers of HTTP, time and
                        chance from files
-          inspect      Show what a file is and asks for, without registering it; or what another version asks
-                       more
+          inspect      Show what a file is and asks for, without registering it; or what another version
+                       asks more
           doctor       Look over the machine and the data folder, and say what to do; changes nothing
           config       Write the settings of `serve` into a file, to be changed
           openapi      Write the description of the HTTP API to stdout: OpenAPI 3.1
@@ -497,8 +498,9 @@ mod tests {
         PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.
         PORTCULLIS_SERVER and PORTCULLIS_KEY name a host in the network and the API key for it, as --server
         does;
-        what reads a data folder's files itself (`audit query`, `verify`, …) and `serve` take no notice of
-        them.
+        what verifies (`audit verify`, `verify-receipt`, …), what is given a folder with --folder, and
+        `serve` take no notice
+        of them.
         "##);
     }
 

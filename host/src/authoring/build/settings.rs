@@ -32,10 +32,8 @@ pub(super) fn parse(text: &str) -> Result<BuildSettings, Vec<Diagnostic>> {
     let root = Table { key: String::new(), span: 0..0, entries: document.get_ref() };
     let read = read(&mut reader, &root);
     let diagnostics = reader.into_diagnostics();
-    match read {
-        Some(settings) if diagnostics.is_empty() => Ok(settings),
-        _ => Err(diagnostics),
-    }
+    let is_right = diagnostics.is_empty();
+    read.filter(|_| is_right).ok_or(diagnostics)
 }
 
 fn read(reader: &mut Reader<'_>, root: &Table<'_, '_>) -> Option<BuildSettings> {

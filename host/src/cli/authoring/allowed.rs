@@ -60,10 +60,8 @@ fn rules(given: &[String], short: impl Fn(&str) -> Result<Table, Failure>) -> Re
         let read = format!("rule = {text}").parse::<Table>();
         let table =
             read.map_err(|error| Failure::input(format!("{text} is no table: {}", error.message())))?;
-        match table.into_iter().next() {
-            Some((_, rule @ Value::Table(_))) => Ok(rule),
-            _ => Err(Failure::input(format!("{text} is no table"))),
-        }
+        let rule = table.into_iter().next().map(|(_, rule)| rule).filter(Value::is_table);
+        rule.ok_or_else(|| Failure::input(format!("{text} is no table")))
     };
     given.iter().map(rule).collect()
 }
@@ -159,7 +157,14 @@ mod tests {
         let parsed = crate::policy::parse_grants(&text, &Nowhere).expect("a grants file");
         assert_eq!(parsed.grants.len(), 1);
         let told: Vec<String> = parsed.grants[0].terms.rules.iter().map(ToString::to_string).collect();
-        insta::assert_snapshot!(told.join("\n"), @"");
+        insta::assert_snapshot!(told.join("\n"), @r#"
+        GET, HEAD https://{api.example.com}:443 /v1/**
+        POST http://{127.0.0.1}:8080 /**, also in 127.0.0.1/32
+        PUT https://{b.example}:443 /**
+        read and write the store counts, one for each agent, up to 1048576 bytes in 10000 keys
+        environment variable "TZ" is "UTC=0"
+        TCP to [::1] at port 5432, also in ::1/128
+        "#);
         assert_eq!(parsed.grants[0].terms.limits.len(), 2);
     }
 

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use url::Url;
 
 use super::scratch::AGENT;
-use crate::audit::event::{Decision, Event, Record};
+use crate::audit::event::{Attempt, Decision, Event, HostCall, Record};
 use crate::ids::PackageName;
 use crate::limits::Limit;
 use crate::policy::{Access, FilesystemRule, Grant, HttpRule, Rule, SocketRule, StoreScope};
@@ -19,7 +19,8 @@ pub(super) struct Needed {
     pub(super) grant: String,
     /// What was refused, a line each, in order: interface, function, subject, why.
     pub(super) denied: Vec<String>,
-    /// What was done, a line each, in order: interface, function, subject. Without what asks for no power.
+    /// What was done, a line each, in order: interface, function, subject. Without what asks for no power, and
+    /// without the reading and writing of streams.
     pub(super) done: Vec<String>,
 }
 
@@ -37,22 +38,25 @@ pub(super) fn needed(package: &PackageName, grant: Option<&Grant>, records: &[Re
     let mut used: BTreeMap<(String, usize), Used> = BTreeMap::new();
     let (mut denied, mut done) = (Vec::new(), Vec::new());
     for record in records {
-        let (interface, function, subject, decision, is_effect) = match &record.event {
-            Event::HostCall { host_call, .. } => {
-                (&host_call.interface, &host_call.function, &host_call.subject, &host_call.decision, false)
-            }
-            Event::EffectAttempted { attempt, .. } => {
-                (&attempt.interface, &attempt.function, &attempt.subject, &attempt.decision, true)
-            }
-            _ => continue,
-        };
+        let (interface, function, subject, decision, is_effect) =
+            if let Event::HostCall { host_call, .. } = &record.event {
+                let HostCall { interface, function, subject, decision, .. } = host_call;
+                (interface, function, subject, decision, false)
+            } else if let Event::EffectAttempted { attempt, .. } = &record.event {
+                let Attempt { interface, function, subject, decision, .. } = attempt;
+                (interface, function, subject, decision, true)
+            } else {
+                continue;
+            };
         let subject = subject.as_deref().unwrap_or_default();
         let line = clean_line(format!("{interface} {function} {subject}").trim(), 1_000);
         match decision {
             Decision::Denied(why) => denied.push(format!("{line}: {}", clean_line(why, 500))),
             Decision::Allowed(rule) => {
                 let Some(named) = rule_name(rule) else { continue };
-                done.push(line);
+                if !is_part(interface) {
+                    done.push(line);
+                }
                 let used = used.entry(named).or_default();
                 used.writes |= is_effect;
                 if interface == "wasi:http/outgoing-handler"
@@ -66,6 +70,12 @@ pub(super) fn needed(package: &PackageName, grant: Option<&Grant>, records: &[Re
         }
     }
     Needed { grant: written(package, grant, &used), denied, done }
+}
+
+/// Whether functions of an interface go on with what another one began: how often they are called is the affair of
+/// a language's library.
+fn is_part(interface: &str) -> bool {
+    interface.starts_with("wasi:io/") || interface == "wasi:http/types"
 }
 
 /// Kind and number of `grant 7 http 0`.
@@ -106,9 +116,10 @@ fn written(package: &PackageName, grant: Option<&Grant>, used: &BTreeMap<(String
         *count += 1;
         // The whole environment is told at once.
         let all_at_once = |kind: &str| used.iter().find(|((used, _), _)| used == kind).map(|(_, used)| used);
-        let found = match rule {
-            Rule::Environment(_) => all_at_once(kind),
-            _ => used.get(&(kind.to_owned(), index)),
+        let found = if matches!(rule, Rule::Environment(_)) {
+            all_at_once(kind)
+        } else {
+            used.get(&(kind.to_owned(), index))
         };
         let Some(used) = found else { continue };
         match rule {

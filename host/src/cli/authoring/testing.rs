@@ -323,7 +323,8 @@ fn failed(expect: &Expected, message: &str) -> Vec<String> {
 fn text_of(answer: &ToolAnswer) -> String {
     let texts = answer.content.iter().filter_map(|part| match part {
         Content::Text { text } => Some(text.as_str()),
-        Content::Image { .. } | Content::Audio { .. } | Content::Resource { .. } => None,
+        Content::Resource { text, .. } => text.as_deref(),
+        Content::Image { .. } | Content::Audio { .. } => None,
     });
     texts.collect::<Vec<_>>().join("\n")
 }
