@@ -6,7 +6,6 @@ use bytes::Bytes;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::audit::AuditSettings;
 use crate::audit::event::Record;
 use crate::audit::query::{self, Filter};
 use crate::authn::local_admin;
@@ -17,7 +16,7 @@ use crate::gateway::{
     AddedPackage, CallAnswer, CallError, CallRequest, GrantsSource, Host, HostError, HostOptions,
 };
 use crate::ids::{CallId, PackageName, PrincipalId, ToolName};
-use crate::policy::{Durability, Grant};
+use crate::policy::Grant;
 use crate::sandbox::compiler::Compiler;
 
 /// In whose name tools are tried.
@@ -40,7 +39,8 @@ impl Scratch {
         Self::open_with(HostOptions::default()).await
     }
 
-    /// With what differs in a host for tries: its compiler is this program, and its log waits for no disk.
+    /// With what differs in a host for tries: its compiler is this program. Answers wait for their records, as on any
+    /// host: what a run needed is read from them.
     pub(super) async fn open_with(options: HostOptions) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new()
             .prefix("portcullis-")
@@ -50,7 +50,6 @@ impl Scratch {
             .map_err(|error| Failure::host(format!("this program does not find itself: {error}")))?;
         let options = HostOptions {
             compiler: Compiler::Program(program),
-            audit: AuditSettings { durability: Durability::Relaxed, ..AuditSettings::default() },
             disk_reserve_bytes: 0,
             ..options
         };
