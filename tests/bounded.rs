@@ -20,7 +20,7 @@ use portcullis::sandbox::InvokeError;
 use serde_json::{Value, json};
 
 use crate::harness::{AGENT, World, end, guest, limit_reached, wat};
-use crate::{http, nested, registration, sockets, state};
+use crate::{fair, http, nested, registration, sockets, state};
 
 /// The test of each limit: just below it passes, just above it has the stated effect. Closed, so that
 /// a limit without a test does not compile.
@@ -55,6 +55,15 @@ const fn test_of(limit: Limit) -> fn() {
         Limit::Concurrency => cancelled::concurrency,
         Limit::PrincipalConcurrency => cancelled::principal_concurrency,
         Limit::HostConcurrency => cancelled::host_concurrency,
+        Limit::PrincipalQueue => fair::bounds::principal_queue,
+        Limit::HostQueue => fair::bounds::host_queue,
+        Limit::QueueTime => fair::bounds::queue_time,
+        Limit::PrincipalCallsPerMinute => fair::quotas::principal_calls_per_minute,
+        Limit::PrincipalFuelPerHour => fair::quotas::principal_fuel_per_hour,
+        Limit::PrincipalEgressPerDay => fair::quotas::principal_egress_per_day,
+        Limit::PackageCallsPerMinute => fair::quotas::package_calls_per_minute,
+        Limit::PackageFuelPerHour => fair::quotas::package_fuel_per_hour,
+        Limit::PackageEgressPerDay => fair::quotas::package_egress_per_day,
         Limit::Registrations => registration::too_many_registrations,
         Limit::HostRegistrations => registration::too_many_registrations_in_all,
         Limit::ComponentBytes => registration::too_many_bytes,

@@ -21,6 +21,7 @@ mod completeness;
 mod door;
 mod evidence;
 mod example_tools;
+mod fair;
 mod files;
 mod fuzzed;
 mod harness;

@@ -10,8 +10,10 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::disallowed_methods, reason = "floors are bare wasmtime, without the gate")]
 
+mod floor;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -24,9 +26,9 @@ use portcullis::gateway::{CallRequest, GrantsSource, Host, HostOptions};
 use portcullis::policy::Durability;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Lift, Linker, Lower, ResourceTable};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, Store};
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy};
+
+use self::floor::{Floor, guest_bytes};
 
 const AGENT: &str = "bench";
 const FILE_BYTES: u64 = 4096;
@@ -59,67 +61,11 @@ fn measure(criterion: &mut Criterion, runtime: &Runtime, name: &str, call: impl 
     }
 }
 
-/// The state of a bare store.
-struct Bare {
-    table: ResourceTable,
-    wasi: WasiCtx,
-}
-
-impl WasiView for Bare {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-/// A component on bare wasmtime.
-struct Floor {
-    pre: InstancePre<Bare>,
-    function: ComponentExportIndex,
-    folder: PathBuf,
-}
-
-impl Floor {
-    fn new(engine: &Engine, guest: &str, interface: &str, function: &str, folder: &Path) -> Self {
-        let component = Component::new(engine, guest_bytes(guest)).expect("it compiles");
-        let mut linker = Linker::<Bare>::new(engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("linked");
-        let interface = component.get_export_index(None, interface).expect("exported");
-        let function = component.get_export_index(Some(&interface), function).expect("exported");
-        let pre = linker.instantiate_pre(&component).expect("all imports are linked");
-        Self { pre, function, folder: folder.to_owned() }
-    }
-
-    /// A fresh store and instance, one call, and all of it dropped.
-    async fn call<Params, Return>(&self, params: Params) -> Return
-    where
-        Params: wasmtime::component::ComponentNamedList + Lower + Send + Sync,
-        Return: wasmtime::component::ComponentNamedList + Lift + Send + Sync + 'static,
-    {
-        let wasi = WasiCtx::builder()
-            .preopened_dir(&self.folder, "/data", FsPerms::ReadOnly)
-            .expect("opened")
-            .build();
-        let mut store = Store::new(self.pre.engine(), Bare { table: ResourceTable::new(), wasi });
-        store.set_fuel(1_000_000_000).expect("fuel is counted");
-        store.set_epoch_deadline(1_000_000);
-        let instance = self.pre.instantiate_async(&mut store).await.expect("instantiated");
-        let function = instance.get_typed_func::<Params, Return>(&mut store, self.function).expect("typed");
-        function.call_async(&mut store, params).await.expect("it answers")
-    }
-}
-
 fn default_engine() -> Engine {
     let mut config = Config::new();
     config.consume_fuel(true).epoch_interruption(true);
     config.allocation_strategy(InstanceAllocationStrategy::pooling());
     Engine::new(&config).expect("an engine")
-}
-
-fn guest_bytes(name: &str) -> Vec<u8> {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guests").join(name).with_extension("wasm");
-    std::fs::read(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask guests`", path.display()))
 }
 
 /// Our host over a temporary folder, with both guests granted.

@@ -4,6 +4,7 @@
 //! is in `gateway/`, by what it is done to. Nothing here knows HTTP, MCP or a command line.
 
 mod access;
+mod admission;
 mod backup;
 mod calls;
 mod disk;
@@ -15,7 +16,9 @@ mod keys;
 mod nested;
 mod outlets;
 mod packages;
+mod quotas;
 mod receipts;
+mod refusals;
 mod registrations;
 mod running;
 mod secrets;
@@ -28,6 +31,7 @@ mod tools;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -51,24 +55,25 @@ use crate::ids::{
 use crate::limits::{HostLimits, Usage};
 use crate::outlets::metrics::Metrics;
 use crate::outlets::{OutletHealth, Outlets};
-use crate::policy::{
-    AuthorizationRequest, AuthorizedCall, Denial, Durability, Evidence, Freeze, Policy, authorize,
-};
+use crate::policy::{AuthorizedCall, Denial, Durability, Evidence, Freeze, Policy};
 use crate::registry::{ApprovedPackage, Registry, RegistryError};
 use crate::sandbox::compiler::Compiler;
 use crate::sandbox::{ENGINE, InvokeError, Order, Origin, Sandbox, SandboxOptions, StandIns, ToolAnswer};
 use crate::secrets::{EvidenceKeys, Secrets, SecretsKey};
 use crate::text::clean;
+use admission::Allowed;
 use nested::Parent;
 use running::{Running, Subject};
 
 pub use crate::sandbox::{CANCEL_GRACE, CallControl, Progress};
 pub use access::{AccessError, FIRST_ADMIN, KeyMade, KeyRevoked};
+pub use admission::Busy;
 pub use backup::{Backup, RestoreProgress, RestoreStep, restore_backup};
 pub use calls::{
-    CallState, Ended, Ending, Following, KEPT_ANSWERS_BYTES_MAX, KEPT_CALLS_HOST_MAX, KEPT_CALLS_MAX,
-    KEY_KEPT, KEYS_MAX, KeepError, KeepRequest, Kept, KeptCall, KeptPage, OPEN_CALLS_HOST_MAX,
-    OPEN_CALLS_MAX, PAGE_MAX, RESULT_KEPT, STREAMS_MAX, StreamPlace, Tell,
+    CallState, Ended, Ending, Following, KEPT_ANSWERS_BYTES_MAX, KEPT_ANSWERS_HOST_BYTES_MAX,
+    KEPT_CALLS_HOST_MAX, KEPT_CALLS_MAX, KEY_KEPT, KEYS_MAX, KeepError, KeepRequest, Kept, KeptCall,
+    KeptPage, OPEN_ARGUMENT_BYTES_HOST_MAX, OPEN_ARGUMENT_BYTES_MAX, OPEN_CALLS_HOST_MAX, OPEN_CALLS_MAX,
+    PAGE_MAX, RESULT_KEPT, STREAMS_MAX, StreamPlace, Tell,
 };
 pub use disk::{DISK_RESERVE_BYTES_DEFAULT, DiskLow};
 pub use embedding::RequestError;
@@ -77,6 +82,7 @@ pub use evidence::{Erased, EvidenceError, PayloadErased};
 pub use grants::{GrantsChanged, GrantsSource};
 pub use keys::KeyRotated;
 pub use packages::{AddProgress, AddedPackage, PackageDetails};
+pub use quotas::{QuotaReached, QuotaStatus, QuotaUse, QuotasChanged};
 pub use receipts::ReceiptError;
 pub use registrations::Registration;
 pub use running::RunningCall;
@@ -112,6 +118,9 @@ pub struct Host {
     /// A change is in the log and could not be put in force: nothing runs before the next start.
     in_doubt: AtomicBool,
     running: Running,
+    admission: Arc<admission::Admission>,
+    refusals: refusals::Refusals,
+    quotas: Arc<quotas::QuotaBook>,
     calls: calls::Calls,
     receipts: receipts::Receipts,
     audit: AuditSettings,
@@ -307,6 +316,8 @@ impl Host {
         let secrets = Secrets::open(database.clone(), &folder, secrets_key)?;
         let evidence_keys = EvidenceKeys::new(database.clone(), folder.evidence_key()?);
         let limits = Arc::new(limits);
+        let used = database.quota_usage().await?;
+        let quotas = Arc::new(quotas::QuotaBook::new(&limits, log.last_time(), used));
         let registrations = Arc::new(registrations::Registrations::new(&limits));
         let options = SandboxOptions {
             artifacts: paths.artifacts(),
@@ -340,6 +351,9 @@ impl Host {
             refreshing: tokio::sync::Mutex::default(),
             in_doubt: AtomicBool::new(false),
             running: Running::default(),
+            admission: Arc::new(admission::Admission::new(&limits)),
+            refusals: Default::default(),
+            quotas,
             calls: calls::Calls::new(asynchronous_calls),
             receipts: receipts::Receipts::default(),
             audit: settings,
@@ -360,6 +374,12 @@ impl Host {
     /// # Errors
     /// If calls are still running, or the log can't be written.
     pub async fn close(mut self) -> Result<(), HostError> {
+        if let Err(error) = self.write_refusals().await {
+            tracing::warn!(%error, "refused calls are not in the log");
+        }
+        if let Err(error) = self.write_quotas(true).await {
+            tracing::warn!(%error, "what was used of quotas is not written down");
+        }
         self.receipts.close().await;
         let closed = self.log.close().await;
         self.outlets.close().await;
@@ -413,39 +433,14 @@ impl Host {
         self.log.check()?;
         self.disk.check()?;
         self.check_anchors()?;
-        let in_force = self.in_force();
-        let package = self.resolve(&in_force, &request).await?;
-        let declared = package.as_ref().map(|package| &package.description.capabilities);
-        let decision = authorize(
-            &AuthorizationRequest {
-                call,
-                principal: &request.principal,
-                package: &request.package,
-                tool: &request.tool,
-                approved: package.as_ref().map(|package| package.digest),
-                declared: declared.unwrap_or(&Default::default()),
-                now: self.now(),
-                limits: &self.limits,
-            },
-            &in_force.policy,
-        );
         let parent_id = parent.as_ref().map(|parent| parent.call);
-        let (authorized, package) = match (decision, package) {
-            (Ok(authorized), Some(package)) => (authorized, package),
-            (Ok(_), None) => {
-                let denial = not_approved(&request);
-                return Err(self.denied(call, &request, parent_id, &in_force, None, denial).await?);
-            }
-            (Err(denial), package) => {
-                let digest = package.map(|package| package.digest);
-                return Err(self.denied(call, &request, parent_id, &in_force, digest, denial).await?);
-            }
-        };
+        let (allowed, place, held) = self.admit(call, &request, parent.as_ref()).await?;
+        let Allowed { in_force, authorized, package } = allowed;
         let authorized = match &parent {
             Some(Parent { budget, .. }) => authorized.within_budget(budget.fuel, budget.wall_time),
             None => authorized,
         };
-        let place = self.sandbox.place(&authorized).map_err(CallError::Busy)?;
+        let authorized = authorized.within_budget(held.fuel(), Duration::MAX);
         let ready = self.ready(&package).await?;
         let context = Arc::new(CallContext {
             call,
@@ -486,7 +481,9 @@ impl Host {
         let (nesting, orders) = nested::nesting(&authorized, parent.as_ref());
         let ancestors = Arc::clone(&nesting.ancestors);
         let (arguments, depth_max) = (&request.arguments, nesting.depth_max);
-        let order = Order { arguments, recorder, place, control, nesting, secrets };
+        let admitted = place.admitted();
+        let (meter, spent) = (held.leaving(), place.spent().clone());
+        let order = Order { arguments, recorder, admitted, control, nesting, secrets, meter, spent };
         let running = self.sandbox.invoke(&ready, &authorized, order, stopped);
         let mut invoked = match orders {
             None => running.await,
@@ -495,6 +492,8 @@ impl Host {
                 self.serve_nested(running, orders, &caller).await
             }
         };
+        // What comes now is the host's own work, and waits for the disk: others may run meanwhile.
+        drop((held, place));
         match self.end_evidence(&evidence, &invoked.result).await {
             Ok(commitment) => invoked.recorder.commit_result(commitment),
             Err(error) => {

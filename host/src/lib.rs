@@ -86,6 +86,7 @@ pub mod doctor;
 #[doc(hidden)]
 pub mod egress;
 #[doc(hidden)]
+pub mod fairness;
 pub mod gateway;
 pub mod hardening;
 pub mod ids;

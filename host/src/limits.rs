@@ -70,12 +70,30 @@ pub enum Limit {
     Depth,
     /// Calls of other tools that one call makes. The nested call is refused.
     FanOut,
-    /// Calls of one package running at once, whoever makes them. Refused as busy.
+    /// Calls of one package running at once, whoever makes them. The next waits.
     Concurrency,
-    /// Calls of one principal running at once. Refused as busy.
+    /// Calls of one principal running at once. The next waits.
     PrincipalConcurrency,
-    /// Calls running at once in this host. Refused as busy.
+    /// Calls running at once in this host. The next waits.
     HostConcurrency,
+    /// Calls of one principal that wait for a place. Refused as busy.
+    PrincipalQueue,
+    /// Calls that wait for a place in this host. Refused as busy.
+    HostQueue,
+    /// How long a call waits for a place. Refused as busy.
+    QueueTime,
+    /// Calls of one principal that begin within any minute. Refused until there is room.
+    PrincipalCallsPerMinute,
+    /// Fuel of one principal within any hour. Refused until there is room; a call is given no more than is left.
+    PrincipalFuelPerHour,
+    /// Bytes that one principal's calls send within any day. Refused until there is room; while a call runs, its request or write is.
+    PrincipalEgressPerDay,
+    /// The same of one package, whoever calls it.
+    PackageCallsPerMinute,
+    /// The same of one package, whoever calls it.
+    PackageFuelPerHour,
+    /// The same of one package, whoever calls it.
+    PackageEgressPerDay,
     /// Registrations of one principal that wait or are made at once. Refused as busy.
     Registrations,
     /// Registrations that wait or are made at once in this host. Refused as busy.
@@ -111,6 +129,11 @@ pub enum Effect {
     RefusedAtRegistration,
     /// The call, or the registration, is refused as busy before it starts.
     Busy,
+    /// The call is refused before it starts, until its principal or package has used less. What is left is given to
+    /// calls that run.
+    Refused,
+    /// The call waits for its turn. One that a tool makes is refused as busy.
+    Waits,
 }
 
 /// One row of the table.
@@ -134,7 +157,7 @@ const MIB: u64 = 1 << 20;
 
 impl Limit {
     /// All limits, in the order of the table.
-    pub const ALL: [Limit; 38] = [
+    pub const ALL: [Limit; 47] = [
         Limit::Fuel,
         Limit::WallTime,
         Limit::Memory,
@@ -164,6 +187,15 @@ impl Limit {
         Limit::Concurrency,
         Limit::PrincipalConcurrency,
         Limit::HostConcurrency,
+        Limit::PrincipalQueue,
+        Limit::HostQueue,
+        Limit::QueueTime,
+        Limit::PrincipalCallsPerMinute,
+        Limit::PrincipalFuelPerHour,
+        Limit::PrincipalEgressPerDay,
+        Limit::PackageCallsPerMinute,
+        Limit::PackageFuelPerHour,
+        Limit::PackageEgressPerDay,
         Limit::Registrations,
         Limit::HostRegistrations,
         Limit::ComponentBytes,
@@ -177,7 +209,7 @@ impl Limit {
 
     /// The limit's row: unit, default, ceiling, effect.
     pub const fn row(self) -> LimitRow {
-        use Effect::{Answers, Busy, Cuts, Ends, RefusedAtRegistration};
+        use Effect::{Answers, Busy, Cuts, Ends, Refused, RefusedAtRegistration, Waits};
         let (unit, default, ceiling, effect, grantable) = match self {
             Limit::Fuel => ("wasmtime fuel", 1_000_000_000, 1_000_000_000_000, Ends, true),
             Limit::WallTime => ("milliseconds", 10_000, 600_000, Ends, true),
@@ -205,9 +237,22 @@ impl Limit {
             Limit::PackageConnections => ("connections", 64, 1_024, Answers, false),
             Limit::Depth => ("calls", 4, 16, Answers, true),
             Limit::FanOut => ("calls", 16, 256, Answers, true),
-            Limit::Concurrency => ("calls", 16, 64, Busy, true),
-            Limit::PrincipalConcurrency => ("calls", 16, 64, Busy, false),
-            Limit::HostConcurrency => ("calls", 64, 64, Busy, false),
+            Limit::Concurrency => ("calls", 16, 64, Waits, true),
+            Limit::PrincipalConcurrency => ("calls", 16, 64, Waits, false),
+            Limit::HostConcurrency => ("calls", 64, 64, Waits, false),
+            Limit::PrincipalQueue => ("calls", 64, 1_024, Busy, false),
+            Limit::HostQueue => ("calls", 1_024, 4_096, Busy, false),
+            Limit::QueueTime => ("milliseconds", 10_000, 300_000, Busy, false),
+            Limit::PrincipalCallsPerMinute => ("calls", 1_000_000, 1_000_000, Refused, false),
+            Limit::PrincipalFuelPerHour => {
+                ("wasmtime fuel", 1_000_000_000_000_000, 1_000_000_000_000_000, Refused, false)
+            }
+            Limit::PrincipalEgressPerDay => ("bytes", 1 << 50, 1 << 50, Refused, false),
+            Limit::PackageCallsPerMinute => ("calls", 1_000_000, 1_000_000, Refused, false),
+            Limit::PackageFuelPerHour => {
+                ("wasmtime fuel", 1_000_000_000_000_000, 1_000_000_000_000_000, Refused, false)
+            }
+            Limit::PackageEgressPerDay => ("bytes", 1 << 50, 1 << 50, Refused, false),
             Limit::Registrations => ("registrations", 4, 8, Busy, false),
             Limit::HostRegistrations => ("registrations", 8, 8, Busy, false),
             Limit::ComponentBytes => ("bytes", 64 * MIB, 64 * MIB, RefusedAtRegistration, false),
@@ -253,6 +298,15 @@ impl Limit {
             Limit::Concurrency => "concurrency",
             Limit::PrincipalConcurrency => "principal_concurrency",
             Limit::HostConcurrency => "host_concurrency",
+            Limit::PrincipalQueue => "principal_queue",
+            Limit::HostQueue => "host_queue",
+            Limit::QueueTime => "queue_time",
+            Limit::PrincipalCallsPerMinute => "principal_calls_per_minute",
+            Limit::PrincipalFuelPerHour => "principal_fuel_per_hour",
+            Limit::PrincipalEgressPerDay => "principal_egress_per_day",
+            Limit::PackageCallsPerMinute => "package_calls_per_minute",
+            Limit::PackageFuelPerHour => "package_fuel_per_hour",
+            Limit::PackageEgressPerDay => "package_egress_per_day",
             Limit::Registrations => "registrations",
             Limit::HostRegistrations => "host_registrations",
             Limit::ComponentBytes => "component_bytes",
@@ -299,6 +353,23 @@ impl Limit {
             Limit::Concurrency => "calls of one package running at once, whoever makes them",
             Limit::PrincipalConcurrency => "calls of one principal running at once",
             Limit::HostConcurrency => "calls running at once in this host",
+            Limit::PrincipalQueue => "calls of one principal that wait for a place",
+            Limit::HostQueue => "calls that wait for a place in this host",
+            Limit::QueueTime => "elapsed time of waiting for a place; it is not part of `wall_time`",
+            Limit::PrincipalCallsPerMinute => "calls of one agent that begin within any minute",
+            Limit::PrincipalFuelPerHour => {
+                "fuel of one agent's calls within any hour; a call begins with no more than is left"
+            }
+            Limit::PrincipalEgressPerDay => {
+                "bytes of HTTP requests and sockets that one agent's calls send within any day"
+            }
+            Limit::PackageCallsPerMinute => {
+                "calls of one package that begin within any minute, whoever makes them"
+            }
+            Limit::PackageFuelPerHour => "fuel of one package within any hour, whoever calls it",
+            Limit::PackageEgressPerDay => {
+                "bytes that calls of one package send within any day, whoever makes them"
+            }
             Limit::Registrations => "registrations of one principal that wait or are made",
             Limit::HostRegistrations => {
                 "registrations that wait or are made in this host; each may hold `component_bytes`"
@@ -481,6 +552,8 @@ pub struct Usage {
     pub principal_concurrency: u64,
     /// Calls of the host that were running when it began, itself included.
     pub host_concurrency: u64,
+    /// Elapsed time in microseconds that it waited for its place. Not part of `wall_time_us`.
+    pub queue_time_us: u64,
 }
 
 #[cfg(test)]

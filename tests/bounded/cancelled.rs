@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::{World, end, wat};
+use crate::harness::{World, end, options, wat};
 
 /// Nothing here takes longer, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -129,7 +129,9 @@ async fn an_aborted_task_ends_its_call() {
 
 /// Grants packages to agents, each with some limits.
 async fn granted(packages: &[&str], agents: &[&str], limits: &str) -> Arc<World> {
-    let world = World::new().await;
+    let mut of_host = options().limits;
+    of_host.set_value(Limit::QueueTime, 200).expect("below the table's");
+    let world = World::within(of_host).await;
     let mut grants = String::new();
     for package in packages {
         let bytes = if *package == "polite" { wat("polite") } else { wat("clock") };
@@ -166,13 +168,16 @@ async fn sleepers(world: &Arc<World>, calls: impl IntoIterator<Item = (&str, &st
     sleepers
 }
 
-/// The limit that a call is refused for as busy.
+/// The limit that a call waits for until it is refused as busy.
 async fn busy(world: &World, agent: &str, package: &str) -> LimitReached {
     let before = admitted(world);
     let result = world.call_as(agent, package, "sleep-for-ever", json!({})).await;
     assert_eq!(admitted(world), before, "it did not begin");
     match result {
-        Err(CallError::Busy(reached)) => reached,
+        Err(CallError::Busy(busy)) => {
+            assert_eq!((busy.reached.limit, busy.reached.max), (Limit::QueueTime, 200), "{busy}");
+            busy.waited_for.expect("it waited for something")
+        }
         other => panic!("not busy: {other:?}"),
     }
 }
@@ -243,7 +248,7 @@ pub(crate) async fn principal_concurrency() {
     assert_eq!(running(&world, "ann", "polite").await, [1, 1, 1], "all places came back");
 }
 
-/// Sixty-four run; the next is refused at once; places come back.
+/// Sixty-four run; the next waits, and places come back.
 #[tokio::test(flavor = "multi_thread")]
 pub(crate) async fn host_concurrency() {
     let agents = ["ann", "bob", "cleo", "dan", "eve"];

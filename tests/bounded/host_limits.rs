@@ -46,6 +46,7 @@ async fn values_of_the_host_are_enforced() {
     let mut limits = HostLimits::default();
     limits.set_value(Limit::Stack, 64 << 10).expect("below the table's");
     limits.set_value(Limit::HostConcurrency, 1).expect("below the table's");
+    limits.set_value(Limit::QueueTime, 200).expect("below the table's");
     let world = World::within(limits).await;
     world.add("memory", wat("memory")).await;
     world.grant(&crate::harness::grant("memory")).await;
@@ -62,7 +63,7 @@ async fn values_of_the_host_are_enforced() {
     let refused = async {
         loop {
             match world.call("memory", "recurse", json!({"depth": 1})).await {
-                Err(CallError::Busy(reached)) => return reached,
+                Err(CallError::Busy(busy)) => return busy.waited_for.expect("it waited for a place"),
                 Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
                 Err(error) => panic!("{error:?}"),
             }

@@ -36,7 +36,7 @@ const CHORES: [(&str, &str, &str); 7] = [
     (
         "soak",
         "[NAME] [--minutes N] [--seed S] [--json]",
-        "run what can go on for hours: components, calls, kills, race, fuzz; 10 minutes each unless said",
+        "run what can go on for hours: components, calls, kills, race, load, fuzz; 10 minutes each unless said",
     ),
     ("tidy", "[--update-wit|--update-api]", "check the rules of the repository that no compiler checks"),
 ];

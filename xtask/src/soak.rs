@@ -5,6 +5,7 @@
 //! `fuzz` is libFuzzer's search, by programs of its own.
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -46,6 +47,9 @@ const SOAKS: [(&str, &str, &str); 6] = [
     ),
 ];
 
+/// A host that is asked over loopback: a program of its own, and `wrk`.
+const LOAD: &str = "load";
+
 /// The fuzz targets, all of them.
 const FUZZ: &str = "fuzz";
 
@@ -56,7 +60,7 @@ const PATIENCE: Duration = Duration::from_secs(60 * 60);
 /// What to run, and for how long.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// One of [`SOAKS`], or [`FUZZ`]; all, one after the other, if there is none.
+    /// One of [`SOAKS`], [`LOAD`] or [`FUZZ`]; all, one after the other, if there is none.
     name: Option<String>,
     /// For each.
     minutes: u64,
@@ -82,7 +86,7 @@ impl Options {
                 "--seed" => options.seed = Some(number()?),
                 option if option.starts_with('-') => bail!("`soak` does not take `{option}`"),
                 name if options.name.is_none()
-                    && (name == FUZZ || SOAKS.iter().any(|(soak, ..)| *soak == name)) =>
+                    && ([LOAD, FUZZ].contains(&name) || SOAKS.iter().any(|(soak, ..)| *soak == name)) =>
                 {
                     options.name = Some(name.to_owned());
                 }
@@ -96,6 +100,7 @@ impl Options {
 fn list() -> String {
     let line = |name: &str, what: &str| format!("  {name:<12} {what}");
     let mut lines = SOAKS.map(|(name, _, what)| line(name, what)).to_vec();
+    lines.push(line(LOAD, "throughput, memory, an agent in a loop, idle subscriptions: over loopback"));
     lines.push(line(FUZZ, "libFuzzer's search for inputs that parsers and judges do not bear"));
     lines.join("\n")
 }
@@ -107,6 +112,9 @@ pub(crate) fn soak(folders: &Folders, options: &Options) -> Result<()> {
     let mut figures = Map::new();
     if SOAKS.iter().any(|(name, ..)| is_wanted(name)) {
         soak_tests(folders, options, seed, &mut figures)?;
+    }
+    if is_wanted(LOAD) {
+        figures.insert(LOAD.to_owned(), load(folders, options)?);
     }
     if is_wanted(FUZZ) {
         eprintln!("==> soak {FUZZ}: each target {} min, seed {seed}", options.minutes);
@@ -120,6 +128,36 @@ pub(crate) fn soak(folders: &Folders, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Builds the program and its driver, and has it measured. Needs `wrk`, which is installed if it is not there.
+fn load(folders: &Folders, options: &Options) -> Result<Value> {
+    if Command::new("wrk").arg("--version").output().is_err() {
+        eprintln!("==> soak {LOAD}: it needs wrk; installing Debian's: apt-get install wrk");
+        let mut install = Command::new("apt-get");
+        install.args(["install", "--yes", "--no-install-recommends", "wrk"]);
+        process::run(&mut install, BUILD_TIME_MAX).context("install wrk")?;
+    }
+    let mut own = Command::new(std::env::current_exe()?);
+    eprint!("{}", process::read(own.arg("guests"), BUILD_TIME_MAX)?);
+    eprintln!("==> soak {LOAD}: over loopback; about {} min", options.minutes);
+    let report = folders.target.join("soak-load.json");
+    // Figures of an earlier run are not figures of this one.
+    let _ = fs::remove_file(&report);
+    let mut command = process::cargo();
+    command
+        .args(["bench", "--quiet", "--package", "portcullis", "--profile", "dev", "--bench", LOAD])
+        .current_dir(&folders.root)
+        .env("PORTCULLIS_SOAK_SECONDS", (options.minutes * 60).to_string())
+        .env("PORTCULLIS_SOAK_REPORT", &report);
+    let time_max = Duration::from_secs(options.minutes * 60) + PATIENCE;
+    if options.json {
+        eprint!("{}", process::read(&mut command, time_max)?);
+    } else {
+        process::run(&mut command, time_max)?;
+    }
+    let text = fs::read(&report).context("the driver gave no figures")?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
 /// Those that are tests.
 fn soak_tests(
     folders: &Folders,
@@ -129,7 +167,7 @@ fn soak_tests(
 ) -> Result<()> {
     if options.json {
         // Stdout is for the document alone.
-        let mut own = std::process::Command::new(std::env::current_exe()?);
+        let mut own = Command::new(std::env::current_exe()?);
         eprint!("{}", process::read(own.arg("guests"), BUILD_TIME_MAX)?);
     } else {
         guests(folders)?;

@@ -310,7 +310,6 @@ fn unauthenticated(detail: &str, challenge: &'static str) -> Response {
 pub(super) fn try_later(wait: std::time::Duration) -> Response {
     let seconds = wait.as_secs() + 1;
     let detail = format!("that was too often; try again in {seconds} s");
-    let mut response = Problem::new(ErrorKind::TooManyRequests, detail, Blame::Agent).into_response();
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    response
+    let problem = Problem::new(ErrorKind::TooManyRequests, detail, Blame::Agent);
+    Problem { retry_after: Some(seconds), ..problem }.into_response()
 }

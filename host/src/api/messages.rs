@@ -14,7 +14,7 @@ use crate::audit::AuditSettings;
 use crate::audit::commitment::Opening;
 use crate::authoring::About;
 use crate::database::CallMode;
-use crate::gateway::{AddedPackage, CallAnswer, CallState, HostHealth};
+use crate::gateway::{AddedPackage, CallAnswer, CallState, HostHealth, PrincipalStatus, QuotaStatus};
 use crate::ids::{
     CallId, GrantId, OutletName, PackageDigest, PackageName, PrincipalId, Remark, Revision, Sequence,
     ToolName,
@@ -22,7 +22,7 @@ use crate::ids::{
 use crate::limits::{HostLimits, Limit};
 use crate::package::PackageDescription;
 use crate::policy::evidence::Durability;
-use crate::policy::{Grant, Role};
+use crate::policy::{Grant, QuotasChange, Role};
 use crate::sandbox::Progress;
 use crate::wildcard::Wildcard;
 
@@ -144,6 +144,19 @@ pub struct PrincipalRequest {
     /// What is noted about it.
     #[serde(default)]
     pub note: Option<Remark>,
+    /// How much it may use: what is not said stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quotas: Option<QuotasChange>,
+}
+
+/// Answer of `GET /v1/principals/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PrincipalDetails {
+    /// It, and what names it.
+    #[serde(flatten)]
+    pub principal: PrincipalStatus,
+    /// What it may use, and does.
+    pub quotas: QuotaStatus,
 }
 
 /// Body of `POST /v1/keys`.
@@ -234,10 +247,15 @@ pub struct CallQuery {
     /// comes with a key.
     #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<PrincipalId>,
-    /// Which package.
-    pub package: PackageName,
+    /// Which package. Either this and `tool`, or `name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<PackageName>,
     /// Which of its tools.
-    pub tool: ToolName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<ToolName>,
+    /// Which tool, by its name in the caller's list of tools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<ToolName>,
     /// Whether the answer has the private part of the call's receipt beside it, in `opening`: what shows that the log's
     /// commitments are to these arguments and this result. Only of a call that is answered with one document and has no
     /// `Idempotency-Key`: it is not kept. Default: no.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::audit::query::ReadError;
 use crate::backup::BackupError;
 use crate::database::{ChangeError, DatabaseError};
-use crate::gateway::{AccessError, Blame, CallError, CallReport, EvidenceError, HostError};
+use crate::gateway::{AccessError, Blame, CallError, CallReport, EvidenceError, HostError, QuotaReached};
 use crate::ids::CallId;
 use crate::limits::LimitReached;
 use crate::policy::{Denial, Diagnostic, Stop};
@@ -67,7 +67,7 @@ pub enum ErrorKind {
     /// Whoever asks may not ask for this, or not from here.
     #[serde(rename = "urn:portcullis:error:forbidden")]
     Forbidden,
-    /// Too many tries or calls within a minute: the answer says when to try again.
+    /// Too many tries, requests or calls, or a quota is used up: the answer says when to try again.
     #[serde(rename = "urn:portcullis:error:too-many-requests")]
     TooManyRequests,
     /// The host ended before the call did. What it did until then is done, and it is not run again.
@@ -222,7 +222,7 @@ impl ErrorKind {
             ErrorKind::Cancelled => "The call was cancelled",
             ErrorKind::Unauthenticated => "A valid key is needed",
             ErrorKind::Forbidden => "This is not allowed",
-            ErrorKind::TooManyRequests => "Too many requests",
+            ErrorKind::TooManyRequests => "Too many requests or calls",
             ErrorKind::Interrupted => "The call was interrupted",
             ErrorKind::Gone => "The answer is not kept any more",
             ErrorKind::KeyInUse => "The request goes on",
@@ -259,6 +259,9 @@ pub struct Problem {
     /// The limit that was reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<LimitReached>,
+    /// In how many seconds it makes sense to try again: the header `Retry-After` says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
     /// What is missing for the call to be allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denial: Option<Denial>,
@@ -293,6 +296,7 @@ impl Problem {
             blame,
             call: None,
             limit: None,
+            retry_after: None,
             denial: None,
             stop: None,
             data: None,
@@ -319,6 +323,9 @@ impl IntoResponse for Problem {
         let mut response = (self.kind.status(), body).into_response();
         let value = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, value);
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         if self.kind == ErrorKind::UnsupportedMediaType {
             // What would be taken (RFC 9110, 15.5.16).
             response.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -336,7 +343,15 @@ impl From<CallError> for Problem {
             CallError::Denied { call, denial } => {
                 Self { call: Some(call), denial: Some(denial), ..new(ErrorKind::Denied) }
             }
-            CallError::Busy(reached) => Self { limit: Some(reached), ..new(ErrorKind::Busy) },
+            CallError::Busy(busy) => {
+                let kind = if busy.is_callers_own() { ErrorKind::TooManyRequests } else { ErrorKind::Busy };
+                let retry_after = Some(busy.retry_after.as_secs().max(1));
+                Self { limit: Some(busy.reached), retry_after, ..new(kind) }
+            }
+            CallError::Quota(QuotaReached { reached, retry_after }) => {
+                let retry_after = Some(retry_after.as_secs().max(1));
+                Self { limit: Some(reached), retry_after, ..new(ErrorKind::TooManyRequests) }
+            }
             CallError::Failed { error, report } => {
                 let call = Some(report.call);
                 let stop = if let InvokeError::Stopped(stop) = &error { Some(stop.clone()) } else { None };
@@ -397,6 +412,7 @@ impl From<HostError> for Problem {
             | HostError::Occupied(_)
             | HostError::Evidence(_)
             | HostError::Access(_)
+            | HostError::Quota(_)
             | HostError::Change(_) => problem,
         }
     }
@@ -411,7 +427,7 @@ fn kind_of(error: &HostError) -> ErrorKind {
         HostError::Busy(_) => ErrorKind::Busy,
         HostError::NotRunning { .. } => ErrorKind::NotFound,
         HostError::Key(_) => ErrorKind::HostFault,
-        HostError::Naming(_) => ErrorKind::BadInput,
+        HostError::Naming(_) | HostError::Quota(_) => ErrorKind::BadInput,
         HostError::Grants { .. } => ErrorKind::InvalidGrants,
         HostError::Change(error) => kind_of_change(error),
         HostError::Registry(error) => kind_of_registry(error),

@@ -3,6 +3,7 @@
 mod accepted;
 mod host_call;
 mod keeping;
+mod room;
 mod secret;
 
 use std::net::IpAddr;
@@ -25,6 +26,7 @@ use crate::policy::{Denial, Role, Stop};
 pub use accepted::AcceptedCall;
 pub use host_call::{Attempt, Decision, HostCall, HostCallOutcome, HostCallResult, Repeats};
 pub use keeping::{DropReason, OutletKind, OutletTrouble};
+pub use room::{CallsRefused, QuotasSet};
 pub use secret::{LeakAction, LeakPlace, SecretInjected, SecretLeak};
 
 /// One line of the log.
@@ -259,6 +261,8 @@ pub enum Event {
         /// Who did it.
         by: PrincipalId,
     },
+    /// An admin set the quotas of a principal or of a package.
+    QuotasSet(Box<QuotasSet>),
     /// An admin removed a principal.
     PrincipalRemoved {
         /// The new revision.
@@ -424,6 +428,8 @@ pub enum Event {
         /// Why.
         denial: Denial,
     },
+    /// Calls were refused before they began, for want of room.
+    CallsRefused(CallsRefused),
     /// A call was allowed and is about to begin.
     CallAdmitted {
         /// Who calls what.
@@ -523,6 +529,8 @@ impl Event {
             | Event::SecretLeak { context, .. }
             | Event::CallFinished { context, .. } => Some(context),
             Event::CallDenied { .. }
+            | Event::CallsRefused(_)
+            | Event::QuotasSet(_)
             | Event::CallAccepted(_)
             | Event::CallCancelled { .. }
             | Event::EvidenceOpened { .. }
@@ -735,6 +743,7 @@ impl Event {
             | Event::ApiKeyRevoked { revision, .. }
             | Event::StateCleared { revision, .. }
             | Event::CallDenied { revision, .. } => Some(*revision),
+            Event::QuotasSet(set) => Some(set.revision),
             Event::CallAdmitted { context, .. }
             | Event::HostCall { context, .. }
             | Event::EffectAttempted { context, .. }
@@ -742,7 +751,8 @@ impl Event {
             | Event::SecretInjected { context, .. }
             | Event::SecretLeak { context, .. }
             | Event::CallFinished { context, .. } => Some(context.revision),
-            Event::HostStarted { .. }
+            Event::CallsRefused(_)
+            | Event::HostStarted { .. }
             | Event::CallAccepted(_)
             | Event::CallCancelled { .. }
             | Event::EvidenceOpened { .. }

@@ -282,6 +282,18 @@ fn events() -> Vec<Kind> {
             &[],
         ),
         kind(
+            "quotas_set",
+            "An admin set the quotas of a principal or of a package.",
+            &[
+                changed.clone(),
+                ("of_principal?", principal.clone()),
+                ("of_package?", package.clone()),
+                ("quotas", is("quotas")),
+                by.clone(),
+            ],
+            &[],
+        ),
+        kind(
             "principal_removed",
             "An admin removed a principal.",
             &[changed.clone(), ("name", principal.clone()), by.clone()],
@@ -413,6 +425,19 @@ fn events() -> Vec<Kind> {
             &[],
         ),
         kind(
+            "calls_refused",
+            "Calls were refused before they began, for want of room. Those of one kind within about a second are one record.",
+            &[
+                ("principal?", is("principal")),
+                ("package?", is("package")),
+                ("limit", is("limit")),
+                ("value", count.clone()),
+                ("max", count.clone()),
+                ("calls", count.clone()),
+            ],
+            &[],
+        ),
+        kind(
             "call_admitted",
             "A call was allowed and is about to begin.",
             &[
@@ -492,7 +517,8 @@ fn parts() -> Vec<(&'static str, Value)> {
     let usage = json!({
         "type": "object",
         "properties": usage_names.iter().map(|name| ((*name).clone(), is("count"))).collect::<Map<_, _>>(),
-        "required": usage_names,
+        // Absent in older logs.
+        "required": usage_names.iter().filter(|name| **name != "queue_time_us").collect::<Vec<_>>(),
         "additionalProperties": false,
     });
     vec![
@@ -515,6 +541,16 @@ fn parts() -> Vec<(&'static str, Value)> {
         ("role", named(Role::ALL.map(Role::name))),
         ("limit", named(Limit::ALL.map(Limit::name))),
         ("usage", usage),
+        (
+            "quotas",
+            closed([
+                ("weight?", json!({"type": "integer", "minimum": 1, "maximum": 100})),
+                ("concurrency?", is("count")),
+                ("calls_per_minute?", is("count")),
+                ("fuel_per_hour?", is("count")),
+                ("egress_per_day?", is("count")),
+            ]),
+        ),
         ("repeats", closed([("count", json!({"type": "integer", "minimum": 2})), ("until", is("time"))])),
         (
             "context",

@@ -5,18 +5,23 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use http::Method;
 
-use super::arguments::PrincipalCommand;
+use super::arguments::{PrincipalCommand, QuotaArguments};
 use super::client::Client;
 use super::commands::{get, json, send};
 use super::failure::Failure;
 use super::input;
 use super::output::Output;
 use super::show::{diff as show_diff, standing as show};
-use crate::api::messages::{FreezeRequest, PrincipalRequest, QuarantineRequest, ReleaseRequest};
-use crate::gateway::{FreezeChanged, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged};
+use crate::api::messages::{
+    FreezeRequest, PrincipalDetails, PrincipalRequest, QuarantineRequest, ReleaseRequest,
+};
+use crate::gateway::{
+    FreezeChanged, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged, QuotaStatus,
+    QuotasChanged,
+};
 use crate::ids::{PackageDigest, PackageName, Remark};
-use crate::policy::Freeze;
 use crate::policy::diff::GrantsDiff;
+use crate::policy::{Freeze, QuotasChange};
 
 pub(super) async fn freeze(client: Client, because: Remark, output: &Output) -> Result<(), Failure> {
     let request = send(Method::PUT, "/v1/freeze", json(&FreezeRequest { because })?)?;
@@ -65,11 +70,23 @@ pub(super) async fn principal(
     output: &Output,
 ) -> Result<(), Failure> {
     match command {
-        PrincipalCommand::Add { name, role, note } => {
-            let body = json(&PrincipalRequest { role, note })?;
+        PrincipalCommand::Add { name, role, note, quotas } => {
+            let quotas = Some(QuotasChange::from(quotas)).filter(|quotas| !quotas.is_empty());
+            let body = json(&PrincipalRequest { role, note, quotas })?;
             let request = send(Method::PUT, &format!("/v1/principals/{name}"), body)?;
             let changed: PrincipalChanged = client.document(request).await?;
             output.answer(&changed, show::principal_added)
+        }
+        PrincipalCommand::Show { name } => {
+            let details: PrincipalDetails = client.document(get(&format!("/v1/principals/{name}"))?).await?;
+            output.answer(&details, show::principal)
+        }
+        PrincipalCommand::Limit { name, quotas } if QuotasChange::from(quotas).is_empty() => {
+            let details: PrincipalDetails = client.document(get(&format!("/v1/principals/{name}"))?).await?;
+            output.answer(&details.quotas, show::quota_status)
+        }
+        PrincipalCommand::Limit { name, quotas } => {
+            set_quotas(client, &format!("/v1/principals/{name}/quotas"), quotas.into(), output).await
         }
         PrincipalCommand::List => {
             let principals: Vec<PrincipalStatus> = client.document(get("/v1/principals")?).await?;
@@ -81,6 +98,31 @@ pub(super) async fn principal(
             output.answer(&changed, show::principal_removed)
         }
     }
+}
+
+/// Shows or sets the quotas of a package.
+pub(super) async fn limit_package(
+    client: Client,
+    name: PackageName,
+    quotas: QuotaArguments,
+    output: &Output,
+) -> Result<(), Failure> {
+    let (target, change) = (format!("/v1/packages/{name}/quotas"), QuotasChange::from(quotas));
+    if change.is_empty() {
+        let status: QuotaStatus = client.document(get(&target)?).await?;
+        return output.answer(&status, show::quota_status);
+    }
+    set_quotas(client, &target, change, output).await
+}
+
+async fn set_quotas(
+    client: Client,
+    target: &str,
+    change: QuotasChange,
+    output: &Output,
+) -> Result<(), Failure> {
+    let changed: QuotasChanged = client.document(send(Method::PATCH, target, json(&change)?)?).await?;
+    output.answer(&changed, show::quotas_set)
 }
 
 pub(super) async fn diff(client: Client, file: PathBuf, output: &Output) -> Result<(), Failure> {

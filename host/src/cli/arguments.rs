@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(super) use admin::{PrincipalCommand, SecretCommand, StateCommand};
+pub(super) use admin::{PrincipalCommand, QuotaArguments, SecretCommand, StateCommand};
 pub(super) use authoring::{
     Allowed, BuildArguments, InspectArguments, NewArguments, RunArguments, TestArguments,
 };
@@ -326,6 +326,16 @@ pub(super) enum PackageCommand {
         /// The bytes that were named in the quarantine, if any were
         #[arg(value_name = "sha256:HEX")]
         digest: Option<PackageDigest>,
+    },
+    /// Say how much of a package may be used, whoever calls it; what is not said stays as it is. Without options: show it
+    ///
+    /// Where a quota is used up, calls of it are refused (429) until there is room again.
+    #[command(after_help = "Example:\n  portcullis package limit notes --fuel-per-hour 100_000_000_000")]
+    Limit {
+        /// The package
+        name: PackageName,
+        #[command(flatten)]
+        quotas: QuotaArguments,
     },
     /// Remove a package with all its components and grants; running calls of it end
     Remove {
@@ -653,17 +663,33 @@ mod tests {
               --key-file <FILE>
                   The file with the API key for --server. Default: the key in $PORTCULLIS_KEY
 
+              --weight <NUMBER>
+                  How much more it is given than others when there is too little: 1 to 100, or none, which
+                  is 1
+
+              --concurrency <NUMBER>
+                  Calls that run at once. With none, as the host's limits and grants say
+
               --server-ca <FILE>
                   The certificates that are believed of --server, PEM. Default: the system's
 
+              --calls-per-minute <NUMBER>
+                  Calls within any minute
+
               --json
                   Answer in JSON
+
+              --fuel-per-hour <FUEL>
+                  Fuel within any hour
+
+              --egress-per-day <SIZE>
+                  Bytes sent over the network within any day, such as 10MiB
 
           -h, --help
                   Print help (see a summary with '-h')
 
         Example:
-          portcullis principal add researcher --note "team A"
+          portcullis principal add researcher --note "team A" --weight 2
         "##);
     }
 

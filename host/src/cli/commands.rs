@@ -125,6 +125,7 @@ async fn package(client: Client, command: PackageCommand, output: &Output) -> Re
             admin::quarantine(client, name, digest, reason, output).await
         }
         PackageCommand::Release { name, digest } => admin::release(client, name, digest, output).await,
+        PackageCommand::Limit { name, quotas } => admin::limit_package(client, name, quotas, output).await,
         PackageCommand::Remove { name } => {
             let request = send(Method::DELETE, &format!("/v1/packages/{name}"), Bytes::new())?;
             let removed: Removed = client.document(request).await?;

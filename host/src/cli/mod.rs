@@ -85,7 +85,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Err(error) = hardened {
         return Failure::host(error.to_string()).report(&output).into();
     }
-    let runtime = match Runtime::new() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             let failure = Failure::host(format!("threads can't be started: {error}"));
@@ -95,6 +95,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let exit = runtime.block_on(run(arguments, &output));
     runtime.shutdown_timeout(THREADS_TIME_MAX);
     exit.into()
+}
+
+/// Threads for guests, as many as may run at once, and for all else.
+fn runtime() -> std::io::Result<Runtime> {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    threads.worker_threads(crate::sandbox::worker_threads()).enable_all().build()
 }
 
 async fn run(arguments: Arguments, output: &Output) -> Exit {

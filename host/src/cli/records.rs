@@ -1,8 +1,10 @@
 //! One record of the log as one line for people. `--json` shows what the log really says.
 
+use super::show::standing::quotas_text;
 use crate::audit::event::{
-    AcceptedCall, Attempt, CallContext, CallEnd, CallOutcome, Decision, DropReason, Event, HostCall,
-    HostCallOutcome, HostCallResult, LeakAction, OutletTrouble, Record, SecretInjected, SecretLeak,
+    AcceptedCall, Attempt, CallContext, CallEnd, CallOutcome, CallsRefused, Decision, DropReason, Event,
+    HostCall, HostCallOutcome, HostCallResult, LeakAction, OutletTrouble, QuotasSet, Record, SecretInjected,
+    SecretLeak,
 };
 use crate::text::clean_line;
 
@@ -106,6 +108,10 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
             let note = note.as_ref().map(|note| format!(": {}", text(note.as_str()))).unwrap_or_default();
             ("principal_added", format!("{name} as {role}, revision {revision}, by {by}{note}"))
         }
+        Event::QuotasSet(set) => {
+            let QuotasSet { revision, subject, quotas, by } = &**set;
+            ("quotas_set", format!("of {subject}: {}, revision {revision}, by {by}", quotas_text(quotas)))
+        }
         Event::PrincipalRemoved { revision, name, by } => {
             ("principal_removed", format!("{name}, revision {revision}, by {by}"))
         }
@@ -159,6 +165,13 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
         Event::CallCancelled { call, by } => ("call_cancelled", format!("{call}, by {by}")),
         Event::CallDenied { call, principal, package, tool, denial, .. } => {
             ("call_denied", format!("{call} {package} {tool} as {principal}: {}", text(&denial.to_string())))
+        }
+        Event::CallsRefused(CallsRefused { principal, package, reached, calls }) => {
+            let who = match (principal, package) {
+                (Some(principal), Some(package)) => format!(" of {package} as {principal}"),
+                (principal, _) => principal.as_ref().map(|who| format!(" as {who}")).unwrap_or_default(),
+            };
+            ("calls_refused", format!("{calls} calls{who}: {reached}"))
         }
         Event::CallAdmitted { context, grants, argument_bytes, .. } => {
             let CallContext { call, principal, package, tool, revision, parent, .. } = &**context;

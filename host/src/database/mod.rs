@@ -15,6 +15,7 @@ mod keys;
 mod keyvalue;
 mod look;
 mod packages;
+mod quotas;
 mod secrets;
 mod standing;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use keyvalue::{
 };
 pub use look::{Content, Look, grant_histories, look};
 pub use packages::{Added, NewPackage, Package, PackageRemoval, PackageState};
+pub use quotas::QuotaUsage;
 pub use secrets::{Sealed, StoredSecret};
 pub use standing::Step;
 pub use upgrade::known_schema;

@@ -10,10 +10,11 @@ use sqlx::{Sqlite, Transaction};
 use super::change::{ChangeError, Plan, tell_apart};
 use super::keys::{NewKey, delete_key, write_key};
 use super::keyvalue::admin::clear_store;
+use super::quotas::{are_set, read_quotas, write_quotas};
 use super::secrets::{read_secrets, refuse_unknown, write_secret};
 use super::{Database, DatabaseError, GrantsChange, StoreId, from_text};
 use crate::ids::{KeyPrefix, PackageDigest, PackageName, PrincipalId, Remark, SecretName};
-use crate::policy::{Freeze, Policy, Principal, Quarantine, Role, Standing, nearest};
+use crate::policy::{Freeze, Policy, Principal, Quarantine, QuotaSubject, Quotas, Role, Standing, nearest};
 
 /// The most quarantines at once.
 const QUARANTINES_MAX: usize = 10_000;
@@ -56,6 +57,13 @@ pub enum Step {
         role: Role,
         /// What is noted about it.
         note: Option<Remark>,
+    },
+    /// A principal, or a package, may use so much.
+    SetQuotas {
+        /// Whose.
+        subject: QuotaSubject,
+        /// All that is said from now on.
+        quotas: Quotas,
     },
     /// A principal may do nothing any more.
     RemovePrincipal {
@@ -130,6 +138,7 @@ impl Step {
                         == (*role, note.as_ref(), Standing::Added)
                 }))
             }
+            Step::SetQuotas { subject, quotas } => are_set(subject, quotas, policy),
             Step::RemovePrincipal { name } => is_removed(name, policy),
             // What is stored can't be compared, and state and keys are no part of the policy.
             Step::SetSecret { .. }
@@ -222,6 +231,7 @@ impl Database {
             | Step::Release { .. }
             | Step::AddPrincipal { .. }
             | Step::RemovePrincipal { .. }
+            | Step::SetQuotas { .. }
             | Step::SetSecret { .. }
             | Step::RemoveSecret { .. }
             | Step::ClearStore { .. } => {}
@@ -255,6 +265,7 @@ pub(super) async fn read_standing(
     policy.frozen = row.map(freeze).transpose()?;
     policy.quarantines = read_quarantines(transaction).await?;
     policy.principals = read_principals(transaction).await?;
+    policy.quotas = read_quotas(transaction).await?;
     policy.secrets = read_secrets(transaction).await?;
     Ok(())
 }
@@ -359,6 +370,7 @@ pub(super) async fn write_step(
         .bind(name.as_str())
         .bind(by)
         .bind(at),
+        Step::SetQuotas { subject, quotas } => return write_quotas(transaction, subject, quotas).await,
         Step::SetSecret { name } => return write_secret(transaction, name, plan).await,
         Step::ClearStore { store } => return clear_store(transaction, store).await,
         Step::CreateKey { key } => return write_key(transaction, key, plan).await,

@@ -41,7 +41,7 @@ pub use message::{
 pub use path_pattern::{PathPattern, PathPatternError};
 pub use resolver::{ADDRESSES_MAX, Resolver, Resolving, SystemResolver};
 pub use stand_in::{StandIn, StoodInRequest};
-pub use traffic::{ExchangeBytes, Traffic};
+pub use traffic::{ExchangeBytes, Meter, Traffic, Unmetered};
 pub use url::{CanonicalUrl, Scheme, URL_BYTES_MAX, UrlError, UrlHost};
 
 #[cfg(test)]

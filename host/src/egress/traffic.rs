@@ -1,15 +1,36 @@
 //! The bytes of HTTP that one call receives and sends, counted over all of its exchanges.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::EgressError;
 use crate::limits::{Limit, LimitReached};
+
+/// Is asked before bytes leave, beside a call's own bounds.
+pub trait Meter: std::fmt::Debug + Send + Sync {
+    /// Counts bytes that are about to leave, if they may.
+    ///
+    /// # Errors
+    /// The limit that they would go beyond; then none is counted.
+    fn take(&self, bytes: u64) -> Result<(), LimitReached>;
+}
+
+/// Lets everything leave.
+#[derive(Clone, Copy, Debug)]
+pub struct Unmetered;
+
+impl Meter for Unmetered {
+    fn take(&self, _: u64) -> Result<(), LimitReached> {
+        Ok(())
+    }
+}
 
 /// Counts bytes in both directions, each up to its bound. Shared by the exchanges of one call.
 #[derive(Debug)]
 pub struct Traffic {
     bytes_in: Count,
     bytes_out: Count,
+    meter: Arc<dyn Meter>,
 }
 
 #[derive(Debug)]
@@ -43,7 +64,14 @@ impl Traffic {
         Self {
             bytes_in: Count::new(Limit::HttpBytesIn, bytes_in_max),
             bytes_out: Count::new(Limit::HttpBytesOut, bytes_out_max),
+            meter: Arc::new(Unmetered),
         }
+    }
+
+    /// The same, and asks `meter` before bytes are sent.
+    #[must_use]
+    pub fn metered(self, meter: Arc<dyn Meter>) -> Self {
+        Self { meter, ..self }
     }
 
     /// Bytes received so far.
@@ -63,7 +91,8 @@ impl Traffic {
 
     /// Counts bytes that are about to be sent.
     pub(super) fn send(&self, bytes: u64) -> Result<(), EgressError> {
-        self.bytes_out.take(bytes)
+        self.bytes_out.take(bytes)?;
+        self.meter.take(bytes).map_err(EgressError::Limit)
     }
 }
 

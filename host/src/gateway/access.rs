@@ -164,8 +164,8 @@ impl Host {
         tries.note(peer, refusal, Instant::now())
     }
 
-    /// Writes down what was noted of keys: each refusal is recorded, folded by kind; when keys were last used is
-    /// kept once a minute, or `at_once`. Whoever serves calls it about once a second, and at the end.
+    /// Writes down what was noted of keys and calls: each refusal is recorded, folded by kind; when keys were last used
+    /// is kept once a minute, what was used of quotas every few seconds, or `at_once`. Whoever serves calls it about once a second, and at the end.
     ///
     /// # Errors
     /// If the log or the database can't be written.
@@ -173,6 +173,8 @@ impl Host {
         for TriesEntry { reason, peer, key, tries } in self.access.take_tries() {
             self.log.append(Event::AuthenticationFailed { reason, peer, key, tries }).await?;
         }
+        self.write_refusals().await?;
+        self.write_quotas(at_once).await?;
         let uses = self.access.take_uses(at_once);
         if !uses.is_empty() {
             self.database.note_key_uses(&uses).await?;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AccessError, CallReport, DiskLow, EvidenceError};
+use super::{AccessError, Busy, CallReport, DiskLow, EvidenceError, QuotaReached};
 use crate::audit::LogError;
 use crate::audit::query::ReadError;
 use crate::backup::BackupError;
@@ -12,8 +12,8 @@ use crate::database::{ChangeError, DatabaseError};
 use crate::ids::CallId;
 use crate::limits::LimitReached;
 use crate::outlets::OutletError;
-use crate::policy::Denial;
 use crate::policy::parse::Diagnostic;
+use crate::policy::{Denial, QuotaError};
 use crate::registry::RegistryError;
 use crate::sandbox::{InvokeError, PackageError, PrepareError, SandboxError};
 use crate::secrets::{EvidenceKeyError, SecretsError};
@@ -46,9 +46,12 @@ pub enum CallError {
         /// Why.
         denial: Denial,
     },
-    /// The host runs as many calls as it can.
+    /// As many calls run as may, and it waited for a place as long as it may, or as many others do.
     #[error("the host is busy: {0}")]
-    Busy(LimitReached),
+    Busy(Busy),
+    /// A quota is used up.
+    #[error("a quota is used up: {}", .0.reached)]
+    Quota(QuotaReached),
     /// It ran, and gave no answer.
     #[error("{error}")]
     Failed {
@@ -72,7 +75,7 @@ impl CallError {
     /// Whose fault it is.
     pub fn blame(&self) -> Blame {
         match self {
-            CallError::NotFound(_) => Blame::Agent,
+            CallError::NotFound(_) | CallError::Quota(_) => Blame::Agent,
             CallError::Denied { .. } => Blame::Admin,
             CallError::Failed { error, .. } => match error {
                 InvokeError::Arguments(_) | InvokeError::Cancelled => Blame::Agent,
@@ -83,6 +86,7 @@ impl CallError {
                 InvokeError::Grant(_) | InvokeError::Stopped(_) => Blame::Admin,
                 InvokeError::Busy | InvokeError::Log(_) | InvokeError::Host(_) => Blame::Host,
             },
+            CallError::Busy(busy) if busy.is_callers_own() => Blame::Agent,
             CallError::Busy(_) | CallError::Log(_) | CallError::DiskLow(_) | CallError::Host(_) => {
                 Blame::Host
             }
@@ -172,6 +176,9 @@ pub enum HostError {
     /// A change that can't be made.
     #[error(transparent)]
     Change(ChangeError),
+    /// A quota that can't be set so.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
 }
 
 fn process(pid: &Option<u32>) -> String {
@@ -184,6 +191,7 @@ impl HostError {
         match self {
             HostError::Package(_) => Blame::Tool,
             HostError::Naming(_)
+            | HostError::Quota(_)
             | HostError::Grants { .. }
             | HostError::Denied(_)
             | HostError::NotRunning { .. } => Blame::Admin,

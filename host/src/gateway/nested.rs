@@ -111,6 +111,7 @@ fn outcome(called: Result<CallAnswer, CallError>) -> NestedOutcome {
                 CallError::NotFound(_)
                 | CallError::Denied { .. }
                 | CallError::Busy(_)
+                | CallError::Quota(_)
                 | CallError::Log(_)
                 | CallError::DiskLow(_)
                 | CallError::Host(_) => 0,
@@ -126,7 +127,7 @@ fn told(error: CallError) -> NestedError {
     match error {
         CallError::NotFound(_) => NestedError::NotFound(text),
         CallError::Denied { .. } => NestedError::Denied(text),
-        CallError::Busy(_) | CallError::DiskLow(_) => NestedError::Refused(text),
+        CallError::Busy(_) | CallError::Quota(_) | CallError::DiskLow(_) => NestedError::Refused(text),
         CallError::Log(error) => NestedError::Log(error),
         CallError::Host(_) => NestedError::Failed("the host failed".to_owned()),
         CallError::Failed { error, .. } => match error {

@@ -50,6 +50,8 @@ impl Host {
         let checkpoint = self.checkpoint();
         let moment = Moment {
             running_calls: status.running.len() as u64,
+            waiting_calls: status.waiting,
+            waits: Some(self.admission.waits()),
             log_failed: health.log_failure.is_some(),
             disk_low: health.disk_low.is_some(),
             frozen: status.frozen.is_some(),

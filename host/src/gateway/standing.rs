@@ -5,11 +5,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Host, HostError};
-use crate::audit::event::Event;
+use crate::audit::event::{Event, QuotasSet};
 use crate::authn::local_admin;
-use crate::database::{GrantsChange, NewKey, Step, StoreId};
+use crate::database::{ChangeError, GrantsChange, NewKey, Step, StoreId};
 use crate::ids::{CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, are_alike};
-use crate::policy::{Freeze, Principal, Quarantine, Role, Standing};
+use crate::policy::{Freeze, Principal, Quarantine, Role, Standing, nearest};
 
 /// The most pairs of agent and grant that are looked at to list principals.
 const PAIRS_MAX: usize = 100_000;
@@ -85,6 +85,9 @@ pub struct HostStatus {
     pub quarantines: Vec<Quarantine>,
     /// What runs now.
     pub running: Vec<super::RunningCall>,
+    /// How many calls wait for a place.
+    #[serde(default)]
+    pub waiting: u64,
 }
 
 impl Host {
@@ -196,9 +199,21 @@ impl Host {
         Ok(PrincipalChanged { taken, principal: self.principal(name) })
     }
 
-    fn principal(&self, name: PrincipalId) -> PrincipalStatus {
+    /// A principal, whether somebody has the name or not.
+    pub fn principal(&self, name: PrincipalId) -> PrincipalStatus {
         let known = self.principals().into_iter().find(|principal| principal.name == name);
         known.unwrap_or(PrincipalStatus { name, known: None, grants: Vec::new() })
+    }
+
+    /// Refuses a name that nobody has.
+    pub(super) fn known_principal(&self, name: &PrincipalId) -> Result<(), HostError> {
+        let in_force = self.in_force();
+        let names = in_force.policy.principal_names();
+        if names.contains(name) {
+            return Ok(());
+        }
+        let near = nearest(name.as_str(), names.into_iter().map(PrincipalId::as_str)).map(str::to_owned);
+        Err(HostError::Change(ChangeError::NoSuchPrincipal { name: name.clone(), near }))
     }
 
     /// All principals that were added or removed, or that a grant in force names, by name.
@@ -229,6 +244,7 @@ impl Host {
             frozen: in_force.policy.frozen.clone(),
             quarantines: in_force.policy.quarantines.clone(),
             running: self.running(),
+            waiting: self.admission.waiting(),
         }
     }
 
@@ -269,6 +285,9 @@ pub(super) fn event(step: Step, change: &GrantsChange) -> Event {
         }
         Step::Release { package, digest } => Event::PackageReleased { revision, package, digest, by },
         Step::AddPrincipal { name, role, note } => Event::PrincipalAdded { revision, name, role, note, by },
+        Step::SetQuotas { subject, quotas } => {
+            Event::QuotasSet(Box::new(QuotasSet { revision, subject, quotas, by }))
+        }
         Step::RemovePrincipal { name } => Event::PrincipalRemoved { revision, name, by },
         Step::SetSecret { name } => Event::SecretSet { revision, name, by },
         Step::RemoveSecret { name } => Event::SecretRemoved { revision, name, by },

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::Ownership;
+use crate::policy::{AuthorizationRequest, authorize};
 use crate::policy::{Role, Standing};
 
 async fn open(data: &Path) -> Host {

@@ -75,6 +75,8 @@ fn at_the_limit(limit: Limit) -> &'static str {
             Effect::Answers => "answers",
             Effect::Cuts => "cuts",
             Effect::RefusedAtRegistration => "refused at registration",
+            Effect::Waits => "waits its turn; the call of a tool is refused as busy",
+            Effect::Refused => "refused until there is room again (exit code 6)",
             Effect::Busy => "refused as busy (exit code 6)",
         },
     }

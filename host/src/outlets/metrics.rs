@@ -33,6 +33,10 @@ const VALUES_MAX: usize = 64;
 pub struct Moment {
     /// Calls that run.
     pub running_calls: u64,
+    /// Calls that wait for a place.
+    pub waiting_calls: u64,
+    /// How long calls waited for their places, in seconds.
+    pub waits: Option<Histogram>,
     /// Whether the log takes no records.
     pub log_failed: bool,
     /// Whether the disk is low, so that nothing new begins.
@@ -77,6 +81,7 @@ struct Counts {
     denied_calls: Family<Labels<1>, Counter>,
     host_calls: Family<Labels<2>, Counter>,
     limits: Family<Labels<1>, Counter>,
+    refused_calls: Family<Labels<1>, Counter>,
     leaks: Family<Labels<1>, Counter>,
     secrets: Counter,
     http_bytes: Family<Labels<1>, Counter>,
@@ -109,6 +114,7 @@ struct Counted {
     action: Option<String>,
     denial: Option<Denied>,
     usage: Option<Used>,
+    calls: Option<u64>,
     repeats: Option<Repeated>,
 }
 
@@ -197,6 +203,10 @@ impl Counts {
                 let reason = record.denial.map(|denial| denial.reason).unwrap_or_default();
                 self.denied_calls.get_or_create(&[("reason", reason)]).inc();
             }
+            "calls_refused" => {
+                let limit = record.limit.unwrap_or_default();
+                self.refused_calls.get_or_create(&[("limit", limit)]).inc_by(record.calls.unwrap_or(1));
+            }
             "host_call" | "effect_attempted" => {
                 let interface = self.interface(record.interface.unwrap_or_default());
                 let labels = [("interface", interface), ("decision", record.decision.unwrap_or_default())];
@@ -234,6 +244,11 @@ impl Counts {
             self.host_calls.clone(),
         );
         registry.register("limits_reached", "Calls that a limit ended", self.limits.clone());
+        registry.register(
+            "calls_refused",
+            "Calls that were refused for want of room, by limit",
+            self.refused_calls.clone(),
+        );
         registry.register("secret_leaks", "Secrets found on their way out", self.leaks.clone());
         registry.register("secrets_injected", "Secrets put into requests", self.secrets.clone());
         registry.register("http_bytes", "Bytes of HTTP that calls exchanged", self.http_bytes.clone());
@@ -252,6 +267,7 @@ fn register(moment: &Moment, counted: Sequence, registry: &mut Registry) {
         registry.register(name, help, gauge);
     };
     gauge("calls_running", "Calls that run", moment.running_calls);
+    gauge("calls_waiting", "Calls that wait for a place", moment.waiting_calls);
     gauge("log_failed", "1 if the log takes no records, so that calls are refused", moment.log_failed.into());
     gauge("disk_low", "1 if the disk is low, so that nothing new begins", moment.disk_low.into());
     gauge("frozen", "1 if the host is frozen", moment.frozen.into());
@@ -264,6 +280,9 @@ fn register(moment: &Moment, counted: Sequence, registry: &mut Registry) {
     if let Some((records, age)) = moment.checkpoint {
         gauge("checkpoint_records", "Records that the newest checkpoint covers", records);
         gauge("checkpoint_age_seconds", "How old the newest checkpoint is", age.as_secs());
+    }
+    if let Some(waits) = &moment.waits {
+        registry.register("call_queue_seconds", "How long calls waited for their places", waits.clone());
     }
     if let Some(syncs) = &moment.syncs {
         registry.register("log_sync_seconds", "How long the disk took for the log's records", syncs.clone());
@@ -307,6 +326,7 @@ mod tests {
             r#"{"event":"call_finished","outcome":"ok","usage":{"fuel":7,"wall_time_us":2000,"http_bytes_in":5}}"#,
             r#"{"event":"call_finished","outcome":"limit_reached","limit":"fuel","usage":{"fuel":3}}"#,
             r#"{"event":"call_denied","denial":{"reason":"not_granted"}}"#,
+            r#"{"event":"calls_refused","limit":"principal_queue","value":65,"max":64,"calls":7}"#,
             r#"{"event":"host_call","interface":"wasi:io/streams","decision":"allowed","repeats":{"count":4}}"#,
             r#"{"event":"effect_attempted","interface":"wasi:io/streams","decision":"allowed"}"#,
             r#"{"event":"host_call","interface":"wasi:io/streams","decision":"denied"}"#,
@@ -324,12 +344,13 @@ mod tests {
             r#"calls_total{outcome="limit_reached"} 1"#,
             r#"limits_reached_total{limit="fuel"} 1"#,
             r#"calls_denied_total{reason="not_granted"} 1"#,
+            r#"calls_refused_total{limit="principal_queue"} 7"#,
             r#"host_calls_total{interface="wasi:io/streams",decision="allowed"} 5"#,
             r#"host_calls_total{interface="wasi:io/streams",decision="denied"} 1"#,
             r#"secret_leaks_total{action="redacted"} 1"#,
             r#"http_bytes_total{direction="in"} 5"#,
             "fuel_total 10",
-            "log_records_total 8",
+            "log_records_total 9",
             r#"call_seconds_bucket{le="0.005"} 2"#,
         ] {
             assert!(text.lines().any(|line| line == expected), "no {expected} in\n{text}");

@@ -145,8 +145,11 @@ fn activity(event: &str) -> (u64, &'static str) {
         | "package_released"
         | "host_frozen"
         | "host_thawed"
+        | "quotas_set"
         | "api_key_rotated" => (3, "Update"),
-        "call_admitted" | "call_denied" | "call_finished" | "call_cancelled" => (99, "Execute tool"),
+        "call_admitted" | "call_denied" | "call_finished" | "call_cancelled" | "calls_refused" => {
+            (99, "Execute tool")
+        }
         _ => (99, "Host"),
     }
 }
@@ -165,6 +168,7 @@ fn severity(event: &str, record: &Record<'_>) -> u8 {
         | "package_refused"
         | "package_quarantined"
         | "authentication_failed"
+        | "calls_refused"
         | "host_frozen" => 3,
         _ if record.text("decision") == Some("denied") => 3,
         "call_finished" if outcome != Some("ok") => 2,

@@ -16,6 +16,7 @@ use crate::ids::{
 };
 use crate::limits::Limit;
 use crate::policy::evidence::Evidence;
+use crate::policy::quotas::{QuotaSubject, Quotas};
 use crate::policy::rule::Rule;
 use crate::policy::standing::{Freeze, Principal, Quarantine};
 
@@ -138,6 +139,9 @@ pub struct Policy {
     /// Principals that an admin has added or removed. An agent need not be among them: what lets it
     /// call is a grant that names it.
     pub principals: BTreeMap<PrincipalId, Principal>,
+    /// What an admin has said of how much principals and packages may use; none is empty.
+    #[serde(skip)]
+    pub quotas: BTreeMap<QuotaSubject, Quotas>,
     /// The stored secrets, each with the revision that has set its value.
     pub secrets: BTreeMap<SecretName, Revision>,
 }

@@ -8,6 +8,7 @@ pub mod grant;
 pub mod manifest;
 pub mod names;
 pub mod parse;
+pub mod quotas;
 pub mod rule;
 pub mod standing;
 
@@ -26,6 +27,7 @@ pub use parse::{
     SecretPlace, manifest_schema, parse_grants, parse_grants_within, parse_host_limits, parse_manifest,
     parse_size,
 };
+pub use quotas::{QuotaError, QuotaSubject, Quotas, QuotasChange, Resource};
 pub use rule::{
     ArgumentsRule, BasicUser, DnsRule, HostPattern, HostPatternError, HttpMethod, HttpMethodError,
     HttpMismatch, HttpRule, InjectError, InjectedHeader, Injection, InvokeRule, KeyvalueRule, OnLeak,

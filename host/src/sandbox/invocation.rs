@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{ComponentExportIndex, Instance, InstancePre, ResourceTable, Val};
 use wasmtime::{CallHook, PoolConcurrencyLimitError, Store, StoreContextMut, Trap, UpdateDeadline};
 
+use super::admitted::{Admitted, Spent};
 use super::bindings::tool::exports::portcullis::tool::tools as tool_world;
 use super::capabilities::CallState;
 use super::capabilities::cli::{Exited, Stdio};
@@ -30,12 +31,13 @@ use super::convert::listed::CheckedSchema;
 use super::convert::shape::TypedFunction;
 use super::limiter::MemoryLimiter;
 use super::nested::Nesting;
-use super::places::Place;
 use super::screen::{self, Outgoing};
 use super::stand_ins::StandIns;
+use super::turns::{Turns, in_turn};
 use crate::audit::{LogError, Recorder};
 use crate::database::KeyValue;
-use crate::egress::Resolver;
+use crate::egress::{Meter, Resolver, Unmetered};
+use crate::fairness::Weight;
 use crate::ids::SecretName;
 use crate::limits::{CallLimits, HostLimits, Limit, LimitReached, Usage};
 use crate::policy::{AuthorizedCall, AuthorizedClock, AuthorizedFolder, AuthorizedRule, Stop};
@@ -178,14 +180,17 @@ pub(crate) enum Entry {
 /// A call that may run.
 pub(super) struct Running<'a> {
     pub(super) call: &'a AuthorizedCall,
-    pub(super) place: &'a Place,
+    pub(super) admitted: Admitted,
     pub(super) control: CallControl,
     pub(super) nesting: Nesting,
     pub(super) secrets: CallSecrets,
+    pub(super) meter: Arc<dyn Meter>,
+    pub(super) spent: Spent,
 }
 
 /// Everything that a sandbox needs beside the component.
 pub(super) struct Resources<'a> {
+    pub(super) turns: &'a Arc<Turns>,
     pub(super) quotas: &'a Quotas,
     pub(super) connections: &'a Arc<Connections>,
     pub(super) resolver: &'a Arc<dyn Resolver>,
@@ -209,7 +214,7 @@ const FUEL_STEP: u64 = 1_000_000;
 pub(super) async fn invoke(
     loaded: &Loaded,
     entry: &Entry,
-    Running { call, place, control, nesting, secrets }: Running<'_>,
+    Running { call, admitted, control, nesting, secrets, meter, spent }: Running<'_>,
     arguments: &Value,
     recorder: Recorder,
     resources: Resources<'_>,
@@ -221,13 +226,16 @@ pub(super) async fn invoke(
         folders: call.filesystem(),
         rules: call.rules(),
         clock: call.clock(),
+        weight: admitted.weight,
         control,
         nesting,
         secrets,
+        meter,
+        spent,
         stopped,
     };
     run(loaded, bounds, recorder, resources, async |store, instance| {
-        place.note(store.data_mut().gate.usage());
+        admitted.note(store.data_mut().gate.usage());
         call_tool(store, instance, entry, arguments, output_max).await
     })
     .await
@@ -239,9 +247,12 @@ struct Bounds<'a, S> {
     folders: &'a [AuthorizedFolder],
     rules: &'a [AuthorizedRule],
     clock: Option<&'a AuthorizedClock>,
+    weight: Weight,
     control: CallControl,
     nesting: Nesting,
     secrets: CallSecrets,
+    meter: Arc<dyn Meter>,
+    spent: Spent,
     stopped: S,
 }
 
@@ -260,7 +271,9 @@ pub(super) async fn list_tools(
     let control = CallControl::default();
     let secrets = CallSecrets::default();
     let (folders, rules, clock) = (&[][..], &[][..], None);
-    let bounds = Bounds { limits, folders, rules, clock, control, nesting, secrets, stopped };
+    let (weight, meter, spent) = (Weight::default(), Arc::new(Unmetered), Spent::default());
+    let bounds =
+        Bounds { limits, folders, rules, clock, weight, control, nesting, secrets, meter, spent, stopped };
     let invoked = run(loaded, bounds, recorder, resources, async |store, instance| {
         let guest = indices.load(&mut *store, &instance).map_err(|error| failure(store, error))?;
         listed = Ok(guest.call_list_tools(&mut *store).await.map_err(|error| failure(store, error))?);
@@ -277,7 +290,8 @@ async fn run(
     resources: Resources<'_>,
     body: impl AsyncFnOnce(&mut Store<CallState>, Instance) -> Result<ToolAnswer, InvokeError>,
 ) -> Invoked {
-    let Bounds { limits, folders, rules, clock, control, nesting, secrets, stopped } = bounds;
+    let Bounds { limits, folders, rules, clock, weight, control, nesting, secrets, meter, spent, stopped } =
+        bounds;
     let started = Instant::now();
     let opened = Filesystem::open(folders, resources.quotas, Arc::clone(resources.disk_workers));
     let filesystem = match opened {
@@ -288,10 +302,11 @@ async fn run(
         }
     };
     let context = recorder.context();
+    let principal = context.principal.clone();
     let caller = (&context.package, &context.principal);
     let stores = Stores::new(rules, caller, resources.state, resources.limits);
     let connections = resources.connections.of_call(context.package.clone(), limits.connections);
-    let http = Http::new(resources.http.clone(), Arc::clone(context), limits);
+    let http = Http::new(resources.http.clone(), Arc::clone(context), limits, Arc::clone(&meter));
     let state = CallState {
         table: ResourceTable::new(),
         gate: Gate::new(recorder, limits.clone(), Arc::new(secrets)),
@@ -306,6 +321,8 @@ async fn run(
         http,
         connections,
         sockets: Sockets::default(),
+        meter,
+        spent,
         resolver: Arc::clone(resources.resolver),
         clock: Clock::new(started, clock, resources.stand_ins.time_of_day),
         random: Source::new(resources.stand_ins.random_seed),
@@ -324,6 +341,7 @@ async fn run(
         };
         body(store, instance).await
     };
+    let work = in_turn(resources.turns, &principal, weight, work);
     let (result, was_cut_short) = tokio::select! {
         // In this order, so that what is stopped before it begins does not begin.
         biased;
@@ -514,7 +532,8 @@ fn measure(state: &mut CallState, fuel_left: Option<u64>, started: Instant) {
     let (bytes_in, bytes_out) = (state.http.traffic.bytes_in(), state.http.traffic.bytes_out());
     let usage = state.gate.usage();
     (usage.http_bytes_in, usage.http_bytes_out) = (bytes_in, bytes_out);
-    usage.fuel = fuel_left.map_or(0, |left| fuel_max.saturating_sub(left));
+    let fuel = fuel_left.map_or(0, |left| fuel_max.saturating_sub(left));
+    usage.fuel = fuel;
     usage.wall_time_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     usage.memory_peak = state.memory.memory_peak();
     usage.table_elements_peak = state.memory.table_elements_peak();
@@ -522,6 +541,7 @@ fn measure(state: &mut CallState, fuel_left: Option<u64>, started: Instant) {
     usage.log = log;
     usage.depth = depth;
     usage.connections_peak = connections_peak;
+    state.spent.note(fuel);
 }
 
 fn answer_bytes(answer: &ToolAnswer) -> u64 {

@@ -3,6 +3,7 @@
 //! The only module that sees `wasmtime` types. It is handed an [`AuthorizedCall`] and a recorder, and
 //! gives back an outcome: it never decides who may call what, and never speaks to an agent.
 
+mod admitted;
 mod artifact;
 #[doc(hidden)]
 pub mod bindings;
@@ -18,9 +19,9 @@ mod invocation;
 mod limiter;
 mod listed;
 pub mod nested;
-mod places;
 mod screen;
 mod stand_ins;
+mod turns;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, Linker};
 
+pub use self::admitted::{Admitted, Spent};
 use self::artifact::{ArtifactError, Artifacts};
 use self::bindings::tool::exports::portcullis::tool::tools as tool_world;
 use self::capabilities::CallState;
@@ -47,14 +49,14 @@ pub use self::inspect::PackageError;
 pub use self::invocation::{Content, InvokeError, Invoked, ToolAnswer};
 use self::invocation::{Entry, Loaded, Resources};
 use self::nested::Nesting;
-pub use self::places::Place;
-use self::places::Places;
 pub use self::stand_ins::StandIns;
+use self::turns::Turns;
+pub use self::turns::worker_threads;
 use crate::audit::Recorder;
 use crate::database::KeyValue;
-use crate::egress::{Client, Resolver, Roots};
+use crate::egress::{Client, Meter, Resolver, Roots};
 use crate::ids::{PackageDigest, ToolName};
-use crate::limits::{CallLimits, HostLimits, LimitReached};
+use crate::limits::{CallLimits, HostLimits};
 use crate::package::{CompileCost, ComponentSize, PackageDescription, ToolDescription, ToolExport};
 use crate::policy::{AuthorizedCall, Stop};
 use crate::secrets::CallSecrets;
@@ -99,7 +101,7 @@ pub struct Sandbox {
     compiler: Arc<Compiler>,
     ready: Mutex<HashMap<PackageDigest, ReadyCell>>,
     compilers: Arc<Semaphore>,
-    places: Arc<Places>,
+    turns: Arc<Turns>,
     connections: Arc<Connections>,
     resolver: Arc<dyn Resolver>,
     http: Sender,
@@ -149,14 +151,18 @@ pub struct Order<'a> {
     pub arguments: &'a Value,
     /// Takes its records.
     pub recorder: Recorder,
-    /// Where it runs.
-    pub place: Place,
+    /// The place that it runs in.
+    pub admitted: Admitted,
     /// The line to whoever waits for it.
     pub control: CallControl,
     /// The calls around it.
     pub nesting: Nesting,
     /// The secrets that it was given.
     pub secrets: CallSecrets,
+    /// Is asked before bytes leave.
+    pub meter: Arc<dyn Meter>,
+    /// Takes what it used.
+    pub spent: Spent,
 }
 
 /// What a sandbox is made of.
@@ -231,7 +237,7 @@ impl Sandbox {
             linker,
             ready: Mutex::default(),
             compilers: Arc::new(Semaphore::new(COMPILERS_MAX)),
-            places: Arc::new(Places::new(&limits)),
+            turns: Arc::new(Turns::new()),
             connections: Arc::new(Connections::new(&limits)),
             http: Sender::new(Client::new(Arc::clone(&resolver), roots).standing_in(stand_ins.http.clone())),
             stand_ins,
@@ -422,21 +428,13 @@ impl Sandbox {
         self.artifacts.remove(digest);
     }
 
-    /// Takes a place for a call to run in.
-    ///
-    /// # Errors
-    /// The limit on calls of its package, of its principal or of the host, at once: nobody waits here.
-    pub fn place(&self, call: &AuthorizedCall) -> Result<Place, LimitReached> {
-        self.places.take(call)
-    }
-
     /// Runs a call, until `stopped` ends. That, or dropping the future, ends it within two epoch ticks;
     /// its record says that it was stopped, or cancelled.
     pub async fn invoke(
         &self,
         package: &ReadyPackage,
         call: &AuthorizedCall,
-        Order { arguments, recorder, place, control, nesting, secrets }: Order<'_>,
+        Order { arguments, recorder, admitted, control, nesting, secrets, meter, spent }: Order<'_>,
         stopped: impl Future<Output = Stop>,
     ) -> Invoked {
         if !self.ticker.is_alive() {
@@ -447,7 +445,7 @@ impl Sandbox {
             let error = InvokeError::Host(format!("the package has no tool {}", call.tool()));
             return Invoked { result: Err(error), ..Invoked::not_started(recorder) };
         };
-        let running = invocation::Running { call, place: &place, control, nesting, secrets };
+        let running = invocation::Running { call, admitted, control, nesting, secrets, meter, spent };
         let (loaded, resources) = (&package.loaded, self.resources());
         invocation::invoke(loaded, entry, running, arguments, recorder, resources, stopped).await
     }
@@ -466,6 +464,7 @@ impl Sandbox {
 
     fn resources(&self) -> Resources<'_> {
         Resources {
+            turns: &self.turns,
             quotas: &self.quotas,
             connections: &self.connections,
             resolver: &self.resolver,

@@ -7,7 +7,7 @@ use rmcp::model::{CallToolResult, ContentBlock, MetaObject, Resource, ResourceCo
 use serde_json::{Value, json};
 
 use crate::api::problem::ErrorKind;
-use crate::gateway::{Blame, CallAnswer, CallError};
+use crate::gateway::{Blame, CallAnswer, CallError, QuotaReached};
 use crate::ids::CallId;
 use crate::limits::LimitReached;
 use crate::policy::Denial;
@@ -112,7 +112,9 @@ pub(super) fn error(error: &CallError) -> Option<CallToolResult> {
     let (kind, sentence) = match error {
         CallError::NotFound(_) => return None,
         CallError::Denied { denial, .. } => (ErrorKind::Denied, denied(denial)?),
-        CallError::Busy(reached) => (ErrorKind::Busy, busy(Some(*reached))),
+        CallError::Busy(why) if why.is_callers_own() => (ErrorKind::TooManyRequests, busy(Some(why.reached))),
+        CallError::Busy(why) => (ErrorKind::Busy, busy(Some(why.reached))),
+        CallError::Quota(quota) => (ErrorKind::TooManyRequests, used_up(quota)),
         CallError::Failed { error, .. } => failed(error),
         CallError::Log(_) => (ErrorKind::LogUnavailable, UNAVAILABLE.to_owned()),
         CallError::DiskLow(_) => (ErrorKind::DiskLow, UNAVAILABLE.to_owned()),
@@ -123,6 +125,7 @@ pub(super) fn error(error: &CallError) -> Option<CallToolResult> {
         CallError::Failed { report, .. } => Some(report.call),
         CallError::NotFound(_)
         | CallError::Busy(_)
+        | CallError::Quota(_)
         | CallError::Log(_)
         | CallError::DiskLow(_)
         | CallError::Host(_) => None,
@@ -178,6 +181,15 @@ fn denied(denial: &Denial) -> Option<String> {
 fn busy(reached: Option<LimitReached>) -> String {
     let limit = reached.map(|reached| format!(" ({})", reached.limit)).unwrap_or_default();
     format!("The host runs as many calls as it may{limit}. Nothing was done; try again in a few seconds.")
+}
+
+fn used_up(QuotaReached { reached: LimitReached { limit, max, .. }, retry_after }: &QuotaReached) -> String {
+    format!(
+        "Nothing was done: the quota {limit} of {max} {unit} is used up. Try again in {seconds} s, and call less often \
+         or for less.",
+        unit = limit.row().unit,
+        seconds = retry_after.as_secs().max(1),
+    )
 }
 
 fn failed(error: &InvokeError) -> (ErrorKind, String) {

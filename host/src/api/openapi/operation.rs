@@ -87,6 +87,15 @@ impl Described {
         self.begin(Method::PUT, path, id, summary)
     }
 
+    pub(in crate::api) fn patch(
+        &mut self,
+        path: &'static str,
+        id: &'static str,
+        summary: &'static str,
+    ) -> Describing<'_> {
+        self.begin(Method::PATCH, path, id, summary)
+    }
+
     pub(in crate::api) fn delete(
         &mut self,
         path: &'static str,

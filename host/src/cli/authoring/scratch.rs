@@ -48,11 +48,7 @@ impl Scratch {
             .map_err(|error| Failure::host(format!("no temporary folder can be made: {error}")))?;
         let program = environment::own_program()
             .map_err(|error| Failure::host(format!("this program does not find itself: {error}")))?;
-        let options = HostOptions {
-            compiler: Compiler::Program(program),
-            disk_reserve_bytes: 0,
-            ..options
-        };
+        let options = HostOptions { compiler: Compiler::Program(program), disk_reserve_bytes: 0, ..options };
         let data = folder.path().join("data");
         let host = match DataFolder::take(&data)? {
             Ownership::Ours(taken) => Host::open(taken, options).await?,

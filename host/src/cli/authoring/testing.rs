@@ -206,7 +206,13 @@ impl Open {
                 faults.extend(failed(&case.expect, &error.to_string()));
             }
             Err(CallError::Denied { denial, .. }) => faults.extend(failed(&case.expect, &denial.to_string())),
-            Err(CallError::Busy(_) | CallError::Log(_) | CallError::DiskLow(_) | CallError::Host(_)) => {
+            Err(
+                CallError::Quota(_)
+                | CallError::Busy(_)
+                | CallError::Log(_)
+                | CallError::DiskLow(_)
+                | CallError::Host(_),
+            ) => {
                 return Err(unanswered(called));
             }
         }

@@ -1,12 +1,14 @@
 //! Freeze, quarantines, principals and the host's state as text.
 
 use super::{ids, joined, moment, one_line, push, render, short, table};
+use crate::api::messages::PrincipalDetails;
 use crate::database::Package;
 use crate::gateway::{
-    FreezeChanged, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged, RunningCall, Taken,
+    FreezeChanged, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged, QuotaStatus, QuotaUse,
+    QuotasChanged, RunningCall, Taken,
 };
 use crate::ids::CallId;
-use crate::policy::{Freeze, Quarantine};
+use crate::policy::{Freeze, Quarantine, Quotas};
 
 /// The state of a component, with whether it may not run whatever that is.
 pub(super) fn state(package: &Package) -> String {
@@ -142,8 +144,46 @@ pub(in crate::cli) fn principals(principals: &[PrincipalStatus]) -> String {
     render(&table)
 }
 
+/// What was said, in one line.
+pub(in crate::cli) fn quotas_text(quotas: &Quotas) -> String {
+    let Quotas { weight, concurrency, calls_per_minute, fuel_per_hour, egress_per_day } = quotas;
+    let said = [
+        ("weight", weight.map(|weight| u64::from(u32::from(weight)))),
+        ("concurrency", *concurrency),
+        ("calls_per_minute", *calls_per_minute),
+        ("fuel_per_hour", *fuel_per_hour),
+        ("egress_per_day", *egress_per_day),
+    ];
+    let said: Vec<String> =
+        said.iter().filter_map(|(name, value)| value.map(|value| format!("{name} {value}"))).collect();
+    if said.is_empty() { "as the host's limits say".to_owned() } else { said.join(", ") }
+}
+
+pub(in crate::cli) fn quota_status(status: &QuotaStatus) -> String {
+    let QuotaStatus { subject, quotas, running, waiting, used } = status;
+    let waiting = waiting.map(|waiting| format!(", {waiting} wait")).unwrap_or_default();
+    let mut text = format!("{subject}: {}\n{running} calls run{waiting}\n", quotas_text(quotas));
+    let mut table = table(["QUOTA", "USED", "HELD BY CALLS", "MAX"]);
+    for QuotaUse { limit, used, held, max } in used {
+        table.add_row([limit.to_string(), used.to_string(), held.to_string(), max.to_string()]);
+    }
+    text.push_str(&render(&table));
+    text
+}
+
+pub(in crate::cli) fn quotas_set(changed: &QuotasChanged) -> String {
+    let QuotasChanged { taken: result, status } = changed;
+    let head = if result.changed { "set" } else { "nothing changed" };
+    format!("{}{}", taken(head, result), quota_status(status))
+}
+
+pub(in crate::cli) fn principal(details: &PrincipalDetails) -> String {
+    let PrincipalDetails { principal, quotas } = details;
+    format!("{}\n\n{}", principals(std::slice::from_ref(principal)), quota_status(quotas))
+}
+
 pub(in crate::cli) fn status(status: &HostStatus) -> String {
-    let HostStatus { version, pid, revision, frozen, quarantines, running } = status;
+    let HostStatus { version, pid, revision, frozen, quarantines, running, waiting } = status;
     let mut text = format!("version {version}, process {pid}, revision {revision}\n");
     match frozen {
         Some(frozen) => push(&mut text, format_args!("{}", freeze_line(frozen))),
@@ -151,6 +191,9 @@ pub(in crate::cli) fn status(status: &HostStatus) -> String {
     }
     for found in quarantines {
         push(&mut text, format_args!("quarantined: {}", quarantine(found)));
+    }
+    if *waiting > 0 {
+        push(&mut text, format_args!("{waiting} calls wait for a place"));
     }
     if running.is_empty() {
         push(&mut text, format_args!("nothing runs now"));

@@ -424,6 +424,15 @@ fn set_limit(limits: &mut CallLimits, limit: Limit, value: u64) {
         | Limit::PackageConnections
         | Limit::PrincipalConcurrency
         | Limit::HostConcurrency
+        | Limit::PrincipalQueue
+        | Limit::HostQueue
+        | Limit::QueueTime
+        | Limit::PrincipalCallsPerMinute
+        | Limit::PrincipalFuelPerHour
+        | Limit::PrincipalEgressPerDay
+        | Limit::PackageCallsPerMinute
+        | Limit::PackageFuelPerHour
+        | Limit::PackageEgressPerDay
         | Limit::Registrations
         | Limit::HostRegistrations
         | Limit::ComponentBytes

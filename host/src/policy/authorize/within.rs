@@ -196,6 +196,15 @@ pub(in crate::policy) fn limit_of(limits: &CallLimits, limit: Limit) -> Option<u
         | Limit::PackageConnections
         | Limit::PrincipalConcurrency
         | Limit::HostConcurrency
+        | Limit::PrincipalQueue
+        | Limit::HostQueue
+        | Limit::QueueTime
+        | Limit::PrincipalCallsPerMinute
+        | Limit::PrincipalFuelPerHour
+        | Limit::PrincipalEgressPerDay
+        | Limit::PackageCallsPerMinute
+        | Limit::PackageFuelPerHour
+        | Limit::PackageEgressPerDay
         | Limit::Registrations
         | Limit::HostRegistrations
         | Limit::ComponentBytes

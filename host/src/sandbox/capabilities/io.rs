@@ -210,6 +210,11 @@ impl CallState {
                 self.gate.deny(entered, why, name);
                 return Err(error);
             }
+            if let Err(reached) = self.meter.take(bytes_out) {
+                let (error, name) = super::sockets::refused_write();
+                self.gate.deny(entered, format!("limit {}", reached.limit), name);
+                return Err(error);
+            }
             let attempted = self.gate.attempt(entered, rule, bytes_out).await.map_err(StreamError::Trap)?;
             let result = self.write_socket_stream(rep, bytes).await;
             self.gate.finish(attempted, stream_outcome(&result));

@@ -68,6 +68,10 @@ pub(crate) struct CallState {
     pub(crate) connections: CallConnections,
     /// What lookups found, and streams over sockets.
     pub(crate) sockets: sockets::Sockets,
+    /// Is asked before bytes leave.
+    pub(crate) meter: Arc<dyn crate::egress::Meter>,
+    /// What the call used, for whoever ordered it.
+    pub(crate) spent: super::Spent,
     /// Finds the addresses of names.
     pub(crate) resolver: Arc<dyn Resolver>,
     /// How it sees the time.

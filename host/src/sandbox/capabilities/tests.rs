@@ -123,7 +123,9 @@ impl Ungranted {
                 limits.fuel,
             ),
             control: CallControl::default(),
-            http: http::Http::new(sender, context, &limits),
+            http: http::Http::new(sender, context, &limits, Arc::new(crate::egress::Unmetered)),
+            meter: Arc::new(crate::egress::Unmetered),
+            spent: Default::default(),
             connections: Arc::new(Connections::new(&HostLimits::default()))
                 .of_call("package".parse().expect("a name"), limits.connections),
             sockets: sockets::Sockets::default(),

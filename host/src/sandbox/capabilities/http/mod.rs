@@ -80,10 +80,16 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) fn new(sender: Sender, caller: Arc<CallContext>, limits: &CallLimits) -> Self {
+    pub(crate) fn new(
+        sender: Sender,
+        caller: Arc<CallContext>,
+        limits: &CallLimits,
+        meter: Arc<dyn crate::egress::Meter>,
+    ) -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(FIELD_BYTES_MAX);
-        let traffic = Arc::new(Traffic::new(limits.http_bytes_in, limits.http_bytes_out));
+        let traffic = Traffic::new(limits.http_bytes_in, limits.http_bytes_out).metered(meter);
+        let traffic = Arc::new(traffic);
         let (scope, leaks, owners, open, under_way, is_over) = Default::default();
         let hooks = NothingLeaves;
         Self { context, hooks, sender, caller, scope, traffic, leaks, owners, open, under_way, is_over }

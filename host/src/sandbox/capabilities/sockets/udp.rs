@@ -526,6 +526,10 @@ impl udp::HostOutgoingDatagramStream for CallState {
             self.gate.deny(entered, why, ErrorCode::AccessDenied.name());
             return Ok(Err(ErrorCode::AccessDenied));
         }
+        if let Err(reached) = self.meter.take(sending.bytes()) {
+            self.gate.deny(entered, format!("limit {}", reached.limit), ErrorCode::AccessDenied.name());
+            return Ok(Err(ErrorCode::AccessDenied));
+        }
         let attempted = self.gate.attempt(entered, Cow::Owned(rule), sending.bytes()).await?;
         let result = sending.send(&half.open);
         let outcome = match result {

@@ -1,0 +1,334 @@
+//! Turns on the processor: which guests run now, when more want to than there are cores.
+//!
+//! A guest runs while its future is polled: until it waits for something, or until the next epoch tick has it yield.
+//! Each such piece needs a turn, and there are as many as cores. Who finds none waits in the line of its principal; the
+//! turn that comes back goes to the principal with the lowest start tag ([`Shares`]), and what is charged is the time
+//! that the piece took. So a principal that is alone may use all cores, and one with sixteen guests that compute is
+//! given no more than one with a single guest.
+//!
+//! A principal of whose guests none runs need not wait for a tick: for such there are a few turns more, and the kernel
+//! divides the cores for that moment.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use futures_util::task::AtomicWaker;
+
+use crate::fairness::{Shares, Weight};
+use crate::ids::PrincipalId;
+
+/// All turns of a host.
+#[derive(Debug)]
+pub(super) struct Turns {
+    /// For whoever is next.
+    turns: usize,
+    /// Beside those, for principals of whose guests none runs.
+    more: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    taken: usize,
+    /// How many guests of each principal have a turn.
+    running: BTreeMap<PrincipalId, usize>,
+    waiting: BTreeMap<PrincipalId, VecDeque<Waiter>>,
+    /// Those who waited and have a turn by now that they did not begin yet.
+    granted: BTreeSet<u64>,
+    shares: Shares<PrincipalId>,
+    next_number: u64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    number: u64,
+    waker: Waker,
+}
+
+impl Turns {
+    /// As many as there are cores for this process.
+    pub(super) fn new() -> Self {
+        Self::of_cores(std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    fn of_cores(cores: usize) -> Self {
+        Self { turns: cores, more: more_than(cores), state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a principal may have a turn now, if it is its own.
+    fn has_turn_for(&self, state: &State, principal: &PrincipalId) -> bool {
+        state.taken < self.turns
+            || state.taken < self.turns + self.more && !state.running.contains_key(principal)
+    }
+
+    /// Gives turns to those who are next, and tells who to wake.
+    fn grant(&self, state: &mut State) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        loop {
+            let may = |principal: &&PrincipalId| self.has_turn_for(state, principal);
+            let next = state.waiting.keys().filter(may).min_by_key(|principal| state.shares.tag(*principal));
+            let Some(principal) = next.cloned() else { return wakers };
+            let Some(line) = state.waiting.get_mut(&principal) else { return wakers };
+            let first = line.pop_front();
+            if line.is_empty() {
+                state.waiting.remove(&principal);
+            }
+            let Some(Waiter { number, waker }) = first else { continue };
+            state.granted.insert(number);
+            state.begin(principal);
+            wakers.push(waker);
+        }
+    }
+}
+
+/// How many turns there are beside those of the cores.
+const fn more_than(cores: usize) -> usize {
+    if cores < 2 { 1 } else { cores / 2 }
+}
+
+/// How many threads should poll: one for each guest that may run at once, and one for all else.
+pub fn worker_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores + more_than(cores) + 1
+}
+
+impl State {
+    fn begin(&mut self, principal: PrincipalId) {
+        self.taken += 1;
+        self.shares.begin(&principal);
+        *self.running.entry(principal).or_default() += 1;
+    }
+
+    /// Puts a guest at the end of its principal's line; its number there.
+    fn wait(&mut self, principal: &PrincipalId, waker: &Waker) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        let line = self.waiting.entry(principal.clone()).or_default();
+        line.push_back(Waiter { number, waker: waker.clone() });
+        number
+    }
+
+    fn end(&mut self, principal: &PrincipalId) {
+        self.taken -= 1;
+        if let Some(running) = self.running.get_mut(principal) {
+            *running -= 1;
+            if *running == 0 {
+                self.running.remove(principal);
+            }
+        }
+    }
+}
+
+/// Where one guest is in all this.
+struct Seat<'a> {
+    turns: &'a Turns,
+    principal: &'a PrincipalId,
+    weight: Weight,
+    at: At,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Nowhere,
+    /// Its number in the line, or among those who were granted a turn.
+    Waiting(u64),
+    Running,
+}
+
+impl Seat<'_> {
+    /// Whether it has its turn; if not, `waker` is woken when it has.
+    fn take(&mut self, waker: &Waker) -> bool {
+        let mut state = self.turns.state();
+        match self.at {
+            At::Running => return true,
+            At::Waiting(number) => {
+                if state.granted.remove(&number) {
+                    self.at = At::Running;
+                    return true;
+                }
+                let mut line = state.waiting.get_mut(self.principal).into_iter().flatten();
+                if let Some(waiter) = line.find(|waiter| waiter.number == number) {
+                    waiter.waker.clone_from(waker);
+                }
+                return false;
+            }
+            At::Nowhere => {}
+        }
+        // Whoever waits and may go has been granted its turn already.
+        if !state.waiting.contains_key(self.principal) && self.turns.has_turn_for(&state, self.principal) {
+            state.begin(self.principal.clone());
+            self.at = At::Running;
+            return true;
+        }
+        self.at = At::Waiting(state.wait(self.principal, waker));
+        false
+    }
+
+    /// Ends its turn, which took so long. If it wants another at once, it is in the line when that is given to the
+    /// next: or its weight would count for nothing.
+    fn give_back(&mut self, took: Duration, again: Option<&Waker>) {
+        let wakers = {
+            let mut state = self.turns.state();
+            state.end(self.principal);
+            let cost = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            state.shares.charge(self.principal, self.weight, cost);
+            self.at = match again {
+                Some(waker) => At::Waiting(state.wait(self.principal, waker)),
+                None => At::Nowhere,
+            };
+            self.turns.grant(&mut state)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        let wakers = {
+            let mut state = self.turns.state();
+            match self.at {
+                At::Nowhere => return,
+                At::Running => state.end(self.principal),
+                At::Waiting(number) if state.granted.remove(&number) => state.end(self.principal),
+                At::Waiting(number) => {
+                    if let Some(line) = state.waiting.get_mut(self.principal) {
+                        line.retain(|waiter| waiter.number != number);
+                        if line.is_empty() {
+                            state.waiting.remove(self.principal);
+                        }
+                    }
+                    return;
+                }
+            }
+            self.turns.grant(&mut state)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Wakes the task, and remembers that it did: what wakes itself while it is polled did not wait for anything, but let
+/// others have their turn.
+#[derive(Debug, Default)]
+struct Remembering {
+    is_woken: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Wake for Remembering {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.is_woken.store(true, Ordering::Release);
+        self.task.wake();
+    }
+}
+
+/// Has a guest's work go on only while it has a turn.
+pub(super) async fn in_turn<T>(
+    turns: &Arc<Turns>,
+    principal: &PrincipalId,
+    weight: Weight,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = pin!(work);
+    let mut seat = Seat { turns, principal, weight, at: At::Nowhere };
+    let remembering = Arc::new(Remembering::default());
+    let waker = Waker::from(Arc::clone(&remembering));
+    poll_fn(|context| {
+        if !seat.take(context.waker()) {
+            return Poll::Pending;
+        }
+        remembering.task.register(context.waker());
+        remembering.is_woken.store(false, Ordering::Release);
+        let started = Instant::now();
+        let polled = work.as_mut().poll(&mut Context::from_waker(&waker));
+        let goes_on = polled.is_pending() && remembering.is_woken.load(Ordering::Acquire);
+        seat.give_back(started.elapsed(), goes_on.then_some(context.waker()));
+        polled
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn principal(name: &str) -> PrincipalId {
+        name.parse().expect("a name")
+    }
+
+    fn seat<'a>(turns: &'a Turns, principal: &'a PrincipalId) -> Seat<'a> {
+        Seat { turns, principal, weight: Weight::default(), at: At::Nowhere }
+    }
+
+    const PIECE: Duration = Duration::from_millis(10);
+
+    #[test]
+    fn one_who_is_alone_has_all_cores_and_another_comes_in_at_once() {
+        let turns = Turns::of_cores(2);
+        let (ann, bob, cleo) = (principal("ann"), principal("bob"), principal("cleo"));
+        let mut seats: Vec<_> = (0..4).map(|_| seat(&turns, &ann)).collect();
+        let waker = Waker::noop();
+        let has: Vec<bool> = seats.iter_mut().map(|seat| seat.take(waker)).collect();
+        assert_eq!(has, [true, true, false, false]);
+        let (mut first, mut second) = (seat(&turns, &bob), seat(&turns, &bob));
+        assert!(first.take(waker), "none of bob's runs");
+        assert!(!second.take(waker));
+        let mut late = seat(&turns, &cleo);
+        assert!(!late.take(waker), "there is an end to that");
+        // Bob's turn ends: cleo has none, so hers is next.
+        first.give_back(PIECE, None);
+        assert!(late.take(waker) && !second.take(waker));
+        drop((late, first, second));
+        seats[0].give_back(PIECE, None);
+        assert!(seats[2].take(waker) && !seats[3].take(waker));
+        drop(seats);
+        let state = turns.state();
+        assert!(state.taken == 0 && state.running.is_empty() && state.waiting.is_empty(), "{state:?}");
+        assert!(state.granted.is_empty(), "{state:?}");
+    }
+
+    /// Sixteen guests of one and one of another that all compute: both principals are given the same.
+    #[test]
+    fn time_is_divided_among_principals_and_not_among_guests() {
+        for (weight, expected) in [(1, 500), (3, 750)] {
+            let turns = Turns { turns: 1, more: 0, state: Mutex::default() };
+            let (looping, polite) = (principal("looping"), principal("polite"));
+            let mut seats: Vec<_> = (0..16).map(|_| seat(&turns, &looping)).collect();
+            seats.push(Seat { weight: weight.try_into().expect("a weight"), ..seat(&turns, &polite) });
+            let mut pieces = 0;
+            for _ in 0..1_000 {
+                let running = seats.iter_mut().position(|seat| seat.take(Waker::noop())).expect("one runs");
+                seats.iter_mut().skip(running + 1).for_each(|seat| assert!(!seat.take(Waker::noop())));
+                seats[running].give_back(PIECE, Some(Waker::noop()));
+                pieces += usize::from(running == 16);
+            }
+            assert!(pieces.abs_diff(expected) <= 20, "{pieces} of 1000 at weight {weight}");
+        }
+    }
+
+    #[test]
+    fn who_is_gone_with_a_turn_that_it_was_granted_keeps_it_from_nobody() {
+        let turns = Turns { turns: 1, more: 0, state: Mutex::default() };
+        let ann = principal("ann");
+        let mut seats: Vec<_> = (0..3).map(|_| seat(&turns, &ann)).collect();
+        let waker = Waker::noop();
+        assert!(seats[0].take(waker) && !seats[1].take(waker) && !seats[2].take(waker));
+        seats[0].give_back(PIECE, None);
+        assert_eq!(turns.state().granted.len(), 1);
+        let gone = seats.remove(1);
+        drop(gone);
+        assert!(seats[1].take(waker), "it is the next one's");
+    }
+}
