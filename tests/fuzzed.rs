@@ -9,6 +9,8 @@ mod arguments;
 mod grants;
 #[path = "../host/fuzz/properties/leaks.rs"]
 mod leaks;
+#[path = "../host/fuzz/properties/manifest.rs"]
+mod manifest;
 
 /// Gives a property texts of these parts, and bytes of no kind.
 fn hold(seed: u64, count: u32, parts: &[&str], holds: fn(&[u8])) {
@@ -138,4 +140,43 @@ fn secrets_are_found_wherever_a_stream_is_cut() {
         "\\u0061",
     ];
     hold(2_029, 20_000, &parts, leaks::holds);
+}
+
+#[test]
+fn manifests_are_read_or_refused_with_a_place() {
+    let parts = [
+        "name = \"a\"\n",
+        "version = \"1.0.0\"\n",
+        "version = \"1\"\n",
+        "description = \"d\"\n",
+        "name = \"a\"\nversion = \"1.0.0\"\ndescription = \"d\"\n",
+        "license = \"MIT OR Apache-2.0\"\n",
+        "license = \"(MIT\"\n",
+        "source = \"https://example.org\"\n",
+        "manifest = 1\n",
+        "[[ask.http]]\nhosts = [\"a.example\"]\nmethods = [\"GET\"]\n",
+        "[[ask.config]]\n",
+        "[[ask.arguments]]\n",
+        "[[ask.secrets]]\n",
+        "[ask.http]\n",
+        "[ask]\n",
+        "why = \"w\"\n",
+        "why = \"\u{202e}\"\n",
+        "inject = {}\n",
+        "[limits]\nfuel = 5\n",
+        "memory = \"64MiB\"\n",
+        "[build]\nx = 1\n",
+        "{\"manifest\":1,",
+        "\"name\":\"a\",",
+        "}",
+        "\n",
+        "\u{1b}",
+    ];
+    hold(2_031, 40_000, &parts, manifest::holds);
+    for seed in ["whole", "section"] {
+        let path =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/fuzz/seeds/manifest").join(seed);
+        let bytes = std::fs::read(path).expect("a seed");
+        (0..=bytes.len()).for_each(|end| manifest::holds(&bytes[..end]));
+    }
 }

@@ -8,6 +8,7 @@
 
 mod admin;
 mod asking;
+mod authoring;
 mod bad_input;
 mod bounded;
 mod bundles;

@@ -153,6 +153,7 @@ async fn measure(guest: &Guest) -> Row {
             resolver: Arc::new(SystemResolver::default()),
             roots: portcullis::egress::Roots::System,
             state: database.key_value(),
+            stand_ins: Default::default(),
         };
         let sandbox = Sandbox::new(options).expect("a sandbox");
         let digest = portcullis::ids::PackageDigest::of(&bytes);

@@ -60,7 +60,7 @@ use crate::outlets::{OutletHealth, Outlets};
 use crate::policy::{AuthorizedCall, Denial, Durability, Evidence, Freeze, Policy};
 use crate::registry::{ApprovedPackage, Registry, RegistryError};
 use crate::sandbox::compiler::Compiler;
-use crate::sandbox::{ENGINE, InvokeError, Order, Origin, Sandbox, SandboxOptions, ToolAnswer};
+use crate::sandbox::{ENGINE, InvokeError, Order, Origin, Sandbox, SandboxOptions, StandIns, ToolAnswer};
 use crate::secrets::{EvidenceKeys, Secrets, SecretsKey};
 use crate::text::clean;
 use admission::Allowed;
@@ -171,6 +171,9 @@ pub struct HostOptions {
     pub roots: Roots,
     /// The key of stored secrets. Default: that of the data folder, made with the first secret.
     pub secrets_key: Option<SecretsKey>,
+    /// What stands in for the world where tools are tested. Default: nothing.
+    #[doc(hidden)]
+    pub stand_ins: StandIns,
     /// Whether asynchronous calls are taken: whether the host goes on when who asked for one has gone. Default: yes.
     pub asynchronous_calls: bool,
 }
@@ -185,6 +188,7 @@ impl Default for HostOptions {
             resolver: Arc::new(SystemResolver::default()),
             roots: Roots::System,
             secrets_key: None,
+            stand_ins: StandIns::default(),
             asynchronous_calls: true,
         }
     }
@@ -315,6 +319,7 @@ impl Host {
             resolver,
             roots,
             secrets_key,
+            stand_ins,
             asynchronous_calls,
         } = options;
         let access = access::Access::new(&folder.api_key()?, Arc::clone(&resolver), roots.clone());
@@ -332,6 +337,7 @@ impl Host {
             resolver,
             state: database.key_value(),
             roots,
+            stand_ins,
         };
         let registered = registry.list().await?.into_iter().map(|package| package.digest).collect();
         let sandbox = blocking(move || {

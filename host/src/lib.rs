@@ -72,6 +72,8 @@ pub mod audit;
 #[doc(hidden)]
 pub mod authn;
 #[doc(hidden)]
+pub mod authoring;
+#[doc(hidden)]
 pub mod backup;
 #[doc(hidden)]
 pub mod cli;

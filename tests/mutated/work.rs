@@ -140,6 +140,7 @@ fn refusal(error: &PackageError) -> &'static str {
         PackageError::UnknownImports(_) => "unknown imports",
         PackageError::NoTools(_) => "no tools",
         PackageError::AlikeTools(..) => "alike tools",
+        PackageError::Manifest(_) => "manifest",
         PackageError::ListTools(_) => "list-tools",
     }
 }

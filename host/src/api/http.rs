@@ -241,13 +241,21 @@ async fn approve_package(
             host.approve_as(caller.principal(), &name, approval).await?;
         let details = host.package(&name).await?;
         let approved = details.into_iter().find(|details| details.package.digest == digest);
-        let description = approved.map(|details| details.description).ok_or_else(|| {
+        let PackageDetails { description, about, .. } = approved.ok_or_else(|| {
             let detail = format!("package {name} was removed while it was approved");
             Problem::new(ErrorKind::Conflict, detail, Blame::Admin)
         })?;
         let others = host.grants(Some(&name)).into_iter().filter(|grant| grant.digest != digest);
         let grants_without_effect = others.map(|grant| grant.id).collect();
-        Ok(Json(Approved { package: name, digest, description, trust, upgrade, grants_without_effect }))
+        Ok(Json(Approved {
+            package: name,
+            digest,
+            description,
+            about,
+            trust,
+            upgrade,
+            grants_without_effect,
+        }))
     })
     .await
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::problem::Problem;
 use crate::audit::AuditSettings;
 use crate::audit::commitment::Opening;
+use crate::authoring::About;
 use crate::database::CallMode;
 use crate::gateway::{AddedPackage, CallAnswer, CallState, HostHealth, PrincipalStatus, QuotaStatus, Trust};
 use crate::ids::{
@@ -115,6 +116,9 @@ pub struct Approved {
     /// What is different, compared with what was approved before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<UpgradeDiff>,
+    /// What they say of themselves.
+    #[serde(default)]
+    pub about: About,
     /// Grants in force that are bound to other bytes, and so give nothing any more.
     pub grants_without_effect: Vec<GrantId>,
 }

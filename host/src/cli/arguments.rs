@@ -3,6 +3,7 @@
 mod admin;
 pub(super) mod asking;
 mod audit;
+mod authoring;
 mod calling;
 mod oci;
 mod serving;
@@ -13,6 +14,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(super) use admin::{PrincipalCommand, QuotaArguments, SecretCommand, StateCommand};
+pub(super) use authoring::{
+    Allowed, BuildArguments, InspectArguments, NewArguments, RunArguments, TestArguments,
+};
 pub(super) use calling::{CallArguments, CallsCommand};
 pub(super) use oci::{PullArguments, PushArguments, RegistryArguments};
 pub(super) use serving::{ApiKeyCommand, ConfigCommand, Expiry, Listen, ServeArguments};
@@ -44,7 +48,7 @@ Exit codes:
   4    a limit ended the call
   5    the tool failed, or said that it did
   6    busy: try again
-  7    `grant diff` found differences
+  7    `grant diff` found differences, a case of `test` failed, or `inspect --diff` widened
   8    the log, a receipt, a proof or a signature is not what was signed
   130  interrupted; the call was cancelled, and the log says so
 
@@ -195,6 +199,45 @@ To a host in the network, with the agent's own key:
 
 #[derive(Debug, Subcommand)]
 pub(super) enum LocalCommand {
+    /// Make a project: a tool, its test cases, its manifest, a grant for trying it
+    ///
+    /// In a new folder of its name; nothing is ever written over. The Rust SDK is not published: a copy of it is
+    /// written into the project, unless --sdk names a checkout's.
+    #[command(after_help = "Example:\n  portcullis new word-count --lang rust")]
+    New(NewArguments),
+    /// Build a project into a component, with the toolchain of its language
+    ///
+    /// The component carries the manifest (portcullis.toml) and the docs of its WIT, and no debug information. What
+    /// is missing of the toolchain is named, with the commands to install it.
+    #[command(after_help = "Example:\n  portcullis build word-count")]
+    Build(BuildArguments),
+    /// Call a tool of a file once, in a throw-away host with the powers that flags allow
+    ///
+    /// Nothing is kept. The answer goes to stdout; what was refused, and the smallest grant that the run needed, to
+    /// stderr.
+    #[command(after_help = "\
+Examples:
+  portcullis run word-count.wasm count '{\"text\": \"a b\"}'
+  portcullis run fetch.wasm fetch '{\"url\": \"https://example.com/\"}' --allow-http 'GET https://example.com/**'
+  portcullis run notes.wasm list --allow-dir /notes=./notes")]
+    Run(RunArguments),
+    /// Run the test cases of a project: calls in the sandbox, with answers of HTTP, time and chance from files
+    ///
+    /// The cases are `[[case]]` in `tests/*.toml`. Nothing leaves the machine: requests are judged and recorded as on any
+    /// host, and answered by the case. Exits with 7 if a case fails. With --record, one live run becomes a case.
+    #[command(after_help = "\
+Examples:
+  portcullis test word-count
+  portcullis test --record \"two words\" --args '{\"text\": \"a b\"}'")]
+    Test(TestArguments),
+    /// Show what a file is and asks for, without registering it; or what another version asks more
+    ///
+    /// With --diff, exits with 7 if the new one asks for more, or says something else to agents.
+    #[command(after_help = "\
+Examples:
+  portcullis inspect word-count.wasm --advisories advisory-db
+  portcullis inspect --diff old.wasm new.wasm")]
+    Inspect(InspectArguments),
     /// Look over the machine and the data folder, and say what to do; changes nothing
     ///
     /// Ends with 1 if something fails.
@@ -433,6 +476,13 @@ mod tests {
           audit        Read the audit log
           backup       Write database, components and log into one file, while calls go on
           serve        Own the data folder and answer other commands until told to stop
+          new          Make a project: a tool, its test cases, its manifest, a grant for trying it
+          build        Build a project into a component, with the toolchain of its language
+          run          Call a tool of a file once, in a throw-away host with the powers that flags allow
+          test         Run the test cases of a project: calls in the sandbox, with answers of HTTP, time and
+                       chance from files
+          inspect      Show what a file is and asks for, without registering it; or what another version
+                       asks more
           doctor       Look over the machine and the data folder, and say what to do; changes nothing
           config       Write the settings of `serve` into a file, to be changed
           openapi      Write the description of the HTTP API to stdout: OpenAPI 3.1
@@ -485,7 +535,7 @@ mod tests {
           4    a limit ended the call
           5    the tool failed, or said that it did
           6    busy: try again
-          7    `grant diff` found differences
+          7    `grant diff` found differences, a case of `test` failed, or `inspect --diff` widened
           8    the log, a receipt, a proof or a signature is not what was signed
           130  interrupted; the call was cancelled, and the log says so
 
@@ -498,8 +548,10 @@ mod tests {
         PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
         PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.
         PORTCULLIS_SERVER and PORTCULLIS_KEY name a host in the network and the API key for it, as --server
-        does; what verifies (`audit verify`, `verify-receipt`, …), what is given a --folder, and `serve`
-        take no notice of them.
+        does;
+        what verifies (`audit verify`, `verify-receipt`, …), what is given a folder with --folder, and
+        `serve` take no notice
+        of them.
         "##);
     }
 

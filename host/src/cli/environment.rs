@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
+use crate::authoring::build::Surroundings;
 use crate::gateway::DISK_RESERVE_BYTES_DEFAULT;
 use crate::policy::parse_size;
 use crate::secrets::{KeyOrigin, SecretsKey};
@@ -109,6 +110,20 @@ pub(super) fn rust_libraries() -> Vec<PathBuf> {
         of_rustup.filter_map(|entry| Some(entry.ok()?.path().join("lib/rustlib"))).collect();
     libraries.push("/usr/lib/rustlib".into());
     libraries
+}
+
+/// Variables that a cargo which runs this program has set for itself. One for another target must not see them.
+const CARGO_LEFTOVERS: [&str; 6] =
+    ["CARGO_ENCODED_RUSTFLAGS", "CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_PROFILE_", "RUSTC", "RUSTFLAGS"];
+
+/// What a build finds: the path, and what is not to be handed on.
+pub(super) fn surroundings() -> Surroundings {
+    let is_leftover = |name: &OsString| {
+        let name = name.as_encoded_bytes();
+        CARGO_LEFTOVERS.iter().any(|leftover| name.starts_with(leftover.as_bytes()))
+    };
+    let leftovers = std::env::vars_os().map(|(name, _)| name).filter(is_leftover).collect();
+    Surroundings { path: variable("PATH").unwrap_or_default(), leftovers }
 }
 
 /// Whether text for people has colour.

@@ -21,7 +21,7 @@ pub(super) enum Exit {
     ToolError = 5,
     /// Try again.
     Busy = 6,
-    /// `grant diff` found differences.
+    /// `grant diff` found differences, a case of `test` failed, or `inspect --diff` widened.
     Differs = 7,
     /// The log, a receipt, a proof or a signature is not what was signed.
     NotVerified = 8,

@@ -7,6 +7,7 @@ mod admin;
 mod archive;
 mod arguments;
 mod asked;
+mod authoring;
 mod bundle;
 mod calls;
 mod client;
@@ -193,6 +194,11 @@ async fn local(command: LocalCommand, data_dir: Option<PathBuf>, output: &Output
         LocalCommand::Restore(arguments) => {
             archive::restore(data_dir, arguments, output).await.map(|()| Exit::Ok)
         }
+        LocalCommand::New(arguments) => authoring::new(arguments, output).map(|()| Exit::Ok),
+        LocalCommand::Build(arguments) => authoring::build(arguments, output).await.map(|()| Exit::Ok),
+        LocalCommand::Run(arguments) => authoring::run(arguments, output).await.map(|()| Exit::Ok),
+        LocalCommand::Test(arguments) => authoring::test(arguments, output).await.map(|()| Exit::Ok),
+        LocalCommand::Inspect(arguments) => authoring::inspect(arguments, output).await.map(|()| Exit::Ok),
         LocalCommand::Openapi => pages::openapi(output).map(|()| Exit::Ok),
         LocalCommand::SigningKey(command) => signing::key(command, output).await,
         LocalCommand::Sign(arguments) => signing::sign(arguments, output).await,

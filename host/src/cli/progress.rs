@@ -149,6 +149,50 @@ impl Drop for Meter<'_> {
     }
 }
 
+/// The progress of work in named steps. It disappears when it is dropped.
+#[derive(Debug)]
+pub(super) struct Working<'a> {
+    output: &'a Output,
+    spinner: Option<ProgressBar>,
+    written: Option<(String, Duration)>,
+}
+
+impl<'a> Working<'a> {
+    pub(super) fn new(output: &'a Output) -> Self {
+        let spinner = (output.is_watched && !output.json).then(|| {
+            let spinner = ProgressBar::new_spinner();
+            spinner.enable_steady_tick(SPIN_EVERY);
+            spinner
+        });
+        Self { output, spinner, written: None }
+    }
+
+    pub(super) fn show(&mut self, step: &str, elapsed: Duration) {
+        if self.output.json || step.is_empty() {
+            return;
+        }
+        let text = format!("{step}… {} s", elapsed.as_secs());
+        if let Some(spinner) = &self.spinner {
+            spinner.set_message(text);
+            return;
+        }
+        let is_due = elapsed >= LINE_AFTER
+            && self.written.as_ref().is_none_or(|(last, at)| last != step || elapsed >= *at + LINE_EVERY);
+        if is_due {
+            self.written = Some((step.to_owned(), elapsed));
+            self.output.note(&text);
+        }
+    }
+}
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        if let Some(spinner) = &self.spinner {
+            spinner.finish_and_clear();
+        }
+    }
+}
+
 fn name(stage: AddStage) -> &'static str {
     match stage {
         AddStage::Measuring => "measuring",

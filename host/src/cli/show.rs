@@ -1,5 +1,7 @@
 //! Answers as text for people. Text of tools and their authors is cleaned first, and said to be theirs.
 
+pub(super) mod authored;
+pub(super) mod built;
 pub(super) mod calls;
 pub(super) mod diff;
 pub(super) mod keys;
@@ -56,7 +58,8 @@ pub(super) fn packages(packages: &[ListedPackage]) -> String {
 }
 
 pub(super) fn added(added: &AddedPackage) -> String {
-    let AddedPackage { package, version, digest, added, description, trust, upgrade, approved_by } = added;
+    let AddedPackage { package, version, digest, added, description, about, trust, upgrade, approved_by } =
+        added;
     let mut text = match added {
         Added::New => format!("added {package} {version}\n"),
         Added::Already(now) => format!("{package} {version} was there before, {}\n", state(*now)),
@@ -64,6 +67,7 @@ pub(super) fn added(added: &AddedPackage) -> String {
     push(&mut text, format_args!("digest        {digest}"));
     trust::lines(&mut text, trust);
     asks(&mut text, description);
+    authored::manifest(&mut text, about);
     if let Some(upgrade) = upgrade {
         trust::upgrade(&mut text, upgrade);
     }
@@ -89,7 +93,8 @@ pub(super) fn added(added: &AddedPackage) -> String {
 
 pub(super) fn details(details: &[PackageDetails]) -> String {
     let mut text = String::new();
-    for (index, PackageDetails { package, description, trust, upgrade }) in details.iter().enumerate() {
+    for (index, PackageDetails { package, description, about, trust, upgrade }) in details.iter().enumerate()
+    {
         if index > 0 {
             text.push('\n');
         }
@@ -104,6 +109,8 @@ pub(super) fn details(details: &[PackageDetails]) -> String {
         }
         trust::lines(&mut text, trust);
         asks(&mut text, description);
+        authored::manifest(&mut text, about);
+        authored::origin(&mut text, about);
         size(&mut text, &description.size);
         compile(&mut text, description.compile);
         tools(&mut text, description);
@@ -115,7 +122,7 @@ pub(super) fn details(details: &[PackageDetails]) -> String {
 }
 
 pub(super) fn approved(approved: &Approved) -> String {
-    let Approved { package, digest, description, trust, upgrade, grants_without_effect } = approved;
+    let Approved { package, digest, description, about, trust, upgrade, grants_without_effect } = approved;
     let mut text = format!("approved {package}\n");
     push(&mut text, format_args!("digest        {digest}"));
     trust::lines(&mut text, trust);
@@ -123,6 +130,7 @@ pub(super) fn approved(approved: &Approved) -> String {
     if let Some(upgrade) = upgrade {
         trust::upgrade(&mut text, upgrade);
     }
+    authored::manifest(&mut text, about);
     text.push('\n');
     if !grants_without_effect.is_empty() {
         push(

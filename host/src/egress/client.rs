@@ -25,6 +25,7 @@ use super::error::{EgressError, Phase};
 use super::message::{ANSWER_HEAD_BYTES_MAX, FIELDS_MAX, check_answer, check_request, request_head_bytes};
 use super::pool::{Carrier, Connection, Driver, Key, Many, One, Pool};
 use super::resolver::Resolver;
+use super::stand_in::{self, StandIn};
 use super::traffic::{ExchangeBytes, Traffic};
 use super::url::{CanonicalUrl, Scheme};
 
@@ -95,12 +96,20 @@ pub struct Client {
     /// Read when it is first needed.
     tls: Arc<OnceCell<Result<Tls, RootsError>>>,
     pool: Arc<Pool>,
+    /// Who answers in the place of the network.
+    stand_in: Option<Arc<dyn StandIn>>,
 }
 
 impl Client {
     /// Sends nothing yet.
     pub fn new(resolver: Arc<dyn Resolver>, roots: Roots) -> Self {
-        Self { resolver, roots: Arc::new(roots), tls: Arc::default(), pool: Arc::default() }
+        Self { resolver, roots: Arc::new(roots), tls: Arc::default(), pool: Arc::default(), stand_in: None }
+    }
+
+    /// Connects to nobody: what is sent, `stand_in` answers.
+    #[must_use]
+    pub fn standing_in(self, stand_in: Option<Arc<dyn StandIn>>) -> Self {
+        Self { stand_in, ..self }
     }
 
     /// Sends a request and waits for the head of its answer. Dropped while it waits, the exchange ends and
@@ -188,6 +197,12 @@ impl Client {
 
     /// Opens a connection to a judged address.
     async fn open(&self, key: &Key, granted: &[IpNet], deadlines: Deadlines) -> Result<Carrier, EgressError> {
+        if let Some(stand_in) = &self.stand_in {
+            let stream = stand_in::connect(Arc::clone(stand_in), key.scheme, &key.host, key.port);
+            let connection = over_http1(stream).await?;
+            let (key, pool) = (key.clone(), Arc::downgrade(&self.pool));
+            return Ok(Carrier { connection, peer: stand_in::PEER, key, pool });
+        }
         let judged = resolve_judged(&key.host, key.port, granted, &*self.resolver, deadlines.lookup).await?;
         let stream = connect(&judged, deadlines.connect).await?;
         let peer = stream.peer_addr().map_err(EgressError::Connect)?.ip().to_canonical();

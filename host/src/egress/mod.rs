@@ -25,6 +25,7 @@ mod message;
 mod path_pattern;
 mod pool;
 mod resolver;
+mod stand_in;
 mod traffic;
 mod url;
 
@@ -39,6 +40,7 @@ pub use message::{
 };
 pub use path_pattern::{PathPattern, PathPatternError};
 pub use resolver::{ADDRESSES_MAX, Resolver, Resolving, SystemResolver};
+pub use stand_in::{StandIn, StoodInRequest};
 pub use traffic::{ExchangeBytes, Meter, Traffic, Unmetered};
 pub use url::{CanonicalUrl, Scheme, URL_BYTES_MAX, UrlError, UrlHost};
 

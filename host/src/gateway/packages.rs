@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::registrations::Registration;
 use super::{Host, HostError, MESSAGE_BYTES_MAX, NotTrusted, Subject, Trust, outcome};
 use crate::audit::event::{ApprovalRule, CallContext, Event};
+use crate::authoring::{About, read_manifest};
 use crate::database::{Added, Package, PackageState};
 use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId, Remark};
 use crate::package::PackageDescription;
 use crate::policy::{SignatureFact, SignatureStanding, SignedComponent, Stop, UpgradeDiff};
 use crate::registry::RegistryError;
-use crate::sandbox::{CallControl, Described, InvokeError, Sandbox};
+use crate::sandbox::{CallControl, Described, InvokeError, PackageError, Sandbox};
 use crate::signing::{SIGNATURES_MAX, Signature};
 use crate::text::clean;
 
@@ -46,6 +47,9 @@ pub struct AddedPackage {
     pub added: Added,
     /// What it is and asks for.
     pub description: PackageDescription,
+    /// What it says of itself.
+    #[serde(default)]
+    pub about: About,
     /// What its signatures are worth.
     #[serde(default)]
     pub trust: Trust,
@@ -90,6 +94,9 @@ pub struct PackageDetails {
     pub package: Package,
     /// What it is and asks for.
     pub description: PackageDescription,
+    /// What it says of itself.
+    #[serde(default)]
+    pub about: About,
     /// What its signatures are worth.
     #[serde(default)]
     pub trust: Trust,
@@ -225,6 +232,7 @@ impl Host {
             })
             .await?;
         let description = described.description.clone();
+        let about = About::read(&bytes, &description.capabilities);
         let added = self
             .registry
             .add(&package, &version, digest, (bytes.into(), &signatures), &description, (by, self.now()))
@@ -250,7 +258,7 @@ impl Host {
             (Added::New | Added::Already(_), _) => None,
         };
         drop(changing);
-        Ok(AddedPackage { package, version, digest, added, description, trust, upgrade, approved_by })
+        Ok(AddedPackage { package, version, digest, added, description, about, trust, upgrade, approved_by })
     }
 
     /// Whether the policy in force trusts a component that is to be registered. A signature that a known key has not
@@ -365,6 +373,13 @@ impl Host {
         let NewComponent { bytes, name, version, .. } = component;
         let (name, version) = (name.clone(), version.clone());
         Sandbox::measure(bytes, &self.limits)?;
+        let manifest = read_manifest(bytes).map_err(|error| PackageError::Manifest(error.to_string()))?;
+        let (name, version) = match &manifest {
+            Some(manifest) => {
+                (name.or(Some(manifest.name.clone())), version.or(Some(manifest.version.clone())))
+            }
+            None => (name, version),
+        };
         progress(AddProgress::Compiling);
         let candidate = self.sandbox.compile(bytes.clone()).await?;
         let (package, version) = named(name, version, candidate.wit_package.clone())?;
@@ -426,7 +441,8 @@ impl Host {
             let description = self.registry.description(name, package.digest).await?;
             let trust = self.worth_of(&in_force.policy, &package).await?;
             let upgrade = self.upgrade(&in_force.policy, &package, &trust).await?;
-            details.push(PackageDetails { package, description, trust, upgrade });
+            let about = self.about(&package, &description).await?;
+            details.push(PackageDetails { package, description, about, trust, upgrade });
         }
         Ok(details)
     }
@@ -443,6 +459,16 @@ impl Host {
             listed.push(ListedPackage { package, trust });
         }
         Ok(listed)
+    }
+
+    /// What a component says of itself, read from its bytes. One whose file is gone or altered, which does not run
+    /// either, says nothing.
+    async fn about(&self, package: &Package, description: &PackageDescription) -> Result<About, HostError> {
+        match self.registry.bytes(package.digest).await {
+            Ok(bytes) => Ok(About::read(&bytes, &description.capabilities)),
+            Err(RegistryError::Missing { .. } | RegistryError::Altered { .. }) => Ok(About::default()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Approves bytes under a name: those named, or the only ones that wait for it. Running calls of others

@@ -5,6 +5,7 @@ pub mod authorize;
 pub mod diff;
 pub mod evidence;
 pub mod grant;
+pub mod manifest;
 pub mod names;
 pub mod parse;
 pub mod quotas;
@@ -20,10 +21,12 @@ pub use evidence::{Durability, Evidence};
 pub use grant::{
     Access, AgentSelector, CLOCK_RESOLUTION_MS_MAX, ClockRule, FilesystemRule, Grant, GrantTerms, Policy,
 };
+pub use manifest::{Ask, Asked, MANIFEST_BYTES_MAX, MANIFEST_VERSION, Manifest, ManifestError, Mismatch};
 pub(crate) use parse::nearest;
 pub use parse::{
     AgentPlace, Diagnostic, GRANTS_FILE_BYTES_MAX, GrantEntry, GrantsFile, NamePlace, PathCheck, PathProblem,
-    SecretPlace, parse_grants, parse_grants_within, parse_host_limits, parse_size, parse_trust,
+    SecretPlace, manifest_schema, parse_grants, parse_grants_within, parse_host_limits, parse_manifest,
+    parse_size, parse_trust,
 };
 pub use quotas::{QuotaError, QuotaSubject, Quotas, QuotasChange, Resource};
 pub use rule::{

@@ -57,6 +57,9 @@ pub enum PackageError {
         "tools {0} and {1} can be taken for each other: names differ in more than case, or 0 and O, or 1, l and I"
     )]
     AlikeTools(ToolName, ToolName),
+    /// Its manifest can't be read.
+    #[error("its manifest: {0}")]
+    Manifest(String),
     /// `list-tools` failed or answered nonsense.
     #[error("its list-tools failed: {0}")]
     ListTools(String),

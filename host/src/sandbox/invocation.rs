@@ -22,6 +22,7 @@ use super::capabilities::http::{Http, Sender};
 use super::capabilities::invoke::Invoke;
 use super::capabilities::keyvalue::Stores;
 use super::capabilities::logging::Lines;
+use super::capabilities::random::Source;
 use super::capabilities::sockets::Sockets;
 use super::connections::Connections;
 use super::control::CallControl;
@@ -31,6 +32,7 @@ use super::convert::shape::TypedFunction;
 use super::limiter::MemoryLimiter;
 use super::nested::Nesting;
 use super::screen::{self, Outgoing};
+use super::stand_ins::StandIns;
 use super::turns::{Turns, in_turn};
 use crate::audit::{LogError, Recorder};
 use crate::database::KeyValue;
@@ -198,6 +200,7 @@ pub(super) struct Resources<'a> {
     /// Where packages keep state.
     pub(super) state: &'a KeyValue,
     pub(super) limits: &'a HostLimits,
+    pub(super) stand_ins: &'a StandIns,
     /// Counts the host calls that the engine sees, if a test asked for that.
     pub(super) host_calls_seen: Option<&'a Arc<AtomicU64>>,
 }
@@ -321,7 +324,8 @@ async fn run(
         meter,
         spent,
         resolver: Arc::clone(resources.resolver),
-        clock: Clock::new(started, clock),
+        clock: Clock::new(started, clock, resources.stand_ins.time_of_day),
+        random: Source::new(resources.stand_ins.random_seed),
     };
     let mut open = match new_store(loaded, state, limits, resources.host_calls_seen) {
         Ok(store) => OpenStore { store: Some(store), started },

@@ -20,6 +20,7 @@ mod limiter;
 mod listed;
 pub mod nested;
 mod screen;
+mod stand_ins;
 mod turns;
 
 use std::collections::{BTreeSet, HashMap};
@@ -48,6 +49,7 @@ pub use self::inspect::PackageError;
 pub use self::invocation::{Content, InvokeError, Invoked, ToolAnswer};
 use self::invocation::{Entry, Loaded, Resources};
 use self::nested::Nesting;
+pub use self::stand_ins::StandIns;
 use self::turns::Turns;
 pub use self::turns::worker_threads;
 use crate::audit::Recorder;
@@ -106,6 +108,7 @@ pub struct Sandbox {
     quotas: Quotas,
     state: KeyValue,
     disk_workers: Arc<Semaphore>,
+    stand_ins: StandIns,
     /// Set by a test that compares the engine's count of host calls with the log.
     host_calls_seen: OnceLock<Arc<AtomicU64>>,
 }
@@ -179,6 +182,8 @@ pub struct SandboxOptions {
     pub state: KeyValue,
     /// Whose certificates are believed.
     pub roots: Roots,
+    /// What stands in for the world, in tests of tools.
+    pub stand_ins: StandIns,
 }
 
 /// A component that was compiled to be registered, and what is known of it so far. Nothing of it is kept
@@ -219,7 +224,7 @@ impl Sandbox {
     /// # Errors
     /// If this machine can't run it.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
-        let SandboxOptions { artifacts, key, compiler, limits, resolver, state, roots } = options;
+        let SandboxOptions { artifacts, key, compiler, limits, resolver, state, roots, stand_ins } = options;
         let failed = |error: wasmtime::Error| SandboxError(format!("{error:#}"));
         let engine = engine::engine(&limits).map_err(failed)?;
         let ticker = engine::Ticker::start(&engine).map_err(|error| SandboxError(error.to_string()))?;
@@ -234,7 +239,8 @@ impl Sandbox {
             compilers: Arc::new(Semaphore::new(COMPILERS_MAX)),
             turns: Arc::new(Turns::new()),
             connections: Arc::new(Connections::new(&limits)),
-            http: Sender::new(Client::new(Arc::clone(&resolver), roots)),
+            http: Sender::new(Client::new(Arc::clone(&resolver), roots).standing_in(stand_ins.http.clone())),
+            stand_ins,
             resolver,
             compiler: Arc::new(compiler),
             limits,
@@ -466,6 +472,7 @@ impl Sandbox {
             disk_workers: &self.disk_workers,
             state: &self.state,
             limits: &self.limits,
+            stand_ins: &self.stand_ins,
             host_calls_seen: self.host_calls_seen.get(),
         }
     }

@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 13] = [
     &["main", "cli"],
     &["api"],
     &["gateway", "doctor"],
-    &["sandbox", "registry", "backup", "outlets"],
+    &["sandbox", "registry", "backup", "outlets", "authoring"],
     &["audit"],
     &["authn"],
     &["secrets"],

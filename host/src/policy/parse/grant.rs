@@ -258,7 +258,11 @@ fn read_expires(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<Timestam
     reader.keep(node, values::moment(date_time))
 }
 
-fn read_limits(reader: &mut Reader<'_>, node: &Node<'_, '_>, host: &HostLimits) -> BTreeMap<Limit, u64> {
+pub(super) fn read_limits(
+    reader: &mut Reader<'_>,
+    node: &Node<'_, '_>,
+    host: &HostLimits,
+) -> BTreeMap<Limit, u64> {
     let mut limits = BTreeMap::new();
     let Some(table) = reader.table(node) else { return limits };
     for (name, span, value) in table.children() {

@@ -43,7 +43,7 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node<'_, '_>, _: Host<'_>) ->
     tables.into_iter().filter_map(|table| read_rule(reader, &table)).map(Rule::Http).collect()
 }
 
-fn read_rule(reader: &mut Reader<'_>, table: &Table<'_, '_>) -> Option<HttpRule> {
+pub(super) fn read_rule(reader: &mut Reader<'_>, table: &Table<'_, '_>) -> Option<HttpRule> {
     let hosts = required_list::<HostPattern>(reader, table, "hosts", "hosts = [\"api.example.com\"]");
     let methods = required_list::<HttpMethod>(reader, table, "methods", "methods = [\"GET\"]");
     let schemes = match table.child("schemes") {

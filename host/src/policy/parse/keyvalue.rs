@@ -47,7 +47,7 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node<'_, '_>, host: Host<'_>)
     rules
 }
 
-fn read_scope(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<StoreScope> {
+pub(super) fn read_scope(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<StoreScope> {
     let text = reader.string(node)?;
     let scope = match text {
         "package" => Ok(StoreScope::Package),

@@ -31,12 +31,13 @@ pub(super) fn read_udp(reader: &mut Reader<'_>, node: &Node<'_, '_>, _: Host<'_>
 /// Reads all `[[grant.dns]]` of one grant.
 pub(super) fn read_dns(reader: &mut Reader<'_>, node: &Node<'_, '_>, _: Host<'_>) -> Vec<Rule> {
     let tables = reader.rules(node, RULES_PER_GRANT_MAX, DNS_KEYS);
-    let rules = tables.into_iter().filter_map(|table| {
-        let node = reader.required(&table, "names")?;
-        let names = filled(reader, &node, r#"names = ["*.example.com"]"#, name)?;
-        Some(Rule::Dns(DnsRule { names }))
-    });
-    rules.collect()
+    tables.into_iter().filter_map(|table| read_names(reader, &table)).map(Rule::Dns).collect()
+}
+
+pub(super) fn read_names(reader: &mut Reader<'_>, table: &Table<'_, '_>) -> Option<DnsRule> {
+    let node = reader.required(table, "names")?;
+    let names = filled(reader, &node, r#"names = ["*.example.com"]"#, name)?;
+    Some(DnsRule { names })
 }
 
 fn read_sockets(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Vec<SocketRule> {
@@ -44,7 +45,7 @@ fn read_sockets(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Vec<SocketRule>
     tables.into_iter().filter_map(|table| read_one(reader, &table)).collect()
 }
 
-fn read_one(reader: &mut Reader<'_>, table: &Table<'_, '_>) -> Option<SocketRule> {
+pub(super) fn read_one(reader: &mut Reader<'_>, table: &Table<'_, '_>) -> Option<SocketRule> {
     let hosts_node = reader.required(table, "hosts");
     let hosts = hosts_node
         .as_ref()

@@ -47,6 +47,8 @@ pub(crate) struct Clock {
     /// When the call began: the zero of its monotonic clock.
     started: Instant,
     coarse: Option<Coarse>,
+    /// In a tool's test, the time of day at which the world stands still.
+    still: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -59,13 +61,18 @@ struct Coarse {
 }
 
 impl Clock {
-    pub(crate) fn new(started: Instant, coarse: Option<&AuthorizedClock>) -> Self {
+    pub(crate) fn new(started: Instant, coarse: Option<&AuthorizedClock>, still: Option<Duration>) -> Self {
         let coarse = coarse.map(|clock| {
             let step = Duration::from_millis(clock.rule.resolution_ms);
-            let now = time_of_day();
+            let now = still.unwrap_or_else(time_of_day);
             Coarse { rule: clock.name(), step, since_step: now - floor(now, step) }
         });
-        Self { started, coarse }
+        Self { started, coarse, still }
+    }
+
+    /// The time of day, as the host knows it.
+    fn time_of_day(&self) -> Duration {
+        self.still.unwrap_or_else(time_of_day)
     }
 
     /// The time since the call began.
@@ -153,7 +160,7 @@ fn nanoseconds(time: Duration) -> u64 {
 
 impl wall_clock::Host for CallState {
     async fn now(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
-        self.clock_call(wall::NOW, |state| Ok(datetime(state.clock.told(time_of_day())))).await
+        self.clock_call(wall::NOW, |state| Ok(datetime(state.clock.told(state.clock.time_of_day())))).await
     }
 
     async fn resolution(&mut self) -> wasmtime::Result<wall_clock::Datetime> {

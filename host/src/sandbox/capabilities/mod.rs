@@ -76,6 +76,8 @@ pub(crate) struct CallState {
     pub(crate) resolver: Arc<dyn Resolver>,
     /// How it sees the time.
     pub(crate) clock: clocks::Clock,
+    /// Where its random numbers come from.
+    pub(crate) random: random::Source,
 }
 
 impl std::fmt::Debug for CallState {

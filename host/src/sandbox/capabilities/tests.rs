@@ -130,7 +130,8 @@ impl Ungranted {
                 .of_call("package".parse().expect("a name"), limits.connections),
             sockets: sockets::Sockets::default(),
             resolver,
-            clock: clocks::Clock::new(Instant::now(), None),
+            clock: clocks::Clock::new(Instant::now(), None, None),
+            random: random::Source::new(None),
             gate: Gate::new(recorder, limits, std::sync::Arc::default()),
         };
         Self { state, log, folder }

@@ -1,0 +1,60 @@
+//! `portcullis inspect`: a file that is not registered, as a host would see it; and what another version asks more.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::scratch::Scratch;
+use crate::authoring::advisories::{Advisory, advisories};
+use crate::authoring::compare::{Change, compare};
+use crate::cli::arguments::InspectArguments;
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+use crate::cli::{input, show};
+use crate::gateway::AddedPackage;
+
+/// A file, for `--json`.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Inspected {
+    #[serde(flatten)]
+    pub(in crate::cli) package: AddedPackage,
+    /// Of the crates that it was built from, where a database was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) advisories: Option<Vec<Advisory>>,
+}
+
+/// Shows a file, or what differs between two.
+pub(in crate::cli) async fn inspect(arguments: InspectArguments, output: &Output) -> Result<(), Failure> {
+    let InspectArguments { file, diff, advisories: database } = arguments;
+    if let [old, new] = diff.as_slice() {
+        let (old, new) = (read(old.clone()).await?, read(new.clone()).await?);
+        let changes: Vec<Change> = compare((&old.description, &old.about), (&new.description, &new.about));
+        output.answer(&changes, |changes| show::built::changes(changes))?;
+        let has_widened = changes.iter().any(|change| change.widened);
+        return if has_widened { Err(Failure::Differs) } else { Ok(()) };
+    }
+    let Some(file) = file else { return Err(Failure::input("name a file, or two with --diff OLD NEW")) };
+    let package = read(file).await?;
+    let advisories = match (database, &package.about.dependencies) {
+        (None, _) => None,
+        (Some(_), None) => {
+            let detail = "the component does not say what it was built from: build it with cargo-auditable";
+            return Err(Failure::input(detail));
+        }
+        (Some(folder), Some(dependencies)) => {
+            let found = advisories(&folder, dependencies);
+            Some(found.map_err(|error| Failure::input(error.to_string()))?)
+        }
+    };
+    let inspected = Inspected { package, advisories };
+    output.answer(&inspected, show::built::inspected)
+}
+
+/// Has a throw-away host look at a file.
+async fn read(file: PathBuf) -> Result<AddedPackage, Failure> {
+    let bytes = input::component(file).await?;
+    let scratch = Scratch::open().await?;
+    let added = scratch.add(bytes, None).await;
+    scratch.close().await?;
+    added
+}
