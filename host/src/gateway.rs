@@ -70,9 +70,10 @@ pub use access::{AccessError, FIRST_ADMIN, KeyMade, KeyRevoked};
 pub use admission::Busy;
 pub use backup::{Backup, RestoreProgress, RestoreStep, restore_backup};
 pub use calls::{
-    CallState, Ended, Ending, Following, KEPT_ANSWERS_BYTES_MAX, KEPT_CALLS_HOST_MAX, KEPT_CALLS_MAX,
-    KEY_KEPT, KEYS_MAX, KeepError, KeepRequest, Kept, KeptCall, KeptPage, OPEN_CALLS_HOST_MAX,
-    OPEN_CALLS_MAX, PAGE_MAX, RESULT_KEPT, STREAMS_MAX, StreamPlace, Tell,
+    CallState, Ended, Ending, Following, KEPT_ANSWERS_BYTES_MAX, KEPT_ANSWERS_HOST_BYTES_MAX,
+    KEPT_CALLS_HOST_MAX, KEPT_CALLS_MAX, KEY_KEPT, KEYS_MAX, KeepError, KeepRequest, Kept, KeptCall,
+    KeptPage, OPEN_ARGUMENT_BYTES_HOST_MAX, OPEN_ARGUMENT_BYTES_MAX, OPEN_CALLS_HOST_MAX, OPEN_CALLS_MAX,
+    PAGE_MAX, RESULT_KEPT, STREAMS_MAX, StreamPlace, Tell,
 };
 pub use disk::{DISK_RESERVE_BYTES_DEFAULT, DiskLow};
 pub use embedding::RequestError;

@@ -327,6 +327,21 @@ fn a_caller_has_so_many_open_calls_and_so_many_streams() {
     taken(&ann.ask_with("POST", SLEEP, ASYNC, &milliseconds(1)));
 }
 
+/// What waits is held in memory, so its arguments have a bound together.
+#[test]
+fn arguments_of_open_calls_have_a_bound() {
+    let door = door();
+    let ann = door.caller(AGENT, "agent");
+    let mut body = milliseconds(300_000);
+    body.resize(1 << 20, b' ');
+    let calls: Vec<String> = (0..8).map(|_| taken(&ann.ask_with("POST", SLEEP, ASYNC, &body))).collect();
+    let refused = ann.ask_with("POST", SLEEP, ASYNC, &milliseconds(1));
+    assert_eq!(refused.problem(), (429, "too-many-requests".to_owned()));
+    ann.ask("DELETE", &format!("/v1/calls/{}", calls[0]), b"").expect(200);
+    until(&ann, &calls[0], "cancelled");
+    taken(&ann.ask_with("POST", SLEEP, ASYNC, &milliseconds(1)));
+}
+
 /// A stop gives calls that nobody waits for their time, and then ends and records them.
 #[test]
 fn a_stop_lets_calls_end_and_cancels_the_rest() {

@@ -78,8 +78,8 @@ fn target(operation: &Operation, held: Option<&Held>) -> String {
     for parameter in operation.parameters("query") {
         let name = parameter["name"].as_str().expect("a name");
         let value = match (name, held) {
-            ("package", Some(held)) if parameter["required"] == true => held.package,
-            ("package", None) if parameter["required"] == true => "nothing",
+            ("package", Some(held)) if operation.path == "/v1/calls" => held.package,
+            ("package", None) if operation.path == "/v1/calls" => "nothing",
             ("tool", Some(held)) => held.tool,
             ("tool", None) => "none",
             ("as", Some(held)) => held.name,

@@ -1,5 +1,6 @@
 //! Servers of HTTP on loopback, most of which misbehave.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,8 @@ pub(crate) enum Manner {
     Echo,
     /// With these bytes, and closes if told so.
     Says(Vec<u8>, Closes),
+    /// With each of these once, one after the other, and then no more.
+    Script(Arc<Mutex<VecDeque<Vec<u8>>>>),
     /// With a head, and a byte every 20 ms for ever.
     Drips,
     /// With 100 GB, as fast as they are taken.
@@ -160,6 +163,11 @@ async fn serve(mut stream: TcpStream, manner: Manner, seen: Arc<Mutex<Vec<String
                 if *closes == Closes::Yes {
                     return;
                 }
+            }
+            Manner::Script(answers) => {
+                let next = answers.lock().expect("no panic").pop_front();
+                let Some(next) = next else { return };
+                let _ = stream.write_all(&next).await;
             }
             Manner::Drips => {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n").await;

@@ -3,14 +3,20 @@
 //! An agent learns nothing of packages that it is not granted, not even whether there are any; nothing of an
 //! admin's words; and nothing of the host's machine.
 
+use std::fmt;
+
 use super::problem::{ErrorKind, Problem};
 use crate::gateway::{Blame, CallError};
-use crate::ids::{PackageName, ToolName};
 use crate::policy::Denial;
 
-/// The problem as an agent is told it.
-pub(super) fn problem(error: CallError, package: &PackageName, tool: &ToolName) -> Problem {
-    let unknown = match &error {
+/// There is no such tool, or none for this agent: it is told the same.
+pub(super) fn unknown(tool: &impl fmt::Display) -> Problem {
+    Problem::new(ErrorKind::NotFound, format!("there is no {tool} for you"), Blame::Admin)
+}
+
+/// The problem as an agent is told it; `tool` as it asked for it.
+pub(super) fn problem(error: CallError, tool: &impl fmt::Display) -> Problem {
+    let is_unknown = match &error {
         CallError::NotFound(_) => true,
         CallError::Denied { denial, .. } => is_of_what_it_lacks(denial),
         CallError::Busy(_)
@@ -20,9 +26,8 @@ pub(super) fn problem(error: CallError, package: &PackageName, tool: &ToolName) 
         | CallError::DiskLow(_)
         | CallError::Host(_) => false,
     };
-    if unknown {
-        let detail = format!("there is no tool {tool} of a package {package} for you");
-        return Problem::new(ErrorKind::NotFound, detail, Blame::Admin);
+    if is_unknown {
+        return unknown(tool);
     }
     veiled(error.into())
 }

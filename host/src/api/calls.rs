@@ -9,6 +9,8 @@ mod describe;
 mod events;
 mod kept;
 
+use std::fmt;
+
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -23,7 +25,7 @@ use super::messages::{CallQuery, Cancelled, OpenedAnswer, TRACE_PARENT_HEADER};
 use super::problem::{ErrorKind, Problem};
 use crate::arguments::{ARGUMENT_BYTES_MAX, parse_arguments};
 use crate::authn::Caller;
-use crate::gateway::{Blame, CallError, CallRequest, Ending};
+use crate::gateway::{Blame, CallError, CallRequest, Ending, Host};
 use crate::ids::{CallId, PackageName, PrincipalId, ToolName, TraceParent};
 use crate::policy::Role;
 
@@ -43,6 +45,7 @@ async fn call(
     Checked(Query(query)): Checked<Query<CallQuery>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let asked = Asked::by(&query)?;
     let principal = in_whose_name(&caller, query.principal)?;
     let trace = trace_parent(request.headers())?;
     is_json(request.headers())?;
@@ -57,7 +60,7 @@ async fn call(
     })?;
     let arguments = parse_arguments(&text)
         .map_err(|error| Problem::bad_input(format!("the arguments can't be read: {error}")))?;
-    let CallQuery { principal: _, package, tool, opening } = query;
+    let opening = query.opening;
     let is_plain = form == Form::Document && key.is_none();
     if opening && !is_plain {
         return Err(Problem::bad_input(
@@ -65,8 +68,8 @@ async fn call(
              respond-async` and `Idempotency-Key`",
         ));
     }
-    let told =
-        Told { everything: caller.may_call_for_others(), package: package.clone(), tool: tool.clone() };
+    let (package, tool) = asked.find(&api.host, &principal)?;
+    let told = Told { everything: caller.may_call_for_others(), asked };
     let argument_bytes = text.len() as u64;
     let request = CallRequest { principal, package, tool, arguments, argument_bytes, trace };
     if is_plain {
@@ -106,13 +109,48 @@ pub(super) fn in_whose_name(
 /// What whoever called is told of a call's end.
 struct Told {
     everything: bool,
-    package: PackageName,
-    tool: ToolName,
+    /// The tool, as it was asked for: what it is called otherwise may be somebody else's affair.
+    asked: Asked,
+}
+
+/// Which tool was asked for.
+#[derive(Clone, Debug)]
+enum Asked {
+    Of(PackageName, ToolName),
+    Named(ToolName),
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Asked::Of(package, tool) => write!(f, "tool {tool} of a package {package}"),
+            Asked::Named(name) => write!(f, "tool {name}"),
+        }
+    }
+}
+
+impl Asked {
+    fn by(query: &CallQuery) -> Result<Self, Box<Problem>> {
+        match (&query.package, &query.tool, &query.name) {
+            (Some(package), Some(tool), None) => Ok(Asked::Of(package.clone(), tool.clone())),
+            (None, None, Some(name)) => Ok(Asked::Named(name.clone())),
+            _ => Err(Problem::bad_input("say which tool: by `package` and `tool`, or by `name`").into()),
+        }
+    }
+
+    fn find(&self, host: &Host, principal: &PrincipalId) -> Result<(PackageName, ToolName), Box<Problem>> {
+        match self {
+            Asked::Of(package, tool) => Ok((package.clone(), tool.clone())),
+            Asked::Named(name) => {
+                host.tool_named(principal, name.as_str()).ok_or_else(|| agents::unknown(self).into())
+            }
+        }
+    }
 }
 
 impl Told {
     fn problem(&self, error: CallError) -> Problem {
-        if self.everything { error.into() } else { agents::problem(error, &self.package, &self.tool) }
+        if self.everything { error.into() } else { agents::problem(error, &self.asked) }
     }
 
     /// The whole of it as a document.

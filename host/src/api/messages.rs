@@ -243,10 +243,15 @@ pub struct CallQuery {
     /// comes with a key.
     #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<PrincipalId>,
-    /// Which package.
-    pub package: PackageName,
+    /// Which package. Either this and `tool`, or `name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<PackageName>,
     /// Which of its tools.
-    pub tool: ToolName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<ToolName>,
+    /// Which tool, by its name in the caller's list of tools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<ToolName>,
     /// Whether the answer has the private part of the call's receipt beside it, in `opening`: what shows that the log's
     /// commitments are to these arguments and this result. Only of a call that is answered with one document and has no
     /// `Idempotency-Key`: it is not kept. Default: no.

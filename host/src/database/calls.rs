@@ -337,20 +337,32 @@ impl Database {
         Ok(done.rows_affected())
     }
 
-    /// Removes calls whose time is over, and gives how many are left.
+    /// Removes calls whose time is over, and gives how many are left, and how many bytes their answers have.
     ///
     /// # Errors
     /// [`DatabaseError`].
-    pub async fn sweep_kept_calls(&self, now: Timestamp) -> Result<u64, DatabaseError> {
+    pub async fn sweep_kept_calls(&self, now: Timestamp) -> Result<(u64, u64), DatabaseError> {
         let mut connection = self.pool.acquire().await?;
-        // What is over is not left in the file's free space.
-        sqlx::query("PRAGMA secure_delete = ON").execute(&mut *connection).await?;
-        sqlx::query("DELETE FROM calls WHERE keep_until <= $1")
+        let over: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM calls WHERE keep_until <= $1")
             .bind(now.as_millisecond())
-            .execute(&mut *connection)
+            .fetch_one(&mut *connection)
             .await?;
-        let left: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM calls").fetch_one(&mut *connection).await?;
-        from_integer("calls", left)
+        if over > 0 {
+            // What is over is not left in the file's free space.
+            sqlx::query("PRAGMA secure_delete = ON").execute(&mut *connection).await?;
+            let deleted = sqlx::query("DELETE FROM calls WHERE keep_until <= $1")
+                .bind(now.as_millisecond())
+                .execute(&mut *connection)
+                .await;
+            // Others need not pay for it.
+            sqlx::query("PRAGMA secure_delete = OFF").execute(&mut *connection).await?;
+            deleted?;
+        }
+        let (count, bytes): (i64, i64) =
+            sqlx::query_as("SELECT COUNT(*), COALESCE(SUM(answer_bytes), 0) FROM calls")
+                .fetch_one(&mut *connection)
+                .await?;
+        Ok((from_integer("calls", count)?, from_integer("calls.answer_bytes", bytes)?))
     }
 
     /// Removes the answers of all calls that were made in a principal's name.
@@ -360,11 +372,12 @@ impl Database {
     pub async fn erase_kept_answers(&self, principal: &PrincipalId) -> Result<(), DatabaseError> {
         let mut connection = self.pool.acquire().await?;
         sqlx::query("PRAGMA secure_delete = ON").execute(&mut *connection).await?;
-        sqlx::query("UPDATE calls SET answer = NULL, answer_bytes = 0 WHERE principal = $1")
+        let erased = sqlx::query("UPDATE calls SET answer = NULL, answer_bytes = 0 WHERE principal = $1")
             .bind(principal.as_str())
             .execute(&mut *connection)
-            .await?;
-        Ok(())
+            .await;
+        sqlx::query("PRAGMA secure_delete = OFF").execute(&mut *connection).await?;
+        Ok(erased.map(drop)?)
     }
 }
 

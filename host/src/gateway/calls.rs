@@ -45,6 +45,12 @@ pub const KEPT_CALLS_MAX: usize = 1_000;
 pub const KEPT_CALLS_HOST_MAX: u64 = 200_000;
 /// Bytes of kept answers of one caller: 64 MiB; for more, the oldest answers go.
 pub const KEPT_ANSWERS_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of kept answers of all callers: 1 GiB; of more, none is kept.
+pub const KEPT_ANSWERS_HOST_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of the arguments of one caller's kept calls that have not ended: 8 MiB.
+pub const OPEN_ARGUMENT_BYTES_MAX: u64 = 8 << 20;
+/// The same of all callers: 64 MiB.
+pub const OPEN_ARGUMENT_BYTES_HOST_MAX: u64 = 64 << 20;
 /// Streams of one caller that follow calls at once.
 pub const STREAMS_MAX: usize = 64;
 /// Calls of one page of a list.
@@ -251,8 +257,9 @@ pub(super) struct Calls {
     open: Mutex<Open>,
     /// How many are open.
     count: watch::Sender<usize>,
-    /// About how many are kept in all.
+    /// About how many are kept in all, and how many bytes their answers have.
     kept: AtomicU64,
+    kept_bytes: AtomicU64,
     /// Whether asynchronous calls are taken: whether this process stays.
     stays: bool,
     streams: Arc<Mutex<BTreeMap<PrincipalId, usize>>>,
@@ -269,6 +276,7 @@ struct Open {
 struct Live {
     asked_by: PrincipalId,
     principal: PrincipalId,
+    argument_bytes: u64,
     control: CallControl,
     /// Turns true when it is asked to end.
     stop: watch::Sender<bool>,
@@ -344,6 +352,7 @@ impl Calls {
             open: Mutex::default(),
             count: watch::Sender::new(0),
             kept: AtomicU64::new(0),
+            kept_bytes: AtomicU64::new(0),
             stays,
             streams: Arc::default(),
         }
@@ -387,7 +396,7 @@ impl Host {
             return Err(KeepError::NotServed);
         }
         let new = new_row(&wanted);
-        let place = match self.enter(&new) {
+        let place = match self.enter(&new, wanted.request.argument_bytes) {
             Ok(place) => place,
             // One that was made before takes no place.
             Err(refusal) => match &new.key {
@@ -414,7 +423,7 @@ impl Host {
         }
     }
 
-    fn enter(self: &Arc<Self>, new: &NewKeptCall) -> Result<Place, KeepError> {
+    fn enter(self: &Arc<Self>, new: &NewKeptCall, argument_bytes: u64) -> Result<Place, KeepError> {
         if self.calls.kept.load(Ordering::Relaxed) >= KEPT_CALLS_HOST_MAX {
             return Err(KeepError::HostFull);
         }
@@ -422,17 +431,21 @@ impl Host {
         if open.is_closed {
             return Err(KeepError::Stopping);
         }
-        if open.calls.len() >= OPEN_CALLS_HOST_MAX {
+        let sum = |(calls, bytes): (usize, u64), live: &Arc<Live>| (calls + 1, bytes + live.argument_bytes);
+        let (calls, bytes) = open.calls.values().fold((0, argument_bytes), sum);
+        if calls >= OPEN_CALLS_HOST_MAX || bytes > OPEN_ARGUMENT_BYTES_HOST_MAX {
             return Err(KeepError::HostFull);
         }
         let is_same =
             |live: &&Arc<Live>| (&live.asked_by, &live.principal) == (&new.asked_by, &new.principal);
-        if open.calls.values().filter(is_same).count() >= OPEN_CALLS_MAX {
+        let (calls, bytes) = open.calls.values().filter(is_same).fold((0, argument_bytes), sum);
+        if calls >= OPEN_CALLS_MAX || bytes > OPEN_ARGUMENT_BYTES_MAX {
             return Err(KeepError::TooManyOpen);
         }
         let live = Arc::new(Live {
             asked_by: new.asked_by.clone(),
             principal: new.principal.clone(),
+            argument_bytes,
             control: CallControl::default(),
             stop: watch::Sender::new(false),
             ended: watch::Sender::new(None),
@@ -550,7 +563,10 @@ impl Host {
             }
             let kept_for = if keeps_key { KEY_KEPT } else { RESULT_KEPT };
             let until = later(now, kept_for);
-            self.database.end_kept_call(new.call, (end, now), until, Some(&document), BOUNDS).await
+            let bytes = document.len() as u64;
+            let held = self.calls.kept_bytes.fetch_add(bytes, Ordering::Relaxed);
+            let answer = (held + bytes <= KEPT_ANSWERS_HOST_BYTES_MAX).then_some(document.as_str());
+            self.database.end_kept_call(new.call, (end, now), until, answer, BOUNDS).await
         };
         if let Err(error) = kept.await {
             // Who waits is answered all the same; at the next start the call is listed as interrupted.
@@ -653,8 +669,9 @@ impl Host {
     /// # Errors
     /// [`HostError::Database`].
     pub async fn sweep_kept_calls(&self) -> Result<(), HostError> {
-        let left = self.database.sweep_kept_calls(self.now()).await?;
-        self.calls.kept.store(left, Ordering::Relaxed);
+        let (calls, bytes) = self.database.sweep_kept_calls(self.now()).await?;
+        self.calls.kept.store(calls, Ordering::Relaxed);
+        self.calls.kept_bytes.store(bytes, Ordering::Relaxed);
         Ok(())
     }
 

@@ -96,7 +96,7 @@ async fn a_caller_has_so_many_keys_and_so_many_calls_without_one() {
     // Those of before are known, and another's are not counted.
     assert!(matches!(keep(&database, &keys[0], 2).await, Keeping::Known(_)));
     assert_eq!(keep(&database, &new("bob", CallMode::Sync, Some(("d", "f"))), 2).await, Keeping::New);
-    assert_eq!(database.sweep_kept_calls(at(7)).await.expect("swept"), 3);
+    assert_eq!(database.sweep_kept_calls(at(7)).await.expect("swept"), (3, 0));
     assert_eq!(keep(&database, &more, 7).await, Keeping::New);
 
     let calls: Vec<_> = (0..4).map(|_| new("eve", CallMode::Async, None)).collect();
