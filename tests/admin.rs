@@ -97,7 +97,7 @@ async fn stopped(world: &World, calling: Calling) -> (Stop, CallReport) {
 async fn stopped_by(world: &World, calling: Calling) -> Denial {
     match stopped(world, calling).await.0 {
         Stop::Denied { denial, .. } => denial,
-        stop @ Stop::Narrowed { .. } => panic!("not denied, but {stop:?}"),
+        stop @ (Stop::Narrowed { .. } | Stop::CredentialRevoked { .. }) => panic!("not denied, but {stop:?}"),
     }
 }
 

@@ -114,6 +114,7 @@ impl Ours {
             argument_bytes: 32,
             arguments,
             trace: None,
+            admission: Default::default(),
         };
         self.host.call(request).await.expect("it answers").answer.structured.unwrap_or_default()
     }

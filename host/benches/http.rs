@@ -123,6 +123,7 @@ impl Ours {
             argument_bytes: 64,
             arguments: json!({ "steps": steps }),
             trace: None,
+            admission: Default::default(),
         };
         let answer = self.host.call(request).await.expect("it answers").answer.structured.unwrap_or_default();
         if times > 0 {

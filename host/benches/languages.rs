@@ -107,6 +107,7 @@ async fn call(host: &Host, guest: &Guest) -> Usage {
         argument_bytes: 32,
         arguments: guest.arguments.clone(),
         trace: None,
+        admission: Default::default(),
     };
     host.call(request).await.expect("it answers").report.usage
 }

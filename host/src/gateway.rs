@@ -27,6 +27,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,7 +46,7 @@ use crate::audit::commitment::Opening;
 use crate::audit::event::{CallContext, CallOutcome, Event};
 use crate::audit::payload::Payloads;
 use crate::audit::{AuditSettings, Log, LogError, LogOptions, Recording};
-use crate::authn::{KeyRing, local_admin};
+use crate::authn::{Admission, KeyRing, local_admin};
 use crate::config::{DataFolder, DataPaths};
 use crate::database::{Database, GrantsChange};
 use crate::egress::{Resolver, Roots, SystemResolver};
@@ -90,6 +91,7 @@ pub use secrets::SecretChanged;
 pub use standing::{FreezeChanged, HostStatus, PrincipalChanged, PrincipalStatus, QuarantineChanged, Taken};
 pub use state::StateCleared;
 pub use tools::GrantedTool;
+pub use trust::SettingsCause;
 
 /// How much of an error's text goes into the log.
 const MESSAGE_BYTES_MAX: usize = 1_000;
@@ -218,6 +220,8 @@ pub struct CallRequest {
     pub argument_bytes: u64,
     /// Where the call belongs in its caller's trace. Recorded, and told to nobody else.
     pub trace: Option<TraceParent>,
+    /// How whoever asks was let in: of a [`Caller`](crate::authn::Caller), its own. The call ends if that is revoked.
+    pub admission: Arc<Admission>,
 }
 
 /// What a call gave.
@@ -308,6 +312,7 @@ impl Host {
             secrets_key,
             asynchronous_calls,
         } = options;
+        let access = access::Access::new(&folder.api_key()?, Arc::clone(&resolver), roots.clone());
         let secrets = Secrets::open(database.clone(), &folder, secrets_key)?;
         let evidence_keys = EvidenceKeys::new(database.clone(), folder.evidence_key()?);
         let limits = Arc::new(limits);
@@ -331,7 +336,7 @@ impl Host {
         .await?;
         let host = Self {
             payloads: Payloads::new(paths.payloads()),
-            access: access::Access::new(&folder.api_key()?),
+            access,
             evidence_keys,
             disk: DiskWatch::new(folder.paths().audit(), disk_reserve_bytes),
             folder,
@@ -452,6 +457,7 @@ impl Host {
         let subject = Subject {
             context: Arc::clone(&context),
             authorized: Some(Arc::clone(&authorized)),
+            admission: Arc::clone(&request.admission),
             control: control.clone(),
         };
         let stopped = self.stopped(subject, in_force);
@@ -466,6 +472,7 @@ impl Host {
         let evidence = asked.await?;
         let recording = Recording {
             arguments: Some(evidence.committed()),
+            credential: request.admission.credential.clone(),
             ..self.recording(Some(&authorized), parent.as_ref())
         };
         let durability = recording.durability;
@@ -482,7 +489,13 @@ impl Host {
         let mut invoked = match orders {
             None => running.await,
             Some(orders) => {
-                let caller = nested::Caller { context: &context, ancestors, depth_max, durability };
+                let caller = nested::Caller {
+                    context: &context,
+                    admission: &request.admission,
+                    ancestors,
+                    depth_max,
+                    durability,
+                };
                 self.serve_nested(running, orders, &caller).await
             }
         };
@@ -521,7 +534,7 @@ impl Host {
             authorized.map(AuthorizedCall::evidence).unwrap_or_default();
         let asked = [durability, parent.map(|parent| parent.durability)];
         let durability = asked.into_iter().flatten().fold(self.audit.durability, Durability::max);
-        Recording { durability, fold_reads, arguments: None }
+        Recording { durability, fold_reads, ..Recording::default() }
     }
 
     /// How often running guests were made to yield since the start: it rises while the host can

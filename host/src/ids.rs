@@ -158,6 +158,27 @@ checked_name!(
 );
 
 checked_name!(
+    /// The name of an issuer of tokens in the host's settings: what principals of its tokens begin with, and what the
+    /// log calls it.
+    ///
+    /// 1 to 32 of `a-z`, `0-9` and `-`, beginning with a letter or digit.
+    IssuerName,
+    "issuer name",
+    "use 1 to 32 of a-z, 0-9 and '-', beginning with a letter or digit",
+    r"^[a-z0-9][a-z0-9-]{0,31}$",
+    |text| is_name(text, 32, false, b"-")
+);
+
+checked_name!(
+    /// The SHA-256 of a certificate (DER): 64 hex digits, in lower case.
+    CertificateDigest,
+    "certificate digest",
+    "write the 64 hex digits of its SHA-256, in lower case and without colons",
+    r"^[0-9a-f]{64}$",
+    |text| text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+);
+
+checked_name!(
     /// The name of a stored secret: what grants and the log call it.
     ///
     /// 1 to 64 of `a-z`, `0-9`, `.`, `_` and `-`, beginning with a letter or digit.

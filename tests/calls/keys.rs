@@ -172,3 +172,24 @@ fn erasing_a_principals_evidence_erases_its_kept_answers() {
     let shown = super::show(&ann, &call);
     assert!(shown["state"] == "succeeded" && shown["result"].is_null(), "{shown}");
 }
+
+/// What is kept is told again by a host that can take nothing new.
+#[test]
+fn a_low_disk_refuses_new_requests_and_answers_old_ones() {
+    let door = door();
+    let ann = door.caller(AGENT, "agent");
+    let first = ann.ask_with("POST", ADD, &key("k"), &note("first")).expect(200);
+    let crate::door::Door { mut cli, server, .. } = door;
+    server.interrupt().expect(0);
+    cli.environment = vec![("PORTCULLIS_DISK_RESERVE", "1000000GiB".to_owned())];
+    let (server, port) = cli.serve_network(&[]);
+    let ann = crate::harness::client::Client { port, ..ann };
+    let again = ann.ask_with("POST", ADD, &key("k"), &note("first")).expect(200);
+    assert_eq!((again.header("idempotent-replayed"), &again.body), (Some("true"), &first.body));
+    for more in [String::new(), key("l"), ASYNC.to_owned()] {
+        let refused = ann.ask_with("POST", ADD, &more, &note("second"));
+        assert_eq!(refused.problem(), (503, "disk-low".to_owned()), "{more}");
+    }
+    assert_eq!(admitted(&cli, "add"), 1);
+    server.interrupt().expect(0);
+}

@@ -192,7 +192,7 @@ fn check(door: &Door, agent: &Client, acknowledged: &Acknowledged) {
         }
         let more = format!("{}{}", if is_async { ASYNC } else { "" }, key(name));
         let again = agent.ask_with("POST", ADD, &more, &note(name));
-        assert_eq!(again.json()["call"], document["call"]);
+        assert_eq!(again.json()["call"], document["call"], "{name}: {document}, and then {again:?}");
         assert_eq!(again.header("idempotent-replayed"), Some("true"), "{name}");
         if !is_async {
             assert_eq!(again.expect(200).json(), *document);

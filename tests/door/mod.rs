@@ -3,11 +3,14 @@
 
 mod asked;
 mod bodies;
+mod certificates;
 mod keys;
 mod matrix;
+mod reload;
 mod schemas;
 mod schemathesis;
 mod serving;
+mod tokens;
 
 use portcullis::audit::event::Event;
 use serde_json::json;

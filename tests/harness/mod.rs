@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod described;
 pub(crate) mod generator;
 pub(crate) mod installed;
+pub(crate) mod issuer;
 pub(crate) mod log;
 pub(crate) mod network;
 pub(crate) mod process;
@@ -226,6 +227,7 @@ pub(crate) fn request(agent: &str, package: &str, tool: &str, arguments: Value) 
         argument_bytes: arguments.to_string().len() as u64,
         arguments,
         trace: None,
+        admission: Default::default(),
     }
 }
 

@@ -143,6 +143,11 @@ impl Talk {
         (status.and_then(|status| status.code()), rest, errors)
     }
 
+    /// Waits until the program ends by itself, though nobody closed its stdin.
+    pub(crate) fn ended(mut self) {
+        wait_until("the program ends", || self.child.try_wait().expect("a child of ours").is_some());
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("a child of ours");

@@ -10,6 +10,7 @@ use portcullis::audit::event::{CallOutcome, Event, Record};
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::harness::client::Client;
 use crate::harness::process::{Cli, Running, exists};
 
 const WORKERS: usize = 2;
@@ -109,10 +110,13 @@ fn a_backup_has_what_belongs_to_the_host_and_nothing_of_the_machine() {
     let (cli, _) = Cli::with_notes();
     let limits = "[limits]\nfuel = { ceiling = 900_000_000 }\n";
     std::fs::write(cli.data.join("limits.toml"), limits).expect("written");
+    let serving = "allowed_hosts = [\"tools.example.org\"]\n";
+    std::fs::write(cli.data.join("serve.toml"), serving).expect("written");
     cli.call("notes", "list", "{}").expect(0);
+    let made = cli.json(&["key", "create", crate::harness::AGENT]);
     let archive = cli.path("backup.tar").to_str().expect("ours").to_owned();
     let said = cli.json(&["backup", &archive]);
-    assert_eq!((&said["components"], &said["revision"]), (&json!(1), &json!(1)));
+    assert_eq!((&said["components"], &said["revision"]), (&json!(1), &json!(2)));
     let mut command = Command::new("tar");
     command.args(["--list", "--file", &archive]);
     let names = Running::start(command).end().expect(0).stdout;
@@ -127,6 +131,12 @@ fn a_backup_has_what_belongs_to_the_host_and_nothing_of_the_machine() {
     let key = |cli: &Cli| std::fs::read(cli.data.join("artifact.key")).expect("made at the first start");
     assert_ne!(key(&cli), key(&other), "each host has a key of its own");
     other.call("notes", "list", "{}").expect(0);
+    // It is served as before, and lets the same keys in.
+    assert_eq!(std::fs::read_to_string(other.data.join("serve.toml")).expect("there"), serving);
+    let (server, port) = other.serve_network(&[]);
+    let agent = Client::new(port).with_key(made["token"].as_str().expect("a key"));
+    agent.exchange(&agent.head("GET", "/v1/tools", "host: tools.example.org\r\n"), b"").expect(200);
+    server.interrupt().expect(0);
 }
 
 #[test]

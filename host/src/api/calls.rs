@@ -10,6 +10,7 @@ mod events;
 mod kept;
 
 use std::fmt;
+use std::sync::Arc;
 
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -68,10 +69,11 @@ async fn call(
              respond-async` and `Idempotency-Key`",
         ));
     }
-    let (package, tool) = asked.find(&api.host, &principal)?;
+    let (package, tool) = asked.find(&api.host, &principal, &caller)?;
     let told = Told { everything: caller.may_call_for_others(), asked };
     let argument_bytes = text.len() as u64;
-    let request = CallRequest { principal, package, tool, arguments, argument_bytes, trace };
+    let admission = Arc::clone(caller.admission());
+    let request = CallRequest { principal, package, tool, arguments, argument_bytes, trace, admission };
     if is_plain {
         let answer = api.host.call(request).await.map_err(|error| told.problem(error))?;
         return Ok(match opening {
@@ -138,12 +140,17 @@ impl Asked {
         }
     }
 
-    fn find(&self, host: &Host, principal: &PrincipalId) -> Result<(PackageName, ToolName), Box<Problem>> {
+    fn find(
+        &self,
+        host: &Host,
+        principal: &PrincipalId,
+        caller: &Caller,
+    ) -> Result<(PackageName, ToolName), Box<Problem>> {
         match self {
             Asked::Of(package, tool) => Ok((package.clone(), tool.clone())),
-            Asked::Named(name) => {
-                host.tool_named(principal, name.as_str()).ok_or_else(|| agents::unknown(self).into())
-            }
+            Asked::Named(name) => host
+                .tool_named(principal, caller.admission(), name.as_str())
+                .ok_or_else(|| agents::unknown(self).into()),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The door for agents and programs: what is asked of a request before its body is read.
 //!
 //! In this order: it is meant for this host (Host), no web page of another origin made it (Origin), no key is in
-//! its URL, and its key is valid. The role is judged after that, by [`access`](super::access). Knows no route but
-//! the two that need no key.
+//! its URL, and its key, token or certificate is valid. The role is judged after that, by [`access`](super::access).
+//! An answer that goes on for long ends when what its caller was let in by does. Knows no route but those that need
+//! no credential.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use axum::extract::{Request, State};
@@ -13,6 +14,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use schemars::JsonSchema;
@@ -20,15 +22,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::access;
+use super::guarded::guarded;
 use super::http::{Api, Stopping, routes};
 use super::openapi::Described;
 use super::problem::{ErrorKind, Problem};
-use crate::authn::{Caller, Rates, Refused};
+use super::resource;
+use super::tls::Shown;
+use crate::authn::{Caller, Rates, Refusal, Refused};
+use crate::egress::CanonicalUrl;
 use crate::gateway::{Blame, Host};
 use crate::policy::Role;
 
 /// Names of query parameters that keys are given in elsewhere (RFC 6750, 2.3), where they end in logs.
 const TOKEN_PARAMETERS: [&str; 4] = ["access_token", "api_key", "apikey", "token"];
+
+/// When to try again with a token whose issuer is down.
+const RETRY_ISSUER_SECONDS: u64 = 10;
 
 /// Whom a door is for.
 #[derive(Clone, Debug, Default)]
@@ -36,12 +45,23 @@ pub struct DoorSettings {
     /// Whether it is reached from this machine only. Then a request must be for this machine as well: a page whose
     /// name was made to point here (DNS rebinding) asks for another.
     pub loopback: bool,
-    /// Further names by which it may be asked for, without ports. Default: none.
-    pub allowed_hosts: Vec<String>,
+    /// Whether it is reached over TLS.
+    pub secure: bool,
     /// How often an agent may ask, and how often each did. Doors of one host share it.
     pub rates: Arc<Mutex<Rates>>,
+    /// What may be changed beside running requests. Doors of one host share it.
+    pub rules: Arc<RwLock<Arc<DoorRules>>>,
+}
+
+/// By what a door judges requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DoorRules {
+    /// Further names by which it may be asked for, without ports. Default: none.
+    pub allowed_hosts: Vec<String>,
     /// Origins whose pages may ask, such as `https://console.example.org`. Default: those of the door itself.
     pub allowed_origins: Vec<String>,
+    /// By which URL it is known, without a path. Default: by what each request asks for.
+    pub public_url: Option<CanonicalUrl>,
 }
 
 /// Who is at the other end of a connection.
@@ -68,10 +88,13 @@ pub fn network_router(
     let door = Door { host: Arc::clone(&host), settings: Arc::new(settings) };
     let api = Api::new(host, stopping);
     let open = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
-    routes(api.clone(), open.with_state(api).merge(mounted)).layer(from_fn_with_state(door, let_in))
+    let described = resource::routes(Arc::clone(&api.host), Arc::clone(&door.settings));
+    let beside = open.with_state(api.clone()).merge(described).merge(mounted);
+    routes(api, beside).layer(from_fn_with_state(door, let_in))
 }
 
 pub(super) fn describe(api: &mut Described) {
+    resource::describe(api);
     api.get("/healthz", "is_alive", "Says that the process lives.")
         .answers::<Alive>("It does.")
         .example(json!({"status": "ok"}))
@@ -133,21 +156,23 @@ async fn readyz(State(api): State<Api>) -> Response {
     (status, Json(Readiness { ready: because.is_none(), because })).into_response()
 }
 
-async fn let_in(State(door): State<Door>, mut request: Request, next: Next) -> Response {
+async fn let_in(State(door): State<Door>, request: Request, next: Next) -> Response {
     if let Err(problem) = door.is_meant(&request) {
         return problem.into_response();
     }
     if access::is_open_to_all(&request) {
         return next.run(request).await;
     }
-    let caller = match door.caller(&request) {
+    let (mut head, body) = request.into_parts();
+    let caller = match door.caller(&head).await {
         Ok(caller) => caller,
         Err(refused) => return *refused,
     };
     // Nothing further in needs it, so nothing can pass it on.
-    request.headers_mut().remove(header::AUTHORIZATION);
-    request.extensions_mut().insert(caller);
-    next.run(request).await
+    head.headers.remove(header::AUTHORIZATION);
+    head.extensions.remove::<Arc<Shown>>();
+    head.extensions.insert(caller.clone());
+    guarded(next.run(Request::from_parts(head, body)).await, &door.host, caller)
 }
 
 impl Door {
@@ -157,12 +182,13 @@ impl Door {
             .ok_or_else(|| Problem::bad_input("the request has no Host header"))?;
         let host = host.parse::<Authority>().map_err(|_| Problem::bad_input("Host is not a name"))?;
         let asked = request.uri().authority().into_iter().chain([&host]);
-        if asked.map(Authority::host).any(|name| !self.settings.is_allowed_host(name)) {
+        let rules = self.settings.rules();
+        if asked.map(Authority::host).any(|name| !rules.is_allowed_host(name, self.settings.loopback)) {
             let detail = "this host does not go by that name; `portcullis serve --allowed-host` lets it";
             return Err(forbidden(detail));
         }
         if let Some(origin) = sole(request.headers(), &header::ORIGIN)?
-            && !self.settings.is_allowed_origin(origin, &host)
+            && !rules.is_allowed_origin(origin, &host)
         {
             let detail = "pages of that origin may not ask; `portcullis serve --allowed-origin` lets them";
             return Err(forbidden(detail));
@@ -176,34 +202,103 @@ impl Door {
     }
 
     /// Who asks.
-    fn caller(&self, request: &Request) -> Result<Caller, Box<Response>> {
-        let token = match bearer(request.headers()) {
-            Bearer::Missing => {
-                return Err(unauthenticated("give a key as `Authorization: Bearer`", "Bearer").into());
-            }
-            Bearer::Malformed => "",
-            Bearer::Token(token) => token,
+    async fn caller(&self, head: &Parts) -> Result<Caller, Box<Response>> {
+        let shown = head.extensions.get::<Arc<Shown>>();
+        let token = match bearer(&head.headers) {
+            Bearer::Missing => None,
+            Bearer::Malformed => Some(""),
+            Bearer::Token(token) => Some(token),
         };
-        let refusal = match self.host.authenticate(token) {
-            Ok(caller) => return self.in_time(caller),
+        let found = match shown {
+            Some(shown) if !shown.is_valid() => Err(Refused::BadCertificate.into()),
+            _ => self.host.identify(token, shown.map(|shown| &shown.certificate)).await,
+        };
+        let refusal = match found {
+            Ok(Some(caller)) => return self.in_time(caller),
+            Ok(None) => {
+                let detail = "give a key or token as `Authorization: Bearer`";
+                return Err(unauthenticated(detail, self.challenge(head, None, None)).into());
+            }
             Err(refusal) => refusal,
         };
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
+        let peer = head.extensions.get::<Peer>().map(|peer| peer.0.ip().to_canonical());
         let unknown_peer = IpAddr::from([0, 0, 0, 0]);
         if let Some(wait) = self.host.note_refusal(peer.unwrap_or(unknown_peer), &refusal) {
             return Err(try_later(wait).into());
         }
-        let refused = match refusal.reason {
-            Refused::Malformed | Refused::Unknown | Refused::Expired => {
-                let challenge = r#"Bearer error="invalid_token""#;
-                unauthenticated("the key is not known, or its time is over", challenge)
+        Err(self.refused(head, &refusal).into())
+    }
+
+    /// What a client is told of a credential that was refused.
+    fn refused(&self, head: &Parts, refusal: &Refusal) -> Response {
+        match refusal.reason {
+            Refused::Malformed
+            | Refused::Unknown
+            | Refused::Expired
+            | Refused::UnknownIssuer
+            | Refused::ForbiddenAlgorithm
+            | Refused::UnknownSigningKey
+            | Refused::BadSignature
+            | Refused::OtherAudience
+            | Refused::NotYetValid
+            | Refused::BadClaims => {
+                let detail = if refusal.issuer.is_some() {
+                    "the token is not one that this host takes, or its time is over; an admin can tell why"
+                } else {
+                    "the key is not known, or its time is over"
+                };
+                unauthenticated(detail, self.challenge(head, Some("invalid_token"), None))
+            }
+            Refused::MissingScope => {
+                let detail = "the token lacks a scope that this host asks for";
+                let mut response = (*forbidden(detail)).into_response();
+                let challenge = self.challenge(head, Some("insufficient_scope"), Some(refusal));
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+                response
+            }
+            Refused::IssuerDown => {
+                let detail = "the keys of the token's issuer can't be had now; try again later";
+                let mut response = Problem::new(ErrorKind::Busy, detail, Blame::Host).into_response();
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_ISSUER_SECONDS));
+                response
             }
             Refused::PrincipalRemoved | Refused::OtherRole => {
-                (*forbidden("the key's principal may not use it any more; an admin can tell why"))
+                (*forbidden("the principal of what you sent may not use it any more; an admin can tell why"))
                     .into_response()
             }
-        };
-        Err(refused.into())
+            Refused::BadCertificate => {
+                (*forbidden("the client certificate is not valid here; an admin can tell why"))
+                    .into_response()
+            }
+            Refused::TwoPrincipals => (*forbidden(
+                "the client certificate is one principal's, and the key or token another's: send one of them",
+            ))
+            .into_response(),
+        }
+    }
+
+    /// How a client learns what to send (RFC 6750, 3), and where to get it (RFC 9728, 5.1).
+    fn challenge(&self, head: &Parts, error: Option<&str>, refusal: Option<&Refusal>) -> HeaderValue {
+        let mut parts = Vec::new();
+        if let Some(error) = error {
+            parts.push(format!("error=\"{error}\""));
+        }
+        let trusted = self.host.trusted();
+        let issuers = &trusted.settings().issuers;
+        if !issuers.is_empty() {
+            let of = refusal.and_then(|refusal| refusal.issuer.as_ref());
+            let scopes =
+                resource::scopes(issuers.iter().filter(|issuer| of.is_none_or(|of| issuer.name == *of)));
+            if !scopes.is_empty() {
+                parts.push(format!("scope=\"{}\"", scopes.join(" ")));
+            }
+            if let Some(at) = resource::metadata_url(&self.settings, head) {
+                parts.push(format!("resource_metadata=\"{at}\""));
+            }
+        }
+        let text =
+            if parts.is_empty() { "Bearer".to_owned() } else { format!("Bearer {}", parts.join(", ")) };
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
     }
 }
 
@@ -222,9 +317,20 @@ impl Door {
 }
 
 impl DoorSettings {
-    fn is_allowed_host(&self, name: &str) -> bool {
+    /// What is in force now.
+    pub fn rules(&self) -> Arc<DoorRules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl DoorRules {
+    fn is_allowed_host(&self, name: &str, loopback: bool) -> bool {
         let name = name.trim_end_matches('.');
         if self.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name)) {
+            return true;
+        }
+        let own = self.public_url.as_ref().map(|url| url.host().to_string());
+        if own.is_some_and(|own| own.eq_ignore_ascii_case(name)) {
             return true;
         }
         if name.eq_ignore_ascii_case("localhost") {
@@ -233,7 +339,7 @@ impl DoorSettings {
         let literal = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
         match literal.parse::<IpAddr>() {
             // No name leads a browser to one that its page does not show.
-            Ok(address) => !self.loopback || address.is_loopback(),
+            Ok(address) => !loopback || address.is_loopback(),
             Err(_) => false,
         }
     }
@@ -299,10 +405,9 @@ fn forbidden(detail: &str) -> Box<Problem> {
     Problem::new(ErrorKind::Forbidden, detail, Blame::Agent).into()
 }
 
-/// How a client learns what to send (RFC 6750, 3).
-fn unauthenticated(detail: &str, challenge: &'static str) -> Response {
+fn unauthenticated(detail: &str, challenge: HeaderValue) -> Response {
     let mut response = Problem::new(ErrorKind::Unauthenticated, detail, Blame::Agent).into_response();
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response
 }
 

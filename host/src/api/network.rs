@@ -27,7 +27,7 @@ use tower::ServiceExt;
 
 use super::door::Peer;
 use super::serve::DRAIN_TIME_MAX;
-use super::tls::Tls;
+use super::tls::{Shown, Tls};
 
 /// Connections that are served at once, if the process may open so many files; more wait in the kernel's queue.
 pub const NETWORK_CONNECTIONS_MAX: usize = 4_096;
@@ -127,22 +127,33 @@ async fn connection(
         tracing::debug!(%error, "a connection sends what it has late");
     }
     let stream = Patient::new(stream, STALL_TIME_MAX);
-    let Some(tls) = tls else { return exchange(stream, address, router, closed).await };
+    let Some(tls) = tls else { return exchange(stream, address, None, router, closed).await };
     match timeout(HANDSHAKE_TIME_MAX, tls.acceptor().accept(stream)).await {
-        Ok(Ok(stream)) => exchange(stream, address, router, closed).await,
+        Ok(Ok(stream)) => {
+            let shown = Shown::new(&tls, stream.get_ref().1.peer_certificates()).map(Arc::new);
+            exchange(stream, address, shown, router, closed).await;
+        }
         Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
         Err(_) => tracing::debug!("a handshake took too long"),
     }
 }
 
 /// The requests of one connection. If the client goes away, hyper drops the handler.
-async fn exchange<S>(stream: S, address: SocketAddr, router: Router, mut closed: watch::Receiver<bool>)
-where
+async fn exchange<S>(
+    stream: S,
+    address: SocketAddr,
+    shown: Option<Arc<Shown>>,
+    router: Router,
+    mut closed: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(address));
+        if let Some(shown) = &shown {
+            request.extensions_mut().insert(Arc::clone(shown));
+        }
         router.clone().oneshot(request)
     });
     let mut served = std::pin::pin!(
@@ -276,6 +287,7 @@ mod tests {
     use tokio_rustls::TlsConnector;
 
     use super::*;
+    use crate::api::tls::TlsFiles;
     use crate::api::tls::tests::write;
 
     #[tokio::test]
@@ -319,7 +331,7 @@ mod tests {
     async fn requests_come_over_tls_also_by_a_certificate_that_was_replaced() {
         let temporary = tempfile::tempdir().expect("a folder");
         let (certificate, key) = write(temporary.path());
-        let tls = Arc::new(Tls::load(certificate.clone(), key).expect("usable"));
+        let tls = Arc::new(Tls::load(TlsFiles::new(certificate.clone(), key)).expect("usable"));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("bound");
         let peer = |axum::Extension(Peer(peer)): axum::Extension<Peer>| async move { peer.ip().to_string() };

@@ -54,11 +54,14 @@ pub(super) fn describe(api: &mut Described) {
         .done();
 }
 
+/// The beginning of a sentence.
+type Begin = fn(&mut Described) -> Describing<'_>;
+
 /// MCP is described by its own specification.
 fn describe_mcp(api: &mut Described) {
     let text = "Answers of MCP, which says when each comes.";
     let told = json!({"type": "object"});
-    let begin: [(fn(&mut Described) -> Describing<'_>, &str); 3] = [
+    let begin: [(Begin, &str); 3] = [
         (
             |api| {
                 api.post("/mcp", "send_mcp", "Takes a message of MCP (streamable HTTP).").json_body(

@@ -67,10 +67,10 @@ impl Default for Reading {
 }
 
 impl Reading {
-    fn take(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    fn take(&self) -> Result<OwnedSemaphorePermit, Box<Problem>> {
         Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             let detail = format!("{READERS_MAX} requests read the log already; try again in a moment");
-            Problem::new(ErrorKind::Busy, detail, Blame::Host)
+            Problem::new(ErrorKind::Busy, detail, Blame::Host).into()
         })
     }
 

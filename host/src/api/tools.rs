@@ -63,7 +63,7 @@ pub(super) async fn list(
     Checked(Query(query)): Checked<Query<ToolsQuery>>,
 ) -> Result<Json<Vec<Value>>, Problem> {
     let principal = in_whose_name(&caller, query.principal)?;
-    let granted = api.host.granted_tools(&principal);
+    let granted = api.host.granted_tools(&principal, caller.admission());
     Ok(Json(granted.iter().map(|tool| shape(tool, query.format)).collect()))
 }
 

@@ -1,6 +1,7 @@
 //! What the log can say: one closed enum, written as one JSON object a line.
 
 mod accepted;
+mod access;
 mod host_call;
 mod keeping;
 mod room;
@@ -15,15 +16,16 @@ use serde::{Deserialize, Serialize};
 
 use super::commitment::Commitment;
 use super::hash::TreeHash;
-use crate::authn::Refused;
+use crate::authn::{Credential, Refused};
 use crate::ids::{
-    CallId, GrantId, KeyPrefix, OutletName, PackageDigest, PackageName, PrincipalId, Remark, Revision,
-    SecretName, Sequence, StoreName, ToolName, TraceParent,
+    CallId, GrantId, IssuerName, KeyPrefix, OutletName, PackageDigest, PackageName, PrincipalId, Remark,
+    Revision, SecretName, Sequence, StoreName, ToolName, TraceParent,
 };
 use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};
 
 pub use accepted::AcceptedCall;
+pub use access::{ServeSettingsRead, SettingsCause};
 pub use host_call::{Attempt, Decision, HostCall, HostCallOutcome, HostCallResult, Repeats};
 pub use keeping::{DropReason, OutletKind, OutletTrouble};
 pub use room::{CallsRefused, QuotasSet};
@@ -340,9 +342,14 @@ pub enum Event {
         /// The public beginning of the key that was tried, if one like it is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<KeyPrefix>,
+        /// The issuer of the token that was tried, if the settings name it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        issuer: Option<IssuerName>,
         /// How many tries it stands for.
         tries: u64,
     },
+    /// The settings by which the host is served were read, or refused.
+    ServeSettingsRead(ServeSettingsRead),
     /// An admin was given what opens the commitments of a call.
     EvidenceOpened {
         /// The call.
@@ -439,6 +446,9 @@ pub enum Event {
         grants: Vec<GrantId>,
         /// Bytes of the arguments.
         argument_bytes: u64,
+        /// What its principal was let in by; absent: by being able to open the data folder.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        credential: Option<Credential>,
         /// What the arguments are held against, by whoever is shown them and the call's salt.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         arguments_commitment: Option<Commitment>,
@@ -566,6 +576,7 @@ impl Event {
             | Event::ApiKeyRotated { .. }
             | Event::ApiKeyRevoked { .. }
             | Event::AuthenticationFailed { .. }
+            | Event::ServeSettingsRead(_)
             | Event::StateCleared { .. }
             | Event::BackupTaken { .. }
             | Event::Restored { .. } => None,
@@ -773,6 +784,7 @@ impl Event {
             | Event::PackageRemoved { .. }
             | Event::ArtifactRefused { .. }
             | Event::AuthenticationFailed { .. }
+            | Event::ServeSettingsRead(_)
             | Event::BackupTaken { .. }
             | Event::Restored { .. } => None,
         }

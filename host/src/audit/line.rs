@@ -17,6 +17,7 @@ use super::event::{
 };
 use super::hash::TreeHash;
 use super::tree::Frontier;
+use crate::authn::Credential;
 use crate::ids::{GrantId, Sequence};
 use crate::policy::{Loss, Stop};
 
@@ -35,10 +36,18 @@ const CUT: &str = "…[cut]";
 /// A record of a call, without its context.
 #[derive(Debug)]
 pub(super) enum CallEntry {
-    Admitted { grants: Vec<GrantId>, argument_bytes: u64, committed: Option<Committed> },
+    Admitted {
+        grants: Vec<GrantId>,
+        argument_bytes: u64,
+        credential: Option<Credential>,
+        committed: Option<Committed>,
+    },
     HostCall(HostCall),
     EffectAttempted(Attempt),
-    EffectFinished { attempt: Sequence, result: HostCallResult },
+    EffectFinished {
+        attempt: Sequence,
+        result: HostCallResult,
+    },
     SecretInjected(SecretInjected),
     SecretLeak(SecretLeak),
     Finished(Box<CallEnd>),
@@ -109,11 +118,11 @@ pub(super) fn push_entry(
     }
     let brace = buffer.len();
     match entry {
-        CallEntry::Admitted { grants, argument_bytes, committed } => {
+        CallEntry::Admitted { grants, argument_bytes, credential, committed } => {
             let (arguments_commitment, salt_key) =
                 committed.map(|committed| (committed.commitment, committed.key)).unzip();
-            let admitted =
-                Admitted { grants, argument_bytes: *argument_bytes, arguments_commitment, salt_key };
+            let (argument_bytes, credential) = (*argument_bytes, credential.as_ref());
+            let admitted = Admitted { grants, argument_bytes, credential, arguments_commitment, salt_key };
             serde_json::to_writer(&mut *buffer, &admitted)?;
         }
         CallEntry::HostCall(host_call) => serde_json::to_writer(&mut *buffer, &FlatHostCall::of(host_call))?,
@@ -137,6 +146,8 @@ const TIMES: DateTimePrinter = DateTimePrinter::new();
 struct Admitted<'a> {
     grants: &'a [GrantId],
     argument_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<&'a Credential>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments_commitment: Option<Commitment>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -323,7 +334,7 @@ fn cut_outcome(outcome: &mut HostCallOutcome) {
 
 fn cut_stop(stop: &mut Stop) {
     match stop {
-        Stop::Denied { .. } => {}
+        Stop::Denied { .. } | Stop::CredentialRevoked { .. } => {}
         Stop::Narrowed { lost, .. } => match lost {
             Loss::Folder { guest_path } | Loss::Write { guest_path } | Loss::Quota { guest_path, .. } => {
                 cut_text(guest_path);

@@ -315,7 +315,9 @@ impl Log {
         // Counted before the second look, so that a call is either refused or waited for by `close`.
         let running = Running::new(Arc::clone(&handle.calls));
         handle.check()?;
-        let entry = CallEntry::Admitted { grants, argument_bytes, committed: recording.arguments };
+        let credential = recording.credential.clone();
+        let entry =
+            CallEntry::Admitted { grants, argument_bytes, credential, committed: recording.arguments };
         let units = line::units(&entry);
         let mut room = handle.room(units + 1).await?;
         let last_room = room.split(1).expect("one unit more was acquired than the record takes");

@@ -17,6 +17,7 @@ use super::fold::Folds;
 use super::line::{self, CallEntry, CallText};
 use super::log::{Handle, LogError, Running};
 use super::writer::{Ack, Body, Message};
+use crate::authn::Credential;
 use crate::ids::Sequence;
 use crate::limits::Usage;
 use crate::policy::Durability;
@@ -32,8 +33,10 @@ pub const RECORDER_UNITS_MAX: u32 = 8_192;
 pub const RECORDER_BYTES_MAX: u64 = RECORDER_UNITS_MAX as u64 * 256;
 
 /// How a call is recorded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recording {
+    /// What whoever calls was let in by; `None`: by being able to open the data folder.
+    pub credential: Option<Credential>,
     /// What its effects and its end wait for.
     pub durability: Durability,
     /// Whether repeated reads of the same thing are one record.

@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::event::SettingsCause;
 use crate::authn::Refused;
 use crate::limits::{Limit, Usage};
 use crate::policy::Role;
@@ -349,7 +350,21 @@ fn events() -> Vec<Kind> {
                 ("reason", named(Refused::ALL.map(Refused::name))),
                 ("peer?", text.clone()),
                 ("key?", is("key_prefix")),
+                ("issuer?", text.clone()),
                 ("tries", count.clone()),
+            ],
+            &[],
+        ),
+        kind(
+            "serve_settings_read",
+            "The settings by which the host is served were read, or refused.",
+            &[
+                ("cause", named(SettingsCause::ALL.map(SettingsCause::name))),
+                ("sha256?", pattern("^[0-9a-f]{64}$")),
+                ("issuers", list("text")),
+                ("certificates", count.clone()),
+                ("reason?", text.clone()),
+                by.clone(),
             ],
             &[],
         ),
@@ -443,6 +458,7 @@ fn events() -> Vec<Kind> {
             &[
                 ("grants", list("grant")),
                 ("argument_bytes", count.clone()),
+                ("credential?", is("credential")),
                 ("arguments_commitment?", is("commitment")),
                 ("salt_key?", count.clone()),
             ],
@@ -538,6 +554,14 @@ fn parts() -> Vec<(&'static str, Value)> {
         ("revision", is("count")),
         ("grant", is("count")),
         ("key_prefix", pattern("^pcl_[0-9a-f]{12}$")),
+        (
+            "credential",
+            one_of([
+                closed([("key", is("key_prefix"))]),
+                closed([("issuer", is("text"))]),
+                closed([("certificate", pattern("^[0-9a-f]{64}$"))]),
+            ]),
+        ),
         ("role", named(Role::ALL.map(Role::name))),
         ("limit", named(Limit::ALL.map(Limit::name))),
         ("usage", usage),
@@ -614,6 +638,7 @@ fn parts() -> Vec<(&'static str, Value)> {
             one_of([
                 closed([("why", constant("denied")), ("revision", is("revision")), ("denial", is("denial"))]),
                 closed([("why", constant("narrowed")), ("revision", is("revision")), ("lost", is("loss"))]),
+                closed([("why", constant("credential_revoked")), ("revision", is("revision"))]),
             ]),
         ),
         ("denial", denial()),

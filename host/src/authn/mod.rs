@@ -1,20 +1,31 @@
 //! Who is asking: from a credential to a [`Caller`].
 //!
-//! There are two credentials: being able to open the data folder, or its owner's socket, which only the user
-//! who runs the host can; and API keys. Pure: reads no file and no clock, and decides nothing about grants.
+//! Credentials are: being able to open the data folder, or its owner's socket, which only the user who runs the host
+//! can; API keys; tokens of issuers that the settings name; client certificates. Decides nothing about grants, and
+//! reads no clock. All of it is pure but for [`Trust`], which fetches issuers' public keys.
 
+mod caller;
+mod certificate;
 mod key;
+mod key_set;
 mod rates;
+mod refused;
+mod signature;
+mod token;
 mod tries;
-
-use std::fmt;
+mod trust;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
+pub use self::caller::{Admission, Caller, Credential};
+pub use self::certificate::{CertificateName, CertificateSettings, ClientCertificate};
 pub use self::key::{HeldKey, KeyHasher, KeyRing, KeyText};
 pub use self::rates::Rates;
+pub use self::refused::{Refusal, Refused};
+pub use self::signature::{TokenAlgorithm, UnknownAlgorithm};
+pub use self::token::{Claim, IssuerSettings, KeysAt, TOKEN_BYTES_MAX};
 pub use self::tries::{Tries, TriesEntry};
+pub use self::trust::{Trust, TrustError, TrustSettings};
 use crate::ids::{KeyPrefix, PrincipalId};
 use crate::policy::{Principal, Role, Standing};
 
@@ -24,95 +35,6 @@ const LOCAL_ADMIN: &str = "local-admin";
 /// The principal of whoever can open the data folder.
 pub fn local_admin() -> PrincipalId {
     LOCAL_ADMIN.parse().expect("the constant is a valid name")
-}
-
-/// Whoever makes a request, as its credential says. Made by authentication only.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    principal: PrincipalId,
-    role: Role,
-    key: Option<KeyPrefix>,
-}
-
-impl Caller {
-    /// Whoever can open the data folder, or its owner's socket: the admin, who may call tools in the name of any
-    /// agent.
-    pub fn owner() -> Self {
-        Self { principal: local_admin(), role: Role::Admin, key: None }
-    }
-
-    /// Who acts.
-    pub fn principal(&self) -> &PrincipalId {
-        &self.principal
-    }
-
-    /// As what.
-    pub fn role(&self) -> Role {
-        self.role
-    }
-
-    /// The public beginning of the key that it was let in by; `None`: it is the owner.
-    pub fn key(&self) -> Option<&KeyPrefix> {
-        self.key.as_ref()
-    }
-
-    /// Whether it may name another principal, in whose name a tool is called.
-    pub fn may_call_for_others(&self) -> bool {
-        self.key.is_none()
-    }
-}
-
-/// Why a credential lets nobody in. What the caller is told is less.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Refused {
-    /// It does not look like a key of a host.
-    Malformed,
-    /// There is no such key: it never was, or was rotated or revoked, or it is another host's.
-    Unknown,
-    /// Its time is over.
-    Expired,
-    /// An admin removed its principal.
-    PrincipalRemoved,
-    /// Its principal has another role by now.
-    OtherRole,
-}
-
-impl Refused {
-    /// All of them.
-    pub const ALL: [Refused; 5] = [
-        Refused::Malformed,
-        Refused::Unknown,
-        Refused::Expired,
-        Refused::PrincipalRemoved,
-        Refused::OtherRole,
-    ];
-
-    /// Its name in the log.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Refused::Malformed => "malformed",
-            Refused::Unknown => "unknown",
-            Refused::Expired => "expired",
-            Refused::PrincipalRemoved => "principal_removed",
-            Refused::OtherRole => "other_role",
-        }
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A key that was refused: why, and which, if the host knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Why.
-    pub reason: Refused,
-    /// Its public beginning, if there is a key with that.
-    pub key: Option<KeyPrefix>,
 }
 
 /// Finds out who calls with a key, at `now`. `known` is what an admin said of principals.
@@ -126,7 +48,7 @@ pub fn authenticate<'a>(
     now: Timestamp,
     known: impl FnOnce(&PrincipalId) -> Option<&'a Principal>,
 ) -> Result<Caller, Refusal> {
-    let refused = |reason, key: Option<&KeyPrefix>| Refusal { reason, key: key.cloned() };
+    let refused = |reason, key: Option<&KeyPrefix>| Refusal { key: key.cloned(), ..Refusal::from(reason) };
     let Some(prefix) = key::prefix_of(token) else { return Err(refused(Refused::Malformed, None)) };
     // Made in any case, so that it takes no less time to learn that a beginning is not known.
     let hash = hasher.hash(token);
@@ -140,14 +62,20 @@ pub fn authenticate<'a>(
     if key.expires.is_some_and(|expires| expires <= now) {
         return Err(refused(Refused::Expired, Some(&prefix)));
     }
-    match known(&key.principal) {
-        Some(Principal { standing: Standing::Removed, .. }) => {
-            Err(refused(Refused::PrincipalRemoved, Some(&prefix)))
-        }
-        Some(Principal { role, .. }) if *role != key.role => Err(refused(Refused::OtherRole, Some(&prefix))),
-        // One that only grants name is an agent.
-        None if key.role != Role::Agent => Err(refused(Refused::OtherRole, Some(&prefix))),
-        Some(_) | None => Ok(Caller { principal: key.principal.clone(), role: key.role, key: Some(prefix) }),
+    // One that only grants name is an agent.
+    stands(known(&key.principal), key.role, Role::Agent).map_err(|reason| refused(reason, Some(&prefix)))?;
+    let credential = Some(Credential::Key(prefix));
+    let admission = Admission { credential, expires: key.expires, ..Admission::default() };
+    Ok(Caller::let_in(key.principal.clone(), key.role, admission))
+}
+
+/// Whether a principal is what its credential says. `otherwise` is what one is of which nothing was said.
+fn stands(known: Option<&Principal>, role: Role, otherwise: Role) -> Result<(), Refused> {
+    match known {
+        Some(Principal { standing: Standing::Removed, .. }) => Err(Refused::PrincipalRemoved),
+        Some(Principal { role: is, .. }) if *is != role => Err(Refused::OtherRole),
+        None if role != otherwise => Err(Refused::OtherRole),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -23,6 +23,11 @@ impl Rates {
         Self { per_minute, counts: BTreeMap::new() }
     }
 
+    /// From now on so many. What was counted stays.
+    pub fn set(&mut self, per_minute: Option<u32>) {
+        self.per_minute = per_minute;
+    }
+
     /// Counts a request. If it is one too many, how long its principal must wait.
     pub fn note(&mut self, principal: &PrincipalId, now: Instant) -> Option<Duration> {
         let max = self.per_minute?;

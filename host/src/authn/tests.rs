@@ -102,7 +102,7 @@ fn keys_differ_and_are_not_shown() {
 }
 
 fn refusal(reason: Refused) -> Refusal {
-    Refusal { reason, key: None }
+    Refusal::from(reason)
 }
 
 #[test]

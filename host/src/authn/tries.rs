@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use super::{Refusal, Refused};
-use crate::ids::KeyPrefix;
+use crate::ids::{IssuerName, KeyPrefix};
 
 /// How many tries an address may make within [`WINDOW`] before it is told to wait.
 pub(super) const TRIES_MAX: u32 = 20;
@@ -27,16 +27,21 @@ pub struct TriesEntry {
     pub peer: Option<IpAddr>,
     /// With which key, if it is known.
     pub key: Option<KeyPrefix>,
+    /// Of which issuer, if it is known.
+    pub issuer: Option<IssuerName>,
     /// How many.
     pub tries: u64,
 }
+
+/// From where, why, and with what.
+type Kind = (Option<IpAddr>, Refused, Option<KeyPrefix>, Option<IssuerName>);
 
 /// What was tried.
 #[derive(Debug, Default)]
 pub struct Tries {
     /// By the address that is counted; `None`: all others.
     counted: BTreeMap<Option<IpAddr>, Count>,
-    unrecorded: BTreeMap<(Option<IpAddr>, Refused, Option<KeyPrefix>), u64>,
+    unrecorded: BTreeMap<Kind, u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,13 +67,14 @@ impl Tries {
     /// What is to be recorded since the last time.
     pub fn take(&mut self) -> Vec<TriesEntry> {
         let taken = std::mem::take(&mut self.unrecorded).into_iter();
-        taken.map(|((peer, reason, key), tries)| TriesEntry { reason, peer, key, tries }).collect()
+        let entry = |((peer, reason, key, issuer), tries)| TriesEntry { reason, peer, key, issuer, tries };
+        taken.map(entry).collect()
     }
 
     fn keep(&mut self, peer: IpAddr, refusal: &Refusal) {
-        let kind = (Some(peer), refusal.reason, refusal.key.clone());
+        let kind = (Some(peer), refusal.reason, refusal.key.clone(), refusal.issuer.clone());
         let is_room = self.unrecorded.len() < KINDS_MAX || self.unrecorded.contains_key(&kind);
-        let kind = if is_room { kind } else { (None, refusal.reason, None) };
+        let kind = if is_room { kind } else { (None, refusal.reason, None, None) };
         *self.unrecorded.entry(kind).or_default() += 1;
     }
 

@@ -3,7 +3,9 @@
 //!
 //! Knows names, sizes and sums, not what is in a database or a record. What it reads it trusts in
 //! nothing: only files of a closed set of names, nothing but regular ones, each within its bound. What
-//! belongs to one machine is left out: compiled components, and the key of their MACs.
+//! belongs to one machine is left out: compiled components, and the key of their MACs. So are the keys of stored
+//! secrets and of evidence, without which the rest says nothing. The key of the hashes of API keys is in it: those
+//! can't be guessed, with it or without, and a restored host lets the same keys in.
 
 mod read;
 #[cfg(test)]
@@ -24,13 +26,15 @@ pub use read::{restore, verify};
 pub use write::{Part, Source, write};
 
 /// The version of the archive's form.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The name of the last member.
 const MANIFEST: &str = "manifest.json";
 const DATABASE: &str = "portcullis.db";
 const LIMITS: &str = "limits.toml";
 const AUDIT_SETTINGS: &str = "audit.toml";
+const SERVE_SETTINGS: &str = "serve.toml";
+const API_KEY: &str = "api.key";
 const HASHES: &str = "audit/tree";
 const START: &str = "audit/start";
 const PACKAGES: &str = "packages";
@@ -47,6 +51,7 @@ const DATABASE_BYTES_MAX: u64 = 64 << 30;
 const LOG_BYTES_MAX: u64 = 1 << 50;
 /// More than any host reads of it.
 const LIMITS_BYTES_MAX: u64 = 1 << 20;
+const API_KEY_BYTES: u64 = 32;
 const QUARANTINE_NAME_BYTES_MAX: usize = 80;
 
 /// How much is copied at once.
@@ -157,6 +162,8 @@ enum MemberName {
     Database,
     Limits,
     AuditSettings,
+    ServeSettings,
+    ApiKey,
     Package(PackageDigest),
     Segment(Sequence),
     ClosedSegment(Sequence),
@@ -173,6 +180,8 @@ impl MemberName {
             DATABASE => return Some(Self::Database),
             LIMITS => return Some(Self::Limits),
             AUDIT_SETTINGS => return Some(Self::AuditSettings),
+            SERVE_SETTINGS => return Some(Self::ServeSettings),
+            API_KEY => return Some(Self::ApiKey),
             HASHES => return Some(Self::Hashes),
             START => return Some(Self::Start),
             MANIFEST => return Some(Self::Manifest),
@@ -205,6 +214,8 @@ impl MemberName {
             Self::Database => DATABASE.to_owned(),
             Self::Limits => LIMITS.to_owned(),
             Self::AuditSettings => AUDIT_SETTINGS.to_owned(),
+            Self::ServeSettings => SERVE_SETTINGS.to_owned(),
+            Self::ApiKey => API_KEY.to_owned(),
             Self::Hashes => HASHES.to_owned(),
             Self::Start => START.to_owned(),
             Self::ClosedSegment(first) => format!("{AUDIT}/{:020}.jsonl.zst", first.0),
@@ -219,7 +230,8 @@ impl MemberName {
     fn bytes_max(&self) -> u64 {
         match self {
             Self::Database => DATABASE_BYTES_MAX,
-            Self::Limits | Self::AuditSettings => LIMITS_BYTES_MAX,
+            Self::Limits | Self::AuditSettings | Self::ServeSettings => LIMITS_BYTES_MAX,
+            Self::ApiKey => API_KEY_BYTES,
             Self::Package(_) => crate::limits::Limit::ComponentBytes.row().ceiling,
             Self::Segment(_) | Self::ClosedSegment(_) | Self::Hashes | Self::Start | Self::Quarantine(_) => {
                 LOG_BYTES_MAX

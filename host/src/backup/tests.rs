@@ -41,6 +41,8 @@ fn sound(folder: &Path) -> PathBuf {
         limits: Some(Part { path: limits, bytes: 8 }),
         packages: vec![(PackageDigest::of(b"component"), package)],
         audit_settings: None,
+        serve_settings: None,
+        api_key: None,
         closed_segments: Vec::new(),
         hashes: None,
         start: None,

@@ -30,6 +30,10 @@ pub struct Source {
     pub limits: Option<Part>,
     /// How the log is kept, if the admin says.
     pub audit_settings: Option<Part>,
+    /// How it is served, if the admin says.
+    pub serve_settings: Option<Part>,
+    /// What API keys are hashed with.
+    pub api_key: Option<Part>,
     /// The components.
     pub packages: Vec<(PackageDigest, PathBuf)>,
     /// The log's segments, by their first record.
@@ -62,6 +66,8 @@ pub fn write(source: &Source, out: impl Write) -> Result<Manifest, BackupError> 
     let settings = [
         (MemberName::Limits, &source.limits),
         (MemberName::AuditSettings, &source.audit_settings),
+        (MemberName::ServeSettings, &source.serve_settings),
+        (MemberName::ApiKey, &source.api_key),
         (MemberName::Hashes, &source.hashes),
         (MemberName::Start, &source.start),
     ];

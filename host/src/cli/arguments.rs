@@ -52,9 +52,9 @@ document (RFC 9457) on stderr. Without it, text of tools is shown without what c
 terminal. NO_COLOR turns colour off. PORTCULLIS_LOG=debug says more on stderr.
 PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
 PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.
-PORTCULLIS_SERVER and PORTCULLIS_KEY name a host in the network and the API key for it, as --server does;
-what verifies (`audit verify`, `verify-receipt`, …), what is given a folder with --folder, and `serve` take no notice
-of them.";
+PORTCULLIS_SERVER and PORTCULLIS_KEY name a host in the network and the API key for it, as --server
+does; what verifies (`audit verify`, `verify-receipt`, …), what is given a --folder, and `serve`
+take no notice of them.";
 
 /// Runs AI agents' tools that nobody trusts: each gets what an admin granted it, inside hard limits, and
 /// everything that it does is logged.
@@ -134,11 +134,13 @@ pub(super) enum Command {
     /// granted to the agent, and calls them. Nothing else is ever written to stdout. It ends when stdin does.
     #[command(after_help = "\
 What a desktop client's configuration needs:
-  { \"mcpServers\": { \"portcullis\": { \"command\": \"portcullis\", \"args\": [\"mcp\", \"--agent\", \"writer\"] } } }")]
+  { \"mcpServers\": { \"portcullis\": { \"command\": \"portcullis\", \"args\": [\"mcp\", \"--agent\", \"writer\"] } } }
+To a host in the network, with the agent's own key:
+  \"args\": [\"--server\", \"https://tools.example.org\", \"--key-file\", \"/home/ann/writer.key\", \"mcp\"]")]
     Mcp {
-        /// The agent that the client is
+        /// The agent that the client is. With --server, the key says it
         #[arg(long, value_name = "NAME")]
-        agent: PrincipalId,
+        agent: Option<PrincipalId>,
     },
     /// Ask a running call to end; if its tool does not answer within a second, it is ended
     #[command(after_help = "Example:\n  portcullis status\n  portcullis cancel 019a…")]
@@ -392,6 +394,7 @@ mod tests {
           freeze       Stop everything: running calls end, no call begins, until `thaw`
           thaw         Let calls begin again after `freeze`
           status       Show whether the host is frozen, what is quarantined, and what runs now
+          settings     Show the limits that hold at the host, and how it keeps its log
           metrics      Show the host's numbers since it started, as Prometheus reads them
           audit        Read the audit log
           backup       Write database, components and log into one file, while calls go on
@@ -456,9 +459,8 @@ mod tests {
         PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
         PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.
         PORTCULLIS_SERVER and PORTCULLIS_KEY name a host in the network and the API key for it, as --server
-        does;
-        what reads a data folder's files itself (`audit query`, `verify`, …) and `serve` take no notice of
-        them.
+        does; what verifies (`audit verify`, `verify-receipt`, …), what is given a --folder, and `serve`
+        take no notice of them.
         "##);
     }
 

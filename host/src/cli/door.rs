@@ -1,13 +1,15 @@
 //! Where agents and programs reach the host: from what was said to listeners, and to what serves them.
 //!
 //! Refuses what would give keys away: an address beyond this machine without TLS. Decides nothing about requests.
+//! Reads the settings again when it is told to, and keeps those before them if these can't be.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -16,27 +18,39 @@ use super::environment;
 use super::failure::Failure;
 use super::output::Output;
 use super::session::settings;
-use crate::api::door::{DoorSettings, network_router};
+use crate::api::door::{DoorRules, DoorSettings, network_router};
 use crate::api::network::{NETWORK_CONNECTIONS_MAX, NetworkOptions, serve_network};
 use crate::api::settings::{SERVE_FILE, SERVE_FILE_BYTES_MAX, ServeSettings, parse_serve_settings};
-use crate::api::tls::{Tls, TlsError};
+use crate::api::tls::{Tls, TlsError, TlsFiles};
 use crate::api::{ErrorKind, Problem, mcp};
-use crate::authn::Rates;
+use crate::authn::{Rates, TrustSettings};
 use crate::config::{self, DataFolder, DataPaths};
-use crate::gateway::{Blame, Host};
+use crate::gateway::{Blame, Host, SettingsCause};
+use crate::ids::hex;
 use crate::platform;
 
 /// How often what was noted of keys is written down.
 const BOOKS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where to listen, and how.
+/// Where to listen, and how: as it was said when the host started, and as it may be said anew meanwhile.
 #[derive(Debug)]
 pub(super) struct DoorPlan {
+    data_folder: Option<PathBuf>,
+    arguments: ServeArguments,
+    /// What was said when the host started. Only `listen`, and whether there is TLS, stay as they are here.
     addresses: Vec<SocketAddr>,
     tls: Option<Arc<Tls>>,
     rates: Arc<Mutex<Rates>>,
-    allowed_hosts: Vec<String>,
-    allowed_origins: Vec<String>,
+    rules: Arc<RwLock<Arc<DoorRules>>>,
+    trust: TrustSettings,
+    sha256: Option<String>,
+}
+
+/// What was said, and may be kept.
+struct Said {
+    settings: ServeSettings,
+    /// Of the file's text, if there is one.
+    sha256: Option<String>,
 }
 
 /// A listener, and whom it is for.
@@ -58,58 +72,94 @@ struct ServingFile<'a> {
 impl DoorPlan {
     /// From what was said on the command line, else in `serve.toml`. Reads the certificate.
     pub(super) fn new(data_folder: Option<PathBuf>, arguments: ServeArguments) -> Result<Self, Failure> {
-        let ServeSettings {
-            listen: addresses,
-            tls,
-            insecure_listen,
-            requests_per_minute,
-            allowed_hosts,
-            allowed_origins,
-        } = said(data_folder, arguments)?;
-        let tls = match tls {
-            Some((certificate, key)) => Some(load(certificate, key)?),
+        let Said { settings, sha256 } = said(data_folder.clone(), arguments.clone())?;
+        check(&settings, &settings.listen, settings.tls.is_some())?;
+        let tls = match tls_files(&settings) {
+            Some(files) => Some(Arc::new(load(files)?)),
             None => None,
         };
-        let plan = Self {
-            addresses,
+        let rules = Arc::new(RwLock::new(Arc::new(rules(&settings))));
+        Ok(Self {
+            data_folder,
+            arguments,
+            addresses: settings.listen,
             tls,
-            rates: Arc::new(Mutex::new(Rates::new(requests_per_minute))),
-            allowed_hosts,
-            allowed_origins,
-        };
-        match plan.insecure_address() {
-            Some(far) if !insecure_listen => Err(Failure::input(format!(
-                "{far} is reached from other machines, and without TLS whoever is on the way sees keys and \
-                 arguments: give --tls-cert and --tls-key, listen on 127.0.0.1 behind a proxy that has TLS, or \
-                 say --insecure-listen"
-            ))),
-            Some(_) | None => Ok(plan),
-        }
+            rates: Arc::new(Mutex::new(Rates::new(settings.requests_per_minute))),
+            rules,
+            trust: settings.trust,
+            sha256,
+        })
     }
 
     /// Whether it listens beyond this machine in the clear.
     pub(super) fn is_insecure(&self) -> bool {
-        self.insecure_address().is_some()
+        self.tls.is_none() && far_address(&self.addresses).is_some()
     }
 
-    fn insecure_address(&self) -> Option<SocketAddr> {
-        let is_far = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
-        self.addresses.iter().find(is_far).copied().filter(|_| self.tls.is_none())
+    /// Has a host believe whom the settings name, before anybody asks it.
+    pub(super) async fn begin(&self, host: &Host) -> Result<(), Failure> {
+        if self.addresses.is_empty() || self.trust == TrustSettings::default() {
+            return Ok(());
+        }
+        host.trust(self.trust.clone()).map_err(|error| Failure::input(error.to_string()))?;
+        host.record_serve_settings(SettingsCause::Started, self.sha256.clone(), None).await?;
+        Ok(())
+    }
+
+    /// Reads the settings again, and has all of them in force that can change beside requests; what it says of those
+    /// that can't. Settings with an error change nothing. Either is recorded.
+    pub(super) async fn reload(&self, host: &Host) -> Result<Vec<&'static str>, Failure> {
+        let (sha256, changed) = match said(self.data_folder.clone(), self.arguments.clone()) {
+            Ok(Said { settings, sha256 }) => (sha256, self.change(host, settings)),
+            Err(failure) => (None, Err(failure)),
+        };
+        match &changed {
+            Ok(_) => host.record_serve_settings(SettingsCause::Reloaded, sha256, None).await?,
+            Err(failure) => {
+                let reason = failure.detail();
+                host.record_serve_settings(SettingsCause::Refused, sha256, Some(&reason)).await?;
+            }
+        }
+        changed
+    }
+
+    fn change(&self, host: &Host, settings: ServeSettings) -> Result<Vec<&'static str>, Failure> {
+        check(&settings, &self.addresses, self.tls.is_some())?;
+        let mut kept = Vec::new();
+        if settings.listen != self.addresses {
+            kept.push("`listen`");
+        }
+        let tls = match (&self.tls, tls_files(&settings)) {
+            (Some(tls), Some(files)) => Some((tls, load(files)?)),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                kept.push("`tls_cert` and `tls_key`");
+                None
+            }
+        };
+        // All that can fail comes before the first change.
+        host.trust(settings.trust.clone()).map_err(|error| Failure::input(error.to_string()))?;
+        if let Some((tls, read)) = tls {
+            tls.become_like(read);
+        }
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules(&settings));
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner).set(settings.requests_per_minute);
+        Ok(kept)
     }
 
     /// Takes the addresses, and says so in the data folder.
-    pub(super) async fn listen(self, folder: &DataFolder) -> Result<Vec<Door>, Failure> {
+    pub(super) async fn listen(&self, folder: &DataFolder) -> Result<Vec<Door>, Failure> {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut doors = Vec::new();
-        for address in self.addresses {
+        for address in self.addresses.iter().copied() {
             let listener =
                 TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))?;
             let bound = listener.local_addr().map_err(|error| cannot_listen(address, &error))?;
             let settings = DoorSettings {
                 loopback: bound.ip().to_canonical().is_loopback(),
+                secure: self.tls.is_some(),
                 rates: Arc::clone(&self.rates),
-                allowed_hosts: self.allowed_hosts.clone(),
-                allowed_origins: self.allowed_origins.clone(),
+                rules: Arc::clone(&self.rules),
             };
             doors.push(Door {
                 url: format!("{scheme}://{bound}"),
@@ -161,8 +211,49 @@ pub(super) async fn keep_books(host: Arc<Host>, mut stopping: watch::Receiver<bo
     }
 }
 
+/// Whether what was said can be kept at these addresses, with TLS or without.
+fn check(settings: &ServeSettings, addresses: &[SocketAddr], has_tls: bool) -> Result<(), Failure> {
+    if settings.tls_clients.is_some() && !has_tls {
+        return Err(Failure::input(
+            "`tls_client_ca` needs TLS: name `tls_cert` and `tls_key` as well, or leave it out",
+        ));
+    }
+    let Some(far) = far_address(addresses) else { return Ok(()) };
+    if !has_tls && !settings.insecure_listen {
+        return Err(Failure::input(format!(
+            "{far} is reached from other machines, and without TLS whoever is on the way sees keys and \
+             arguments: give --tls-cert and --tls-key, listen on 127.0.0.1 behind a proxy that has TLS, or \
+             say --insecure-listen"
+        )));
+    }
+    if !settings.trust.issuers.is_empty() && settings.public_url.is_none() {
+        return Err(Failure::input(format!(
+            "{far} is reached from other machines, and agents ask issuers for tokens by the URL of this host: \
+             name it as `public_url` in serve.toml"
+        )));
+    }
+    Ok(())
+}
+
+fn far_address(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    addresses.iter().copied().find(|address| !address.ip().to_canonical().is_loopback())
+}
+
+fn rules(settings: &ServeSettings) -> DoorRules {
+    DoorRules {
+        allowed_hosts: settings.allowed_hosts.clone(),
+        allowed_origins: settings.allowed_origins.clone(),
+        public_url: settings.public_url.clone(),
+    }
+}
+
+fn tls_files(settings: &ServeSettings) -> Option<TlsFiles> {
+    let (certificate, key) = settings.tls.clone()?;
+    Some(TlsFiles { certificate, key, clients: settings.tls_clients.clone() })
+}
+
 /// The settings file, where the command line says nothing else.
-fn said(data_folder: Option<PathBuf>, arguments: ServeArguments) -> Result<ServeSettings, Failure> {
+fn said(data_folder: Option<PathBuf>, arguments: ServeArguments) -> Result<Said, Failure> {
     let ServeArguments {
         listen,
         tls_cert,
@@ -173,7 +264,12 @@ fn said(data_folder: Option<PathBuf>, arguments: ServeArguments) -> Result<Serve
         allowed_origin,
     } = arguments;
     let file = DataPaths::of(&environment::chosen(data_folder)?).serve_settings();
-    let mut said = settings(file, SERVE_FILE_BYTES_MAX, parse_serve_settings)?.unwrap_or_default();
+    let mut sha256 = None;
+    let read = settings(file, SERVE_FILE_BYTES_MAX, |text| {
+        sha256 = Some(hex(&Sha256::digest(text)));
+        parse_serve_settings(text)
+    });
+    let mut said = read?.unwrap_or_default();
     if !listen.is_empty() {
         let addresses = listen.iter().filter_map(|listen| match listen {
             Listen::None => None,
@@ -193,7 +289,7 @@ fn said(data_folder: Option<PathBuf>, arguments: ServeArguments) -> Result<Serve
     if !allowed_origin.is_empty() {
         said.allowed_origins = allowed_origin;
     }
-    Ok(said)
+    Ok(Said { settings: said, sha256 })
 }
 
 /// What `config init` wrote.
@@ -217,9 +313,9 @@ pub(super) fn write_settings(
     output.answer(&Written { file }, |written| format!("wrote {}", written.file.display()))
 }
 
-fn load(certificate: PathBuf, key: PathBuf) -> Result<Arc<Tls>, Failure> {
-    match Tls::load(certificate, key) {
-        Ok(tls) => Ok(Arc::new(tls)),
+fn load(files: TlsFiles) -> Result<Tls, Failure> {
+    match Tls::load(files) {
+        Ok(tls) => Ok(tls),
         Err(TlsError::File(error)) => Err(Failure::input(error.to_string())),
         Err(error @ TlsError::Unusable { .. }) => Err(Failure::input(error.to_string())),
     }

@@ -50,6 +50,19 @@ impl Failure {
         Problem::new(ErrorKind::HostFault, detail, Blame::Host).into()
     }
 
+    /// What went wrong, in one text: with the lines of a file that is wrong.
+    pub(super) fn detail(&self) -> String {
+        match self {
+            Failure::Problem(problem, _) => {
+                let lines = problem.diagnostics.iter();
+                let lines =
+                    lines.map(|wrong| format!("; line {}: {}: {}", wrong.line, wrong.key, wrong.message));
+                format!("{}{}", problem.detail, lines.collect::<String>())
+            }
+            Failure::ReaderGone | Failure::Differs => String::new(),
+        }
+    }
+
     /// With the grants file that it may be about.
     pub(super) fn about(self, file: String, text: String) -> Self {
         match self {
@@ -182,6 +195,9 @@ fn next_step(problem: &Problem) -> Option<String> {
         ErrorKind::Cancelled => "what it did until then is done; `portcullis audit tail --call` shows it".to_owned(),
         ErrorKind::Stopped => match problem.stop.as_ref()? {
             Stop::Denied { denial, .. } => denied(denial),
+            Stop::CredentialRevoked { .. } => {
+                "call it again with a credential that is valid; `portcullis key create` makes a key".to_owned()
+            }
             Stop::Narrowed { .. } => {
                 "call it again: it then gets what is granted now; `portcullis grant list` shows that"
                     .to_owned()

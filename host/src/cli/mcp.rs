@@ -1,6 +1,6 @@
 //! `portcullis mcp`: passes on what an MCP client writes to stdin, and prints what comes back.
 //!
-//! Understands none of it. Only the host's messages are written to stdout; a tool's own output never is.
+//! With `--server`, to and from a host in the network, as the agent whose key it is given. Understands none of it. Only the host's messages are written to stdout; a tool's own output never is.
 
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
@@ -23,10 +23,17 @@ const PIECE_BYTES: usize = 64 << 10;
 const PIECES_MAX: usize = 4;
 
 /// Talks until stdin ends and what was asked is answered, or until the client or the host goes away.
-pub(super) async fn mcp(client: Client, agent: PrincipalId) -> Result<(), Failure> {
-    let (print, printed) = printer()?;
+pub(super) async fn mcp(client: Client, agent: Option<PrincipalId>) -> Result<(), Failure> {
     let mut query = Query::new("/v1/mcp");
-    query.push("as", agent.as_str());
+    match (&agent, &client) {
+        (Some(agent), _) => query.push("as", agent.as_str()),
+        // There the key says who it is.
+        (None, Client::Remote(_)) => {}
+        (None, Client::Local(_) | Client::Socket(_)) => {
+            return Err(Failure::input("say which agent the client is, with --agent NAME"));
+        }
+    }
+    let (print, printed) = printer()?;
     let request = Request::builder()
         .method(Method::POST)
         .uri(query.target())

@@ -15,6 +15,13 @@ pub(super) fn service_manager(socket: Option<OsString>, state: &str) {
     }
 }
 
+/// That the settings are read again, since when: what systemd from version 253 on waits for.
+pub(super) fn reloading() -> String {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let microseconds = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
+    format!("RELOADING=1\nMONOTONIC_USEC={microseconds}")
+}
+
 fn send(socket: &OsString, state: &str) -> io::Result<()> {
     let sender = UnixDatagram::unbound()?;
     sender.set_nonblocking(true)?;

@@ -4,8 +4,9 @@ use super::show::standing::quotas_text;
 use crate::audit::event::{
     AcceptedCall, Attempt, CallContext, CallEnd, CallOutcome, CallsRefused, Decision, DropReason, Event,
     HostCall, HostCallOutcome, HostCallResult, LeakAction, OutletTrouble, QuotasSet, Record, SecretInjected,
-    SecretLeak,
+    SecretLeak, ServeSettingsRead,
 };
+use crate::ids::IssuerName;
 use crate::text::clean_line;
 
 /// How much of any one text is shown.
@@ -132,10 +133,20 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
         Event::ApiKeyRevoked { revision, key, name, by } => {
             ("api_key_revoked", format!("{key} of {name}, revision {revision}, by {by}"))
         }
-        Event::AuthenticationFailed { reason, peer, key, tries } => {
+        Event::AuthenticationFailed { reason, peer, key, issuer, tries } => {
             let peer = peer.map_or_else(|| "several addresses".to_owned(), |peer| peer.to_string());
             let key = key.as_ref().map(|key| format!(" with {key}")).unwrap_or_default();
-            ("authentication_failed", format!("{tries} from {peer}{key}: {reason}"))
+            let of = issuer.as_ref().map(|name| format!(" with a token of {name}")).unwrap_or_default();
+            ("authentication_failed", format!("{tries} from {peer}{key}{of}: {reason}"))
+        }
+        Event::ServeSettingsRead(ServeSettingsRead { cause, issuers, certificates, reason, by, .. }) => {
+            let names = issuers.iter().map(IssuerName::as_str).collect::<Vec<_>>().join(", ");
+            let believed = match (issuers.is_empty(), certificates) {
+                (true, 0) => String::new(),
+                (_, certificates) => format!("; tokens of [{names}], {certificates} client certificates"),
+            };
+            let reason = reason.as_ref().map(|reason| format!(": {}", text(reason))).unwrap_or_default();
+            ("serve_settings_read", format!("{}, by {by}{believed}{reason}", cause.name()))
         }
         Event::EvidenceOpened { call, payloads, by } => {
             let whole = if *payloads { "what was kept of " } else { "the salt of " };

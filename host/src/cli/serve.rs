@@ -29,7 +29,7 @@ struct Serving {
     version: &'static str,
 }
 
-/// Serves until a signal comes. Calls that run then get ten seconds to end; what is left is cancelled and
+/// Serves until a signal comes; at SIGHUP, reads its settings again, unless it runs at a terminal. Calls that run then get ten seconds to end; what is left is cancelled and
 /// recorded as that, and the log is closed. A second signal does not wait.
 pub(super) async fn serve(
     data_folder: Option<PathBuf>,
@@ -43,7 +43,7 @@ pub(super) async fn serve(
     };
     let is_insecure = plan.is_insecure();
     let opened = tokio::select! {
-        opened = Session::own(data_folder, plan) => opened,
+        opened = Session::own(data_folder, &plan) => opened,
         () = signals.next() => return Exit::Interrupted,
     };
     let (served, session) = match opened {
@@ -57,13 +57,35 @@ pub(super) async fn serve(
     let exit = match announce(served, made.as_ref(), output) {
         Ok(()) => {
             notify::service_manager(environment::notify_socket(), "READY=1");
-            signals.next().await;
+            // Who serves from a terminal and closes that wants it to end.
+            while signals.next_is_hangup().await && !output.is_watched {
+                reload(&session, &plan, output).await;
+            }
             notify::service_manager(environment::notify_socket(), "STOPPING=1");
             Exit::Ok
         }
         Err(failure) => failure.report(output),
     };
     close(session, exit, output, signals).await
+}
+
+/// Has the settings file in force as it is now, or says why not.
+async fn reload(session: &Session, plan: &DoorPlan, output: &Output) {
+    let Some(host) = session.host() else { return };
+    notify::service_manager(environment::notify_socket(), &notify::reloading());
+    match plan.reload(host).await {
+        Ok(kept) => {
+            output.note("serve.toml was read again, and is in force");
+            for key in kept {
+                output.note(&format!("{key} stay as they were until the next start"));
+            }
+        }
+        Err(failure) => {
+            output.note("serve.toml is refused; what was in force stays in force");
+            failure.report(output);
+        }
+    }
+    notify::service_manager(environment::notify_socket(), "READY=1");
 }
 
 /// A host that can't make it serves all the same: whoever can open the data folder makes others.

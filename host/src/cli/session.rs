@@ -100,7 +100,10 @@ impl Session {
     ///
     /// # Errors
     /// Also if one of the addresses of `door` can't be listened on.
-    pub(super) async fn own(data_folder: Option<PathBuf>, door: DoorPlan) -> Result<(Served, Self), Failure> {
+    pub(super) async fn own(
+        data_folder: Option<PathBuf>,
+        door: &DoorPlan,
+    ) -> Result<(Served, Self), Failure> {
         let root = environment::chosen(data_folder)?;
         let deadline = Instant::now() + OWNER_TIME_MAX;
         let (mut pause, pause_max) = RETRY_PAUSES;
@@ -151,18 +154,17 @@ impl Session {
 }
 
 /// Listens, opens the host, and answers.
-async fn own(folder: DataFolder, door: Option<DoorPlan>) -> Result<(Client, Session, Served), Failure> {
+async fn own(folder: DataFolder, door: Option<&DoorPlan>) -> Result<(Client, Session, Served), Failure> {
     let paths = folder.paths().clone();
     // What a process left when it died.
     paths.drop_serving();
     // Before the host, which may take a while to open: who connects meanwhile waits in the queue.
-    let stays = door.is_some();
     let doors = match door {
         Some(plan) => plan.listen(&folder).await?,
         None => Vec::new(),
     };
     let urls: Vec<String> = doors.iter().map(|door| door.url.clone()).collect();
-    let (owned, client) = match open(folder, doors, stays).await {
+    let (owned, client) = match open(folder, door, doors).await {
         Ok(opened) => opened,
         Err(failure) => {
             paths.drop_serving();
@@ -172,15 +174,31 @@ async fn own(folder: DataFolder, door: Option<DoorPlan>) -> Result<(Client, Sess
     Ok((client, Session { owned: Some(owned) }, Served { paths, urls }))
 }
 
-/// `stays`: whether this process goes on until it is told to stop, and not until its command is done.
-async fn open(folder: DataFolder, doors: Vec<Door>, stays: bool) -> Result<(Owned, Client), Failure> {
+async fn open(
+    folder: DataFolder,
+    plan: Option<&DoorPlan>,
+    doors: Vec<Door>,
+) -> Result<(Owned, Client), Failure> {
+    // Whether this process goes on until it is told to stop, and not until its command is done.
+    let stays = plan.is_some();
     let paths = folder.paths().clone();
     let socket = paths.socket();
     let listener = listen(&socket)
         .map_err(|error| Failure::host(format!("the socket {} can't be made: {error}", socket.display())))?;
     let opened = async {
         let options = HostOptions { asynchronous_calls: stays, ..options(&folder)? };
-        Host::open(folder, options).await.map_err(Failure::from)
+        let host = Host::open(folder, options).await?;
+        match plan {
+            None => Ok(host),
+            Some(plan) => match plan.begin(&host).await {
+                Ok(()) => Ok(host),
+                Err(failure) => {
+                    // So that the log ends well.
+                    host.close().await?;
+                    Err(failure)
+                }
+            },
+        }
     };
     let host = match opened.await {
         Ok(host) => Arc::new(host),

@@ -20,12 +20,17 @@ impl Signals {
         })
     }
 
+    /// Waits for the next, and says whether it was SIGHUP.
+    pub(super) async fn next_is_hangup(&mut self) -> bool {
+        tokio::select! {
+            _ = self.interrupt.recv() => false,
+            _ = self.terminate.recv() => false,
+            _ = self.hangup.recv() => true,
+        }
+    }
+
     /// Waits for the next.
     pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
+        self.next_is_hangup().await;
     }
 }

@@ -4,9 +4,9 @@
 //! does not let a revoked key in again. That keys are used, and that others are refused, is noted in memory and
 //! written by [`Host::write_access`], which the server calls about once a second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -15,8 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Host, HostError, Taken};
 use crate::audit::event::Event;
-use crate::authn::{Caller, KeyHasher, KeyText, Refusal, Tries, TriesEntry, authenticate, local_admin};
+use crate::authn::{
+    Caller, KeyHasher, KeyText, Refusal, Tries, TriesEntry, Trust, authenticate, local_admin,
+};
 use crate::database::{ApiKey, ChangeError, NewKey, Step};
+use crate::egress::{Resolver, Roots};
 use crate::ids::{KeyPrefix, PrincipalId};
 use crate::policy::{Principal, Role, Standing};
 
@@ -98,6 +101,13 @@ pub(super) struct Access {
     hasher: KeyHasher,
     uses: Mutex<Uses>,
     tries: Mutex<Tries>,
+    /// Whom the host believes beside its keys.
+    pub(super) trust: RwLock<Arc<Trust>>,
+    pub(super) resolver: Arc<dyn Resolver>,
+    pub(super) roots: Roots,
+    /// Keys that an admin has ended since the start: what was begun with them is to end. One is 16 bytes, and each is
+    /// a record of the log.
+    revoked: Mutex<BTreeSet<KeyPrefix>>,
 }
 
 #[derive(Debug)]
@@ -108,11 +118,32 @@ struct Uses {
 }
 
 impl Access {
-    pub(super) fn new(key: &[u8; 32]) -> Self {
+    pub(super) fn new(key: &[u8; 32], resolver: Arc<dyn Resolver>, roots: Roots) -> Self {
         Self {
             hasher: KeyHasher::new(key),
             uses: Mutex::new(Uses { unwritten: BTreeMap::new(), written_at: Instant::now() }),
             tries: Mutex::default(),
+            trust: RwLock::default(),
+            resolver,
+            roots,
+            revoked: Mutex::default(),
+        }
+    }
+
+    pub(super) fn trust(&self) -> Arc<Trust> {
+        Arc::clone(&self.trust.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn was_revoked(&self, key: &KeyPrefix) -> bool {
+        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
+    fn mark_revoked(&self, key: &KeyPrefix, is_revoked: bool) {
+        let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_revoked {
+            revoked.insert(key.clone());
+        } else {
+            revoked.remove(key);
         }
     }
 
@@ -144,13 +175,17 @@ impl Access {
 }
 
 impl Host {
-    /// Finds out who calls with a key.
+    /// Finds out who calls with a key, or with a token of an issuer.
     ///
     /// # Errors
     /// [`Refusal`]: nobody is let in. [`note_refusal`](Self::note_refusal) writes it down.
-    pub fn authenticate(&self, token: &str) -> Result<Caller, Refusal> {
+    pub async fn authenticate(&self, token: &str) -> Result<Caller, Refusal> {
         let (in_force, now) = (self.in_force(), self.now());
         let known = |name: &PrincipalId| in_force.policy.principals.get(name);
+        let trust = self.access.trust();
+        if trust.takes(token) {
+            return trust.token_caller(token, now, known).await;
+        }
         let caller = authenticate(token, &in_force.keys, &self.access.hasher, now, known)?;
         if let Some(key) = caller.key() {
             self.access.note_use(key, now);
@@ -170,8 +205,8 @@ impl Host {
     /// # Errors
     /// If the log or the database can't be written.
     pub async fn write_access(&self, at_once: bool) -> Result<(), HostError> {
-        for TriesEntry { reason, peer, key, tries } in self.access.take_tries() {
-            self.log.append(Event::AuthenticationFailed { reason, peer, key, tries }).await?;
+        for TriesEntry { reason, peer, key, issuer, tries } in self.access.take_tries() {
+            self.log.append(Event::AuthenticationFailed { reason, peer, key, issuer, tries }).await?;
         }
         self.write_refusals().await?;
         self.write_quotas(at_once).await?;
@@ -237,14 +272,20 @@ impl Host {
         self.make_key(by, old.principal, role, expires, Some(prefix)).await
     }
 
-    /// Ends a key. Calls that run go on.
+    /// Ends a key. Calls that were begun with it are told to stop.
     ///
     /// # Errors
     /// If there is no such key, or it can't be recorded.
     pub async fn revoke_key(&self, by: &PrincipalId, prefix: KeyPrefix) -> Result<KeyRevoked, HostError> {
         let principal = self.known_key(&prefix)?.principal;
         let step = Step::RevokeKey { prefix: prefix.clone(), principal: principal.clone() };
-        let taken = self.take(by, step).await?;
+        // Before it is in force, so that whatever judges calls by that knows.
+        self.access.mark_revoked(&prefix, true);
+        let taken = self.take(by, step).await;
+        if taken.is_err() {
+            self.access.mark_revoked(&prefix, false);
+        }
+        let taken = taken?;
         Ok(KeyRevoked { taken, key: prefix, principal })
     }
 

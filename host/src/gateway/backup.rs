@@ -134,6 +134,8 @@ impl Host {
             payloads.into_iter().map(|(name, path, bytes)| (name, Part { path, bytes })).collect();
         let limits = part_if_there(self.paths().limits())?;
         let audit_settings = part_if_there(self.paths().audit_settings())?;
+        let serve_settings = part_if_there(self.paths().serve_settings())?;
+        let api_key = part_if_there(self.paths().api_key())?;
         let of_packages: u64 = packages.iter().map(|package| package.bytes).sum();
         let kept =
             quarantine.iter().map(|(_, part)| part).chain(&hashes).chain(&start).map(|part| part.bytes);
@@ -153,6 +155,8 @@ impl Host {
             database: copy,
             limits,
             audit_settings,
+            serve_settings,
+            api_key,
             packages: digests
                 .into_iter()
                 .map(|digest| (digest, folder.join(format!("{}.wasm", digest.hex()))))

@@ -390,15 +390,10 @@ impl Host {
     /// # Errors
     /// [`KeepError`].
     pub async fn keep_call(self: &Arc<Self>, wanted: KeepRequest, tell: Tell) -> Result<Kept, KeepError> {
-        self.log.check()?;
-        self.disk.check()?;
-        if wanted.mode == CallMode::Async && !self.calls.stays {
-            return Err(KeepError::NotServed);
-        }
         let new = new_row(&wanted);
         let place = match self.enter(&new, wanted.request.argument_bytes) {
             Ok(place) => place,
-            // One that was made before takes no place.
+            // One that was made before needs no place, and nothing of the host but its database.
             Err(refusal) => match &new.key {
                 Some((key, _)) => match self.database.call_of_key(&new, key, self.now()).await? {
                     Some(row) => return self.known(&new, row).await,
@@ -424,6 +419,11 @@ impl Host {
     }
 
     fn enter(self: &Arc<Self>, new: &NewKeptCall, argument_bytes: u64) -> Result<Place, KeepError> {
+        self.log.check()?;
+        self.disk.check()?;
+        if new.mode == CallMode::Async && !self.calls.stays {
+            return Err(KeepError::NotServed);
+        }
         if self.calls.kept.load(Ordering::Relaxed) >= KEPT_CALLS_HOST_MAX {
             return Err(KeepError::HostFull);
         }

@@ -4,6 +4,7 @@
 //! gateway takes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{CallRequest, GrantsSource, Host, HostError, HostOptions};
 use crate::arguments::{ArgumentTextError, parse_arguments};
@@ -48,6 +49,7 @@ impl CallRequest {
             arguments: parse_arguments(arguments.as_bytes())?,
             argument_bytes: arguments.len() as u64,
             trace: None,
+            admission: Arc::default(),
         })
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::{CallAnswer, CallError, CallRequest, Host};
 use crate::arguments::parse_arguments;
 use crate::audit::event::CallContext;
+use crate::authn::Admission;
 use crate::ids::CallId;
 use crate::policy::{AuthorizedCall, Durability};
 use crate::sandbox::nested::{Ancestor, Budget, NestedError, NestedOrder, NestedOutcome, Nesting};
@@ -28,6 +29,7 @@ pub(super) struct Parent<'a> {
 /// A call that makes others.
 pub(super) struct Caller<'a> {
     pub(super) context: &'a CallContext,
+    pub(super) admission: &'a Arc<Admission>,
     pub(super) ancestors: Arc<[Ancestor]>,
     pub(super) depth_max: u64,
     pub(super) durability: Durability,
@@ -76,7 +78,7 @@ impl Host {
 
     async fn make_nested(&self, order: NestedOrder, caller: &Caller<'_>) {
         let NestedOrder { package, tool, arguments, budget, answer } = order;
-        let Caller { context, ancestors, depth_max, durability } = caller;
+        let Caller { context, admission, ancestors, depth_max, durability } = caller;
         let parsed = parse_arguments(arguments.as_bytes());
         let outcome = match parsed {
             Err(error) => {
@@ -91,6 +93,7 @@ impl Host {
                     arguments: parsed,
                     argument_bytes: arguments.len() as u64,
                     trace: context.trace.clone(),
+                    admission: Arc::clone(admission),
                 };
                 let (depth_max, durability) = (*depth_max, *durability);
                 let parent = Parent { call: context.call, budget, ancestors, depth_max, durability };

@@ -172,7 +172,12 @@ impl Host {
             trace: None,
         });
         let stopped = self.stopped(
-            Subject { context: Arc::clone(&context), authorized: None, control: CallControl::default() },
+            Subject {
+                context: Arc::clone(&context),
+                authorized: None,
+                admission: Arc::default(),
+                control: CallControl::default(),
+            },
             in_force,
         );
         let recorder = self.log.begin_call(context, Vec::new(), 0, self.recording(None, None)).await?;

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::{Host, HostError, InForce};
 use crate::audit::event::{CallContext, Event};
+use crate::authn::Admission;
 use crate::ids::{CallId, GrantId, PrincipalId};
 use crate::policy::{AuthorizationRequest, AuthorizedCall, Denial, Stop, authorize};
 use crate::sandbox::CallControl;
@@ -55,6 +56,8 @@ pub(super) struct Subject {
     pub(super) context: Arc<CallContext>,
     /// None while a component lists its tools at registration, without any power.
     pub(super) authorized: Option<Arc<AuthorizedCall>>,
+    /// How whoever made it was let in.
+    pub(super) admission: Arc<Admission>,
     /// The line to it.
     pub(super) control: CallControl,
 }
@@ -194,11 +197,15 @@ impl Host {
             let barred = policy.bars_component(&context.package, Some(context.digest));
             return barred.map_or(Ok(None), |denial| Err(denied(denial)));
         };
+        if self.is_revoked(&context.principal, &subject.admission) {
+            return Err(Stop::CredentialRevoked { revision });
+        }
         let approved = in_force.approved.get(&context.package);
         let nothing = BTreeSet::new();
         let request = AuthorizationRequest {
             call: context.call,
             principal: &context.principal,
+            groups: &subject.admission.groups,
             package: &context.package,
             tool: &context.tool,
             approved: approved.map(|package| package.digest),

@@ -46,6 +46,7 @@ async fn call(host: &Host) -> Result<CallAnswer, CallError> {
         arguments: json!({}),
         argument_bytes: 2,
         trace: None,
+        admission: Default::default(),
     };
     host.call(request).await
 }
@@ -172,6 +173,7 @@ async fn a_call_that_was_allowed_before_a_change_is_judged_again_before_it_runs(
             &AuthorizationRequest {
                 call,
                 principal: &principal,
+                groups: &Default::default(),
                 package: &name,
                 tool: &tool,
                 approved: Some(package.digest),
@@ -193,7 +195,12 @@ async fn a_call_that_was_allowed_before_a_change_is_judged_again_before_it_runs(
             trace: None,
         };
         let authorized = Some(Arc::new(authorized.expect("granted")));
-        Subject { context: Arc::new(context), authorized, control: CallControl::default() }
+        Subject {
+            context: Arc::new(context),
+            authorized,
+            admission: Arc::default(),
+            control: CallControl::default(),
+        }
     };
     let at_once = std::time::Duration::ZERO;
     let (in_force, runs) = (host.in_force(), subject());

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::{Host, InForce};
+use crate::authn::Admission;
 use crate::ids::{CallId, PackageDigest, PackageName, PrincipalId, ToolName};
 use crate::package::ToolDescription;
 use crate::policy::names::{SEPARATOR, name_under, public_name};
@@ -44,13 +45,14 @@ impl Host {
         self.replaced.subscribe()
     }
 
-    /// Each tool that the agent may call now, in the order of the names.
-    pub fn granted_tools(&self, agent: &PrincipalId) -> Vec<GrantedTool> {
+    /// Each tool that the agent may call now, let in as it was, in the order of the names.
+    pub fn granted_tools(&self, agent: &PrincipalId, admission: &Admission) -> Vec<GrantedTool> {
         let in_force = self.in_force();
         let mut granted = Vec::new();
         for (package, approved) in &in_force.approved {
             for (index, tool) in approved.description.tools.iter().enumerate() {
-                let Ok(call) = self.would_allow(&in_force, agent, package, approved, &tool.name) else {
+                let Ok(call) = self.would_allow(&in_force, (agent, admission), package, approved, &tool.name)
+                else {
                     continue;
                 };
                 let name = name_under(&in_force.policy, call.grants(), package, &tool.name);
@@ -73,12 +75,17 @@ impl Host {
 
     /// The tool that has this name for the agent, whether it may call it or not: the call decides that, and is
     /// recorded. None if there is no such tool, or the agent knows it by another name.
-    pub fn tool_named(&self, agent: &PrincipalId, name: &str) -> Option<(PackageName, ToolName)> {
+    pub fn tool_named(
+        &self,
+        agent: &PrincipalId,
+        admission: &Admission,
+        name: &str,
+    ) -> Option<(PackageName, ToolName)> {
         let in_force = self.in_force();
         let (package, tool) = candidate(&in_force, name)?;
         let approved = in_force.approved.get(&package)?;
         approved.description.tools.iter().find(|known| known.name == tool)?;
-        match self.would_allow(&in_force, agent, &package, approved, &tool) {
+        match self.would_allow(&in_force, (agent, admission), &package, approved, &tool) {
             Ok(call) => {
                 let known_as = name_under(&in_force.policy, call.grants(), &package, &tool);
                 (known_as.as_str() == name).then_some((package, tool))
@@ -97,7 +104,7 @@ impl Host {
     fn would_allow(
         &self,
         in_force: &InForce,
-        agent: &PrincipalId,
+        (agent, admission): (&PrincipalId, &Admission),
         package: &PackageName,
         approved: &ApprovedPackage,
         tool: &ToolName,
@@ -106,6 +113,7 @@ impl Host {
             &AuthorizationRequest {
                 call: CallId::generate(),
                 principal: agent,
+                groups: &admission.groups,
                 package,
                 tool,
                 approved: Some(approved.digest),

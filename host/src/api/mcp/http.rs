@@ -99,14 +99,15 @@ impl Served {
     /// (2025-11-25, "Listening for Messages from the Server"). It has nothing to resume: a list is asked for as a whole.
     fn changes(&self, caller: &Caller, headers: &HeaderMap) -> Response {
         let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        if !accepts.flat_map(|value| value.split(',')).any(|range| is_of_events(range)) {
+        if !accepts.flat_map(|value| value.split(',')).any(is_of_events) {
             let message =
                 "what is told here is text/event-stream: say in `Accept` that it is taken".to_owned();
             let error = ErrorData::new(ErrorCode::INVALID_REQUEST, message, None);
             return refusal(StatusCode::NOT_ACCEPTABLE, Refused { error, id: None });
         }
         let agent = caller.principal().clone();
-        let server = McpServer::new(Arc::clone(&self.host), agent, self.stopping.clone());
+        let admission = Arc::clone(caller.admission());
+        let server = McpServer::new(Arc::clone(&self.host), agent, admission, self.stopping.clone());
         let changes = stream::unfold(server.watch(), |mut watch| async move {
             let changed = watch.changed().await;
             changed.then(|| (Ok::<_, Infallible>(Event::default().data(LIST_CHANGED)), watch))
@@ -118,7 +119,9 @@ impl Served {
     async fn answer(&self, caller: &Caller, request: Request) -> Response {
         let agent = caller.principal().clone();
         let session = session(request.headers()).map(|session| (session, Arc::clone(&self.running)));
-        let server = McpServer::new(Arc::clone(&self.host), agent, self.stopping.clone()).over_http(session);
+        let admission = Arc::clone(caller.admission());
+        let server = McpServer::new(Arc::clone(&self.host), agent, admission, self.stopping.clone());
+        let server = server.over_http(session);
         // The door has looked at Host and Origin already, by what its admin said.
         let config = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)

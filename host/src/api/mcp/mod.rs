@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use self::http::RunningRequests;
 use super::http::Stopping;
+use crate::authn::Admission;
 use crate::gateway::{CallAnswer, CallControl, CallError, CallRequest, Host, Progress};
 use crate::ids::{PrincipalId, ToolName, TraceParent};
 use crate::text::clean_line;
@@ -47,6 +48,8 @@ const INSTRUCTIONS: &str = "Each tool runs in a sandbox with exactly the powers 
 pub(super) struct McpServer {
     host: Arc<Host>,
     agent: PrincipalId,
+    /// How whoever calls as this agent was let in.
+    admission: Arc<Admission>,
     /// Turns true when nobody listens any more, or the host stops.
     ended: Stopping,
     over: Over,
@@ -62,8 +65,13 @@ enum Over {
 }
 
 impl McpServer {
-    pub(super) fn new(host: Arc<Host>, agent: PrincipalId, ended: Stopping) -> Self {
-        Self { host, agent, ended, over: Over::Lines }
+    pub(super) fn new(
+        host: Arc<Host>,
+        agent: PrincipalId,
+        admission: Arc<Admission>,
+        ended: Stopping,
+    ) -> Self {
+        Self { host, agent, admission, ended, over: Over::Lines }
     }
 
     fn over_http(self, session: Option<(Uuid, Arc<RunningRequests>)>) -> Self {
@@ -71,7 +79,7 @@ impl McpServer {
     }
 
     fn tools(&self) -> Vec<Tool> {
-        self.host.granted_tools(&self.agent).iter().map(describe::tool).collect()
+        self.host.granted_tools(&self.agent, &self.admission).iter().map(describe::tool).collect()
     }
 
     async fn call(
@@ -84,13 +92,14 @@ impl McpServer {
             Some(denial) => Ok(answer::barred(&denial)),
             None => Err(unknown_tool(&request.name)),
         };
-        let Some((package, tool)) = self.host.tool_named(&self.agent, &request.name) else {
+        let Some((package, tool)) = self.host.tool_named(&self.agent, &self.admission, &request.name) else {
             return unknown();
         };
         let arguments = Value::Object(request.arguments.unwrap_or_default());
         let argument_bytes = message::compact_bytes(&arguments);
         let principal = self.agent.clone();
-        let call = CallRequest { principal, package, tool, arguments, argument_bytes, trace };
+        let admission = Arc::clone(&self.admission);
+        let call = CallRequest { principal, package, tool, arguments, argument_bytes, trace, admission };
         match self.run(call, &context).await {
             Ok(answer) => Ok(answer::result(answer)),
             Err(error) => match answer::error(&error) {

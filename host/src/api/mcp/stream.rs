@@ -1,9 +1,10 @@
-//! `POST /v1/mcp?as=AGENT` on the owner's socket: a conversation in lines, both ways at once.
+//! `POST /v1/mcp?as=AGENT`: a conversation in lines, both ways at once.
 //!
 //! For `portcullis mcp`, which passes on what its client writes to stdin, and prints what comes back. Whoever
-//! can open the socket may call in the name of any agent.
+//! can open the owner's socket may call in the name of any agent; who has a credential of an agent, as itself.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
@@ -19,10 +20,10 @@ use tokio::sync::mpsc;
 
 use super::lines::Lines;
 use super::{McpServer, ending};
+use crate::api::calls::in_whose_name;
 use crate::api::http::{Api, Checked};
-use crate::api::problem::{ErrorKind, Problem};
+use crate::api::problem::Problem;
 use crate::authn::Caller;
-use crate::gateway::Blame;
 use crate::ids::PrincipalId;
 
 /// Messages that wait to be taken by the client. More make whoever sends them wait.
@@ -32,9 +33,9 @@ const QUEUE_MAX: usize = 16;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct McpQuery {
-    /// In whose name.
-    #[serde(rename = "as")]
-    agent: PrincipalId,
+    /// In whose name. An agent may name itself, or nobody.
+    #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
+    agent: Option<PrincipalId>,
 }
 
 pub(in crate::api) async fn converse(
@@ -43,16 +44,14 @@ pub(in crate::api) async fn converse(
     Checked(Query(McpQuery { agent })): Checked<Query<McpQuery>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    if !caller.may_call_for_others() {
-        let detail = "only the owner of the data folder calls in the name of others; `/mcp` is for agents";
-        return Err(Problem::new(ErrorKind::Forbidden, detail, Blame::Agent));
-    }
+    let agent = in_whose_name(&caller, agent)?;
+    let admission = Arc::clone(caller.admission());
     let (output, taken) = mpsc::channel::<Bytes>(QUEUE_MAX);
     let lines = Lines::new(request.into_body(), output, api.stopping.clone());
     tokio::spawn(async move {
         // Ends what waits for changes of the agent's tools.
         let (end, ended) = ending();
-        let server = McpServer::new(api.host, agent, ended);
+        let server = McpServer::new(api.host, agent, admission, ended);
         match serve_server(server, lines).await {
             Ok(running) => {
                 if let Err(error) = running.waiting().await {

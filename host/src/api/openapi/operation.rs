@@ -16,8 +16,8 @@ use crate::policy::Role;
 /// What each operation can end with: its path or query is not what it should be, it was meant for another host (Host,
 /// Origin), or the host fails.
 const ALWAYS: &[ErrorKind] = &[ErrorKind::BadInput, ErrorKind::Forbidden, ErrorKind::HostFault];
-/// What one that needs a key can: no key, another role, too often.
-const WITH_KEY: &[ErrorKind] = &[ErrorKind::Unauthenticated, ErrorKind::TooManyRequests];
+/// What one that needs a credential can: none, another role, too often, or a token whose issuer can't be reached.
+const WITH_KEY: &[ErrorKind] = &[ErrorKind::Unauthenticated, ErrorKind::TooManyRequests, ErrorKind::Busy];
 /// What one with a body can.
 const WITH_BODY: &[ErrorKind] = &[ErrorKind::TooLarge, ErrorKind::TooSlow];
 /// What one that changes the host can.

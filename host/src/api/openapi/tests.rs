@@ -129,7 +129,25 @@ fn objects_of_ours_are_closed() {
     assert!(!schema.is_valid(&problem));
 }
 
+/// Descriptions are comments of Rust; what only rustdoc reads is not told.
 #[test]
+fn descriptions_are_for_readers_of_the_api() {
+    let document = document();
+    let mut found = Vec::new();
+    objects(&document, &mut found);
+    let texts = found.iter().filter_map(|members| members.get("description")?.as_str());
+    let mut count = 0;
+    for text in texts {
+        count += 1;
+        for rust in ["](", "[`", "crate::", "`None`", "`Some"] {
+            assert!(!text.contains(rust), "{text}");
+        }
+    }
+    assert!(count > 300, "{count}");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test that reads the documentation")]
 fn the_published_description_is_this_one() {
     let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
     let text = std::fs::read_to_string(published).expect("docs/openapi.json");

@@ -2,17 +2,21 @@
 
 use super::super::event::{
     AcceptedCall, CallEnd, CallsRefused, DropReason, LeakAction, LeakPlace, OpenCall, OutletKind,
-    OutletTrouble, QuotasSet, Repeats, SecretInjected, SecretLeak,
+    OutletTrouble, QuotasSet, Repeats, SecretInjected, SecretLeak, ServeSettingsRead, SettingsCause,
 };
 use super::super::line::{self, CallEntry, CallText};
 use super::super::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
 use super::*;
 use crate::audit::CheckpointKey;
 use crate::audit::commitment::Committed;
-use crate::authn::Refused;
+use crate::authn::{Credential, Refused};
 use crate::limits::{Limit, LimitReached};
 use crate::policy::{Denial, Loss, QuotaSubject, Quotas, Role, Stop};
 use crate::secrets::Encoding;
+
+fn credential() -> Credential {
+    Credential::Key("pcl_0123456789ab".parse().expect("a beginning"))
+}
 
 fn secret() -> crate::ids::SecretName {
     "github".parse().expect("a name")
@@ -58,12 +62,14 @@ fn entries(context: &Arc<CallContext>) -> Vec<(CallEntry, Event)> {
         CallEntry::Admitted {
             grants: vec![GrantId(1), GrantId(7)],
             argument_bytes: 12,
+            credential: Some(credential()),
             committed: Some(committed()),
         },
         Event::CallAdmitted {
             context: context(),
             grants: vec![GrantId(1), GrantId(7)],
             argument_bytes: 12,
+            credential: Some(credential()),
             arguments_commitment: Some(committed().commitment),
             salt_key: Some(committed().key),
         },
@@ -183,6 +189,7 @@ fn other_events() -> Vec<Event> {
             reason: Refused::Expired,
             peer: Some("192.0.2.7".parse().expect("an address")),
             key: Some("pcl_0123456789ab".parse().expect("a beginning")),
+            issuer: Some("corp".parse().expect("a name")),
             tries: 3,
         },
         Event::CallsRefused(CallsRefused {
@@ -190,6 +197,14 @@ fn other_events() -> Vec<Event> {
             package: Some(package()),
             reached: LimitReached { limit: Limit::PrincipalQueue, value: 65, max: 64 },
             calls: 3,
+        }),
+        Event::ServeSettingsRead(ServeSettingsRead {
+            cause: SettingsCause::Refused,
+            sha256: Some("0123456789abcdef".repeat(4)),
+            issuers: vec!["corp".parse().expect("a name")],
+            certificates: 2,
+            reason: Some("line 3".to_owned()),
+            by: by(),
         }),
         Event::CallAccepted(AcceptedCall {
             call: call_id(),
@@ -275,6 +290,7 @@ fn standing_events() -> Vec<Event> {
         },
         stopped(Stop::Denied { revision, denial }),
         stopped(Stop::Narrowed { revision, lost }),
+        stopped(Stop::CredentialRevoked { revision }),
     ]
 }
 
@@ -310,6 +326,7 @@ fn what_an_admin_sets_and_what_it_stops_survives_its_line() {
     {"seq":12,"time":"TIME","event":"state_cleared","revision":4,"package":"notes","agent":"ann","store":"cache","by":"root"}
     {"seq":13,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"denied","revision":4,"denial":{"reason":"frozen","because":"it \"leaks\""}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
     {"seq":14,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"narrowed","revision":4,"lost":{"power":"quota","guest_path":"/notes","limit":"file_bytes","from":9,"to":8}},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
+    {"seq":15,"time":"TIME","event":"call_finished","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"outcome":"stopped","stop":{"why":"credential_revoked","revision":4},"records":4,"records_root":"6cW4MQHBWkueZXT4L5Xw8FXqy5Yp5MOQz7ZwcttMgu4=","arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","result_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","usage":USAGE}
     "#);
 }
 
@@ -365,12 +382,13 @@ fn every_event_survives_its_line_and_entries_are_what_serde_writes() {
     {"seq":20,"time":"TIME","event":"evidence_opened","call":"01900000-0000-7000-8000-000000000001","payloads":true,"by":"root"}
     {"seq":21,"time":"TIME","event":"evidence_erased","name":"root","keys":[3,7],"by":"root"}
     {"seq":22,"time":"TIME","event":"payload_erased","call":"01900000-0000-7000-8000-000000000001","by":"root"}
-    {"seq":23,"time":"TIME","event":"authentication_failed","reason":"expired","peer":"192.0.2.7","key":"pcl_0123456789ab","tries":3}
+    {"seq":23,"time":"TIME","event":"authentication_failed","reason":"expired","peer":"192.0.2.7","key":"pcl_0123456789ab","issuer":"corp","tries":3}
     {"seq":24,"time":"TIME","event":"calls_refused","principal":"ann","package":"notes","limit":"principal_queue","value":65,"max":64,"calls":3}
-    {"seq":25,"time":"TIME","event":"call_accepted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","tool":"search","argument_bytes":2,"by":"ann"}
-    {"seq":26,"time":"TIME","event":"call_cancelled","call":"01900000-0000-7000-8000-000000000001","by":"ann"}
-    {"seq":27,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
-    {"seq":10,"time":"TIME","event":"call_admitted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"grants":[1,7],"argument_bytes":12,"arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","salt_key":3}
+    {"seq":25,"time":"TIME","event":"serve_settings_read","cause":"refused","sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","issuers":["corp"],"certificates":2,"reason":"line 3","by":"root"}
+    {"seq":26,"time":"TIME","event":"call_accepted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","tool":"search","argument_bytes":2,"by":"ann"}
+    {"seq":27,"time":"TIME","event":"call_cancelled","call":"01900000-0000-7000-8000-000000000001","by":"ann"}
+    {"seq":28,"time":"TIME","event":"call_denied","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":4,"denial":{"reason":"expired","grant":7,"expires":"TIME"}}
+    {"seq":10,"time":"TIME","event":"call_admitted","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"grants":[1,7],"argument_bytes":12,"credential":{"key":"pcl_0123456789ab"},"arguments_commitment":"hmac-sha256:0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","salt_key":3}
     {"seq":11,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","decision":"allowed","rule":"harmless","outcome":"ok","duration_ns":120,"fuel":0}
     {"seq":12,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","subject":"/etc/passwd","decision":"denied","rule":"no grant of wasi:filesystem","outcome":"error","error":"access","bytes_in":3,"bytes_out":4,"duration_ns":5,"fuel":0}
     {"seq":13,"time":"TIME","event":"host_call","call":"01900000-0000-7000-8000-000000000001","principal":"ann","package":"notes","digest":"DIGEST","tool":"search","revision":3,"interface":"wasi:clocks/wall-clock","function":"now","decision":"allowed","rule":"harmless","outcome":"ok","duration_ns":120,"fuel":0,"repeats":{"count":3,"until":"TIME"}}
@@ -438,6 +456,7 @@ fn long_text_is_cut_at_a_character_so_that_every_record_fits_a_line() {
         CallEntry::Admitted {
             grants: vec![GrantId(u64::MAX); line::GRANTS_MAX],
             argument_bytes: u64::MAX,
+            credential: Some(Credential::Certificate("f".repeat(64).parse().expect("a digest"))),
             committed: Some(Committed { key: u64::MAX, ..committed() }),
         },
     ];

@@ -5,7 +5,7 @@ use super::faults::{Plan, open_on};
 use super::*;
 
 async fn begin_as(log: &Log, durability: Durability, fold_reads: bool) -> Recorder {
-    let recording = Recording { durability, fold_reads, arguments: None };
+    let recording = Recording { durability, fold_reads, ..Recording::default() };
     log.begin_call(context(), vec![GrantId(7)], 12, recording).await.expect("a call")
 }
 

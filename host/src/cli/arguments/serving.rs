@@ -11,7 +11,7 @@ use super::admin::role;
 use crate::ids::{KeyPrefix, PrincipalId};
 use crate::policy::Role;
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct ServeArguments {
     /// Where agents and programs reach it: IP:PORT, or `none`. May be given several times. Port 0 takes any that
     /// is free; `serving.json` in the data folder says which. Default: 127.0.0.1:7878
@@ -103,7 +103,7 @@ Examples:
         #[arg(long, value_name = "WHEN")]
         expires: Option<Expiry>,
     },
-    /// End a key at once; calls that run go on
+    /// End a key at once, and the calls that were begun with it
     Revoke {
         /// Its public beginning: `key list` shows it
         key: KeyPrefix,

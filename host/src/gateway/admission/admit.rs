@@ -34,6 +34,7 @@ impl Host {
             &AuthorizationRequest {
                 call,
                 principal: &request.principal,
+                groups: &request.admission.groups,
                 package: &request.package,
                 tool: &request.tool,
                 approved: package.as_ref().map(|package| package.digest),

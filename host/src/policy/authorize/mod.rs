@@ -16,7 +16,8 @@ use super::grant::{Access, AgentSelector, ClockRule, FilesystemRule, Grant, Poli
 use super::rule::{OnLeak, Rule};
 use super::standing::Role;
 use crate::ids::{
-    CallId, GrantId, PackageDigest, PackageName, PrincipalId, Remark, Revision, SecretName, ToolName,
+    CallId, GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Remark, Revision, SecretName,
+    ToolName,
 };
 use crate::limits::{CallLimits, HostLimits, Limit};
 use crate::package::Capability;
@@ -31,6 +32,8 @@ pub struct AuthorizationRequest<'a> {
     pub call: CallId,
     /// Who asks.
     pub principal: &'a PrincipalId,
+    /// The groups that its credential says it is in, beside those that grants files name it in.
+    pub groups: &'a BTreeSet<GroupName>,
     /// The package that is called.
     pub package: &'a PackageName,
     /// The tool in it. The caller has checked that the package has such a tool.
@@ -349,7 +352,7 @@ fn matching<'p>(
     let mut grants: Vec<&Grant> = policy
         .grants
         .iter()
-        .filter(|grant| grant.package == *package && names_agent(grant, principal, policy))
+        .filter(|grant| grant.package == *package && names_agent(grant, request, policy))
         .collect();
     if grants.is_empty() {
         return Err(Denial::NotGranted { package: package.clone(), principal: principal.clone() });
@@ -372,11 +375,13 @@ fn matching<'p>(
     }
 }
 
-fn names_agent(grant: &Grant, principal: &PrincipalId, policy: &Policy) -> bool {
+fn names_agent(grant: &Grant, request: &AuthorizationRequest<'_>, policy: &Policy) -> bool {
+    let principal = request.principal;
     grant.terms.agents.iter().any(|selector| match selector {
         AgentSelector::Agent(agent) => agent == principal,
         AgentSelector::Group(group) => {
-            policy.groups.get(group).is_some_and(|members| members.contains(principal))
+            request.groups.contains(group)
+                || policy.groups.get(group).is_some_and(|members| members.contains(principal))
         }
     })
 }

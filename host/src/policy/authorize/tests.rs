@@ -39,6 +39,7 @@ fn moment(second: i64) -> Timestamp {
 #[derive(Clone, Debug)]
 struct Question {
     principal: PrincipalId,
+    groups: BTreeSet<GroupName>,
     package: PackageName,
     tool: ToolName,
     approved: Option<PackageDigest>,
@@ -55,6 +56,7 @@ impl Question {
         let request = AuthorizationRequest {
             call: CallId::generate(),
             principal: &self.principal,
+            groups: &self.groups,
             package: &self.package,
             tool: &self.tool,
             approved: self.approved,
@@ -84,6 +86,7 @@ fn invoke(package: &str, tool: Option<&str>) -> Rule {
 fn granted() -> (Question, Policy) {
     let question = Question {
         principal: id("ann"),
+        groups: BTreeSet::new(),
         package: id("notes"),
         tool: id("read"),
         approved: Some(digest(1)),
@@ -279,6 +282,11 @@ struct Entitlement<'p> {
     grant: &'p Grant,
 }
 
+/// The groups that an agent's credential says: one of them has one.
+fn brought(agent: &str) -> BTreeSet<GroupName> {
+    (agent == AGENTS[2]).then(|| id(GROUPS[1])).into_iter().collect()
+}
+
 fn multiply_out(policy: &Policy) -> Vec<Entitlement<'_>> {
     let mut entitlements = Vec::new();
     for grant in &policy.grants {
@@ -290,6 +298,8 @@ fn multiply_out(policy: &Policy) -> Vec<Entitlement<'_>> {
                 Some((_, group)) => {
                     let members = policy.groups.iter().filter(|(name, _)| name.as_str() == group);
                     named.extend(members.flat_map(|(_, members)| members).map(ToString::to_string));
+                    let brings = |agent: &&str| brought(agent).iter().any(|name| name.as_str() == group);
+                    named.extend(AGENTS.into_iter().filter(brings).map(str::to_owned));
                 }
             }
         }
@@ -516,6 +526,7 @@ proptest! {
                             for second in [0, 2] {
                                 let question = Question {
                                     principal: id(principal),
+                                    groups: brought(principal),
                                     package: id(package),
                                     tool: id(tool),
                                     approved,

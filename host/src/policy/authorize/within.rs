@@ -29,6 +29,13 @@ pub enum Stop {
         /// The first power that it would not be given.
         lost: Loss,
     },
+    /// What it was begun with lets nobody in any more: an admin revoked the key, or the settings no longer name the
+    /// issuer or the certificate.
+    #[error("the credential that the call was begun with was revoked")]
+    CredentialRevoked {
+        /// The revision that it was judged by.
+        revision: Revision,
+    },
 }
 
 /// A power that a call has and would not be given again.

@@ -191,6 +191,7 @@ proptest! {
                     let is_declared = !declared.is_empty();
                     let question = Question {
                         principal: id(principal),
+                        groups: brought(principal),
                         package: id(PACKAGES[0]),
                         tool: id(tool),
                         approved: Some(digest(0)),
