@@ -50,14 +50,17 @@ fn main() {
     let Some(seconds) = std::env::var(SECONDS).ok().and_then(|text| text.parse::<u64>().ok()) else {
         return;
     };
-    // Half for throughput and memory, and the rest for what takes its own time.
+    // Half for memory, and the rest for what takes its own time.
     let each = Duration::from_secs((seconds / 20).clamp(5, 30));
-    let figures = json!({
-        "throughput": throughput(each),
-        "beside_a_loop": beside_a_loop(),
-        "subscriptions": subscriptions(),
-        "memory": memory(Duration::from_secs(seconds / 2)),
-    });
+    let mut figures = json!({});
+    let mut part = |name: &str, measure: &dyn Fn() -> Value| {
+        figures[name] = measure();
+        eprintln!("{name}: {}", figures[name]);
+    };
+    part("throughput", &|| throughput(each));
+    part("subscriptions", &subscriptions);
+    part("beside_a_loop", &beside_a_loop);
+    part("memory", &|| memory(Duration::from_secs(seconds / 2)));
     println!("{figures:#}");
     if let Some(file) = std::env::var_os(REPORT) {
         std::fs::write(file, figures.to_string()).expect("written");

@@ -22,6 +22,7 @@ use rmcp::model::{
 };
 use rmcp::service::{NotificationContext, Peer, RequestContext, RoleServer, SubscriptionContext};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -124,7 +125,8 @@ impl McpServer {
         };
         let mut heard = control.progress();
         let mut told = context.meta.get_progress_token().map(|token| Told { token, done: None });
-        let mut running = std::pin::pin!(self.host.call_controlled(request, &control));
+        // Boxed: rmcp has one future for whatever is asked, and what only listens need not hold the room of a call.
+        let mut running = Box::pin(self.host.call_controlled(request, &control));
         loop {
             tokio::select! {
                 biased;
@@ -143,7 +145,7 @@ impl McpServer {
 
     fn watch(&self) -> Watch {
         let (changes, ended) = (self.host.changes(), self.ended.clone());
-        Watch { server: self.clone(), changes, ended, known: self.tools() }
+        Watch { server: self.clone(), changes, ended, known: digest(&self.tools()) }
     }
 }
 
@@ -152,7 +154,12 @@ struct Watch {
     server: McpServer,
     changes: watch::Receiver<()>,
     ended: Stopping,
-    known: Vec<Tool>,
+    /// Its digest: thousands may listen, and a list with its schemas takes some hundred kilobytes.
+    known: [u8; 32],
+}
+
+fn digest(tools: &[Tool]) -> [u8; 32] {
+    Sha256::digest(serde_json::to_vec(tools).expect("a list of tools is JSON")).into()
 }
 
 impl Watch {
@@ -168,7 +175,7 @@ impl Watch {
                     }
                 }
             }
-            let now = self.server.tools();
+            let now = digest(&self.server.tools());
             if now != self.known {
                 self.known = now;
                 return true;
