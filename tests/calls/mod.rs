@@ -327,6 +327,43 @@ fn a_caller_has_so_many_open_calls_and_so_many_streams() {
     taken(&ann.ask_with("POST", SLEEP, ASYNC, &milliseconds(1)));
 }
 
+/// What waits for a place is queued, and can be asked to end before it begins; then its key is free again.
+#[test]
+fn a_call_that_waits_for_its_turn_can_be_asked_to_end() {
+    let cli = world();
+    std::fs::write(
+        cli.data.join("limits.toml"),
+        "[limits]\nprincipal_concurrency = 1\nqueue_time = \"300s\"\n",
+    )
+    .expect("written");
+    let door = Door::serve(cli, &[]);
+    let ann = door.caller(AGENT, "agent");
+    let running = taken(&ann.ask_with("POST", SLEEP, ASYNC, &milliseconds(300_000)));
+    until(&ann, &running, "running");
+    let more = format!("{ASYNC}{}", key("k"));
+    let waiting = taken(&ann.ask_with("POST", SLEEP, &more, &milliseconds(1)));
+    assert_eq!(show(&ann, &waiting)["state"], "queued");
+    let page = ann.get("/v1/calls?state=queued").expect(200).json();
+    assert_eq!(
+        (&page["calls"][0]["call"], page["calls"].as_array().map(Vec::len)),
+        (&json!(waiting), Some(1))
+    );
+    let bob = door.caller("other", "agent");
+    assert_eq!(bob.ask("DELETE", &format!("/v1/calls/{waiting}"), b"").status, 404);
+    ann.ask("DELETE", &format!("/v1/calls/{waiting}"), b"").expect(200);
+    let shown = until(&ann, &waiting, "cancelled");
+    assert!(
+        shown["error"]["detail"].as_str().is_some_and(|detail| detail.contains("before it began")),
+        "{shown}"
+    );
+    assert_eq!(admitted(&door.cli, "sleep"), 1);
+    // Nothing was done by it, so the key stands for what comes next.
+    let next = taken(&ann.ask_with("POST", SLEEP, &more, &milliseconds(2)));
+    assert_ne!(next, waiting);
+    ann.ask("DELETE", &format!("/v1/calls/{running}"), b"").expect(200);
+    until(&ann, &next, "succeeded");
+}
+
 /// What waits is held in memory, so its arguments have a bound together.
 #[test]
 fn arguments_of_open_calls_have_a_bound() {
