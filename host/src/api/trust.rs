@@ -61,19 +61,18 @@ async fn remove(
 }
 
 /// The signatures in the headers of a request, each in one of its own, in base64.
-pub(super) fn signatures(headers: &HeaderMap) -> Result<Vec<Signature>, Problem> {
+pub(super) fn signatures(headers: &HeaderMap) -> Result<Vec<Signature>, Box<Problem>> {
+    let refused = |detail: String| Box::new(Problem::bad_input(detail));
     let mut signatures = Vec::new();
     for value in headers.get_all(SIGNATURE_HEADER) {
         if signatures.len() == SIGNATURES_MAX {
-            return Err(Problem::bad_input(format!("a component has at most {SIGNATURES_MAX} signatures")));
+            return Err(refused(format!("a component has at most {SIGNATURES_MAX} signatures")));
         }
         let text = STANDARD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let text = text.ok_or_else(|| {
-            Problem::bad_input(format!(
-                "the header {SIGNATURE_HEADER} is not the base64 of a signature's file"
-            ))
+            refused(format!("the header {SIGNATURE_HEADER} is not the base64 of a signature's file"))
         })?;
-        signatures.push(text.parse().map_err(|error: SignatureError| Problem::bad_input(error.to_string()))?);
+        signatures.push(text.parse().map_err(|error: SignatureError| refused(error.to_string()))?);
     }
     Ok(signatures)
 }

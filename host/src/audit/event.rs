@@ -6,6 +6,7 @@ mod approval;
 mod host_call;
 mod keeping;
 mod names;
+mod open_call;
 mod room;
 mod secret;
 
@@ -33,6 +34,7 @@ pub use approval::ApprovalRule;
 pub use host_call::{Attempt, Decision, HostCall, HostCallOutcome, HostCallResult, Repeats};
 pub use keeping::{DropReason, OutletKind, OutletTrouble};
 pub use names::{check_event_name, check_outcome_name};
+pub use open_call::OpenCall;
 pub use room::{CallsRefused, QuotasSet};
 pub use secret::{LeakAction, LeakPlace, SecretInjected, SecretLeak};
 
@@ -617,22 +619,6 @@ impl Event {
             | Event::Restored { .. } => None,
         }
     }
-}
-
-/// A call that was admitted and has not ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OpenCall {
-    /// Who calls what.
-    #[serde(flatten)]
-    pub context: Arc<CallContext>,
-    /// How many records it has so far.
-    pub records: u64,
-    /// The roots of the complete subtrees of the tree over them, the largest first: one for each bit of
-    /// their number.
-    pub roots: Vec<TreeHash>,
-    /// What its `call_admitted` commits to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub arguments_commitment: Option<Commitment>,
 }
 
 /// Who calls what, by whose leave: the same in every record of one call.
