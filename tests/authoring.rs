@@ -283,9 +283,9 @@ fn faked_answers_go_through_the_gate() {
     let failed = cli.run(&run).expect(7);
     assert!(failed.stdout.contains("eight degrees") && failed.stdout.contains("FAILED"), "{failed:?}");
     let passes = WEATHER.replace("expect.error = \"NEVER\"", "expect.text = \"eight degrees\"");
-    cli.run(&cases(&cli, "web-fetch", &passes)).expect(0);
+    cli.run(cases(&cli, "web-fetch", &passes)).expect(0);
     let differs = passes.replace("expect.text = \"eight", "expect.text = \"nine");
-    let failed = cli.run(&cases(&cli, "web-fetch", &differs)).expect(7);
+    let failed = cli.run(cases(&cli, "web-fetch", &differs)).expect(7);
     assert!(
         failed.stdout.contains("-nine degrees") && failed.stdout.contains("+eight degrees"),
         "a diff: {failed:?}"
@@ -296,7 +296,7 @@ fn faked_answers_go_through_the_gate() {
         "expect.calls = [\"wasi:http/outgoing-handler handle GET https://api.example.com/v1/a\"]",
         "expect.calls = []",
     );
-    let failed = cli.run(&cases(&cli, "web-fetch", &refused)).expect(7);
+    let failed = cli.run(cases(&cli, "web-fetch", &refused)).expect(7);
     assert!(
         failed.stdout.contains("refused host calls") && failed.stdout.contains("nothing asked GET"),
         "{failed:?}"
@@ -306,7 +306,7 @@ fn faked_answers_go_through_the_gate() {
         "url = \"https://api.example.com/v1/a?b=c\"\nheaders",
         "url = \"https://api.example.com/v1/b\"\nheaders",
     );
-    let failed = cli.run(&cases(&cli, "web-fetch", &missing)).expect(7);
+    let failed = cli.run(cases(&cli, "web-fetch", &missing)).expect(7);
     assert!(
         failed.stdout.contains("no [[case.http]] answers GET https://api.example.com/v1/a?b=c"),
         "{failed:?}"
@@ -363,13 +363,13 @@ expect.result = { lines = 0, words = 1, bytes = 4 }
 fn cases_with_an_error_run_nothing_and_say_where() {
     let cli = Cli::new();
     let bad = "[[case]]\nname = \"a\"\ntool = \"now\"\nexpct.result = 1\n";
-    let refused = cli.run(&cases(&cli, "c", bad)).expect(2);
+    let refused = cli.run(cases(&cli, "c", bad)).expect(2);
     assert!(
         refused.stderr.contains("cases.toml:4") && refused.stderr.contains("did you mean `expect`"),
         "{refused:?}"
     );
     let bad = "[[case]]\nname = \"a\"\ntool = \"now\"\nexpect.error = \"x\"\ngrant.htp = []\n";
-    let failed = cli.run(&cases(&cli, "c", bad)).expect(7);
+    let failed = cli.run(cases(&cli, "c", bad)).expect(7);
     assert!(failed.stdout.contains("its grant") && failed.stdout.contains("htp"), "{failed:?}");
 }
 

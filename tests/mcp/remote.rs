@@ -31,8 +31,7 @@ fn an_agent_with_a_key_talks_to_a_host_in_the_network_on_stdio() {
         let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
         talk.ask("initialize", hello);
         talk.tell("notifications/initialized", json!({}));
-        let tools = talk.ask("tools/list", json!({}))["result"]["tools"].as_array().expect("a list").len();
-        tools
+        talk.ask("tools/list", json!({}))["result"]["tools"].as_array().expect("a list").len()
     };
     let mut mine = talk(&own, &["--agent", AGENT]);
     assert!(names(&mut mine) > 0);

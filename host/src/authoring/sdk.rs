@@ -101,6 +101,10 @@ mod tests {
         let read = |path: &str| crate::authoring::files::read_text(&root.join(path), 1 << 20).expect("there");
         let tables = |text: &str| -> toml::Table { text.parse().expect("TOML") };
         let workspace = tables(&read("Cargo.toml"));
+        let plain = |value: &toml::Value| {
+            let version = || toml::Table::from_iter([("version".to_owned(), value.clone())]);
+            value.as_table().cloned().unwrap_or_else(version)
+        };
         for (own, carried) in
             [("guest-sdk/Cargo.toml", SDK_CARGO), ("guest-sdk/macros/Cargo.toml", MACROS_CARGO)]
         {
@@ -111,19 +115,12 @@ mod tests {
                 if wanted.remove("workspace").is_some() {
                     let rest = wanted.clone();
                     let shared = workspace["workspace"]["dependencies"][name].clone();
-                    *wanted = match shared {
-                        toml::Value::Table(shared) => shared,
-                        version => toml::Table::from_iter([("version".to_owned(), version)]),
-                    };
+                    *wanted = plain(&shared);
                     wanted.extend(rest);
                 }
             }
             let written = carried["dependencies"].as_table().expect("a table");
             for (name, wanted) in &expected {
-                let plain = |value: &toml::Value| match value {
-                    toml::Value::Table(table) => table.clone(),
-                    version => toml::Table::from_iter([("version".to_owned(), version.clone())]),
-                };
                 assert_eq!(written.get(name).map(plain), Some(plain(wanted)), "{name}");
             }
             assert_eq!(written.len(), expected.len());
