@@ -548,10 +548,8 @@ mod tests {
         PORTCULLIS_DISK_RESERVE=64MiB says what is kept free on the data folder's disk (default 192MiB).
         PORTCULLIS_SECRETS_KEY holds the key of stored secrets, instead of secrets.key in the data folder.
         PORTCULLIS_SERVER and PORTCULLIS_KEY name a host in the network and the API key for it, as --server
-        does;
-        what verifies (`audit verify`, `verify-receipt`, …), what is given a folder with --folder, and
-        `serve` take no notice
-        of them.
+        does; what verifies (`audit verify`, `verify-receipt`, …), what is given a --folder, and `serve`
+        take no notice of them.
         "##);
     }
 
