@@ -90,7 +90,8 @@ async fn alone() {
     for _ in 0..100 * ALONE {
         let context = context();
         let begun = Instant::now();
-        let recorder = log.begin_call(context, vec![GrantId(1)], 2, recording.clone()).await.expect("recorded");
+        let recorder =
+            log.begin_call(context, vec![GrantId(1)], 2, recording.clone()).await.expect("recorded");
         recorder.finish(CallOutcome::Ok, Usage::default()).await.expect("recorded");
         took.push(begun.elapsed().as_secs_f64());
     }
