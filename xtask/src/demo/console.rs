@@ -27,6 +27,8 @@ pub(crate) enum Exit {
     Limit = 4,
     /// The tool failed.
     ToolError = 5,
+    /// There is no room for it now.
+    Busy = 6,
     /// The log is not what its host signed.
     NotVerified = 8,
 }

@@ -31,7 +31,7 @@ access = "read"
 
 [[grant]]
 package = "notes"
-agents = ["writer"]
+agents = ["writer", "reader"]
 
 [[grant.filesystem]]
 host_path = "files/notes"
@@ -180,6 +180,26 @@ impl DemoFolder {
             fs::read_to_string(&segment).with_context(|| format!("reading {}", segment.display()))?;
         fs::write(&segment, honest.replacen("\"tester\"", "\"nobody\"", 1))?;
         Ok(forged)
+    }
+
+    /// The component of the notes, as its author has it.
+    pub(crate) fn notes(&self) -> Result<PathBuf> {
+        self.input("notes.wasm", &fs::read(self.guests.join("notes.wasm"))?)
+    }
+
+    /// Where the author's secret key goes; the public one is beside it.
+    pub(crate) fn author_key(&self) -> PathBuf {
+        self.root.join("input/author.key")
+    }
+
+    /// A trust policy by which that author must have signed the notes.
+    pub(crate) fn trust(&self) -> Result<PathBuf> {
+        let public = self.author_key().with_extension("pub");
+        let text = fs::read_to_string(&public).with_context(|| format!("reading {}", public.display()))?;
+        let key = text.lines().nth(1).context("the second line is the key")?;
+        let keys = format!("[keys]\nann = \"{key}\"\n");
+        let packages = "[[package]]\nnames = [\"notes\"]\nsigners = [\"ann\"]\n";
+        self.input("trust.toml", format!("uncovered = \"unsigned\"\n\n{keys}\n{packages}").as_bytes())
     }
 
     /// Where a receipt is written.

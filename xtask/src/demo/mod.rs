@@ -41,6 +41,8 @@ pub(crate) fn demo(folders: &Folders) -> Result<()> {
     attack(&mut console, &demo)?;
     change(&mut console, &demo)?;
     stop(&mut console)?;
+    divide(&mut console)?;
+    trust(&mut console, &demo)?;
     prove(&mut console, &demo)?;
     println!(
         "\nAll {} steps went as promised.\n\n{}",
@@ -262,6 +264,86 @@ fn reach(console: &mut Console) -> Result<()> {
         Exit::ToolError,
         &["no grant of package csv-report names agent writer"],
     )?;
+    Ok(())
+}
+
+fn divide(console: &mut Console) -> Result<()> {
+    console.chapter("Each agent has its share");
+    let get = json!({ "name": "shopping" });
+    console.step(
+        "an admin says how many calls an agent may make in a minute",
+        &["principal", "limit", "reader", "--calls-per-minute", "1"],
+        Exit::Ok,
+        &["calls_per_minute"],
+    )?;
+    console.call("the first is made", ("notes", "get", "reader"), &get, Exit::Ok, &["a portcullis"])?;
+    console.call(
+        "the second has to wait for its time",
+        ("notes", "get", "reader"),
+        &get,
+        Exit::Busy,
+        &["principal_calls_per_minute", "retry_after"],
+    )?;
+    console.call("others are as before", ("notes", "get", "writer"), &get, Exit::Ok, &["a portcullis"])?;
+    Ok(())
+}
+
+fn trust(console: &mut Console, demo: &DemoFolder) -> Result<()> {
+    console.chapter("An author signs, and the host asks for it");
+    let (notes, key, get) = (demo.notes()?, demo.author_key(), json!({ "name": "shopping" }));
+    let (notes, key) = (text(&notes)?, text(&key)?);
+    console.step(
+        "the author makes a key",
+        &["signing-key", "generate", key, "--unencrypted"],
+        Exit::Ok,
+        &["author.pub"],
+    )?;
+    console.step(
+        "and signs the component",
+        &["sign", notes, "--secret-key", key, "--name", "notes"],
+        Exit::Ok,
+        &["minisig"],
+    )?;
+    let (public, changed) = (demo.author_key().with_extension("pub"), demo.changed_component()?);
+    console.step(
+        "whoever has the public key can check that",
+        &["verify", notes, "--public-key", text(&public)?],
+        Exit::Ok,
+        &[],
+    )?;
+    console.step(
+        "other bytes are not what was signed",
+        &[
+            "verify",
+            text(&changed)?,
+            "--public-key",
+            text(&public)?,
+            "--signature",
+            &format!("{notes}.minisig"),
+        ],
+        Exit::NotVerified,
+        &[],
+    )?;
+    console.step(
+        "an admin says whose signature the package needs",
+        &["trust", "apply", text(&demo.trust()?)?],
+        Exit::Ok,
+        &["notes"],
+    )?;
+    console.call(
+        "it came without one: it does not run any more, approved or not",
+        ("notes", "get", "writer"),
+        &get,
+        Exit::Denied,
+        &["untrusted"],
+    )?;
+    console.step(
+        "the same bytes are added again, with the signature that is beside them",
+        &["package", "add", notes, "--name", "notes"],
+        Exit::Ok,
+        &["ann"],
+    )?;
+    console.call("it runs", ("notes", "get", "writer"), &get, Exit::Ok, &["a portcullis"])?;
     Ok(())
 }
 
