@@ -415,3 +415,74 @@ fn a_model_is_shown_so_much_text_and_programs_all_of_it() {
         Some(usize::try_from(SHOWN_MAX).expect("small") + 1)
     );
 }
+
+/// What a client says of itself that knows the extension of tasks.
+fn with_tasks(mut params: Value) -> Value {
+    params = stateless(params);
+    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
+        json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } });
+    params
+}
+
+#[test]
+fn a_call_that_takes_long_is_a_task_of_its_agent() {
+    let limits = "limits = { wall_time = \"10m\" }\n";
+    let cli = Cli::with("mcp", &guest("mcp"), limits);
+    cli.install("std-probe", &guest("std-probe"), limits);
+    let both = cli.file("both.toml", format!("{}{}", grant("mcp", limits), grant("std-probe", limits)));
+    cli.run(["grant", "apply", &both]).expect(0);
+    let service = Service::open(cli);
+    let other = service.another("mallory");
+    let asked = |client: &Client, method: &str, params: Value| {
+        let name = params["name"].as_str().map(str::to_owned);
+        let named = params["taskId"].as_str().map(|id| format!("mcp-name: {id}\r\n")).unwrap_or_default();
+        let headers = headers(method, name.as_deref()) + &named;
+        post(client, &request("1", method, with_tasks(params)), &headers).json()
+    };
+    let call = |name: &str, arguments: Value| {
+        let call = json!({ "name": name, "arguments": arguments });
+        asked(&service.agent, "tools/call", call)["result"].clone()
+    };
+    // One that ends soon is answered.
+    let counted = call("mcp__count", json!({ "text": "four" }));
+    assert_eq!(counted["structuredContent"], json!({ "letters": 4 }), "{counted}");
+    // One that takes longer is a task, and its result is there when it has ended.
+    let begun = call("std-probe__sleep", json!({ "milliseconds": 14_000 }));
+    assert_eq!((&begun["resultType"], &begun["status"]), (&json!("task"), &json!("working")), "{begun}");
+    let task = |begun: &Value| json!({ "taskId": begun["taskId"] });
+    let get = |client: &Client, begun: &Value| asked(client, "tasks/get", task(begun));
+    wait_until("the task is done", || get(&service.agent, &begun)["result"]["status"] == "completed");
+    let done = get(&service.agent, &begun)["result"].clone();
+    assert_eq!(done["result"]["isError"], false, "{done}");
+    assert_eq!(done["result"]["_meta"]["portcullis/call"], begun["taskId"], "{done}");
+    // It is the call of the API, too.
+    let id = begun["taskId"].as_str().expect("an id");
+    let shown = service.agent.get(&format!("/v1/calls/{id}")).expect(200).json();
+    assert_eq!(shown["state"], "succeeded", "{shown}");
+
+    // One that is asked to end.
+    let waits = call("mcp__wait", json!({}));
+    assert_eq!(get(&service.agent, &waits)["result"]["status"], "working");
+    // Another's is as one that never was, and can't be ended.
+    let never = json!({ "taskId": "01900000-0000-7000-8000-000000000001" });
+    let unknown = asked(&other, "tasks/get", never.clone())["error"].clone();
+    assert_eq!(unknown["code"], -32602, "{unknown}");
+    assert_eq!(get(&other, &waits)["error"], unknown);
+    assert_eq!(asked(&other, "tasks/cancel", task(&waits))["error"], unknown);
+    assert_eq!(get(&service.agent, &waits)["result"]["status"], "working");
+    assert!(asked(&service.agent, "tasks/cancel", task(&waits))["result"].is_object());
+    wait_until("the task is cancelled", || get(&service.agent, &waits)["result"]["status"] == "cancelled");
+    // Nothing is asked of a client, and who does not know tasks has none.
+    let update = json!({ "taskId": waits["taskId"], "inputResponses": {} });
+    assert_eq!(asked(&service.agent, "tasks/update", update)["error"]["code"], -32602);
+    let headers = headers("tasks/get", None) + &format!("mcp-name: {id}\r\n");
+    let params = stateless(json!({ "taskId": id }));
+    let missing = post(&service.agent, &request("1", "tasks/get", params), &headers).json();
+    assert_eq!(missing["error"]["code"], -32021, "{missing}");
+    // What the agent may not call begins no task.
+    let denied = asked(&other, "tools/call", json!({ "name": "mcp__count", "arguments": {} }));
+    assert!(
+        denied["error"]["message"].as_str().is_some_and(|text| text.starts_with("Unknown tool")),
+        "{denied}"
+    );
+}

@@ -26,7 +26,7 @@ use super::messages::{CallQuery, Cancelled, OpenedAnswer, TRACE_PARENT_HEADER};
 use super::problem::{ErrorKind, Problem};
 use crate::arguments::{ARGUMENT_BYTES_MAX, parse_arguments};
 use crate::authn::Caller;
-use crate::gateway::{Blame, CallError, CallRequest, Ending, Host};
+use crate::gateway::{Blame, CallError, CallRequest, Ending, Host, Tell};
 use crate::ids::{CallId, PackageName, PrincipalId, ToolName, TraceParent};
 use crate::policy::Role;
 
@@ -106,6 +106,12 @@ pub(super) fn in_whose_name(
         }
         None => Ok(caller.principal().clone()),
     }
+}
+
+/// What an agent is told of the end of a call that it asked for by a name in its list.
+pub(super) fn teller(name: ToolName) -> Tell {
+    let told = Told { everything: false, asked: Asked::Named(name) };
+    Box::new(move |ending| told.document(ending))
 }
 
 /// What whoever called is told of a call's end.

@@ -594,6 +594,11 @@ impl Host {
         Ok(Kept::Known(Box::new(known)))
     }
 
+    /// Whether a call can be taken that nobody waits for: not if this process ends with its command.
+    pub fn takes_asynchronous_calls(&self) -> bool {
+        self.calls.stays
+    }
+
     /// A kept call; with `of`, none but one that this principal asked for.
     ///
     /// # Errors

@@ -157,6 +157,11 @@ impl Host {
         }
     }
 
+    /// Has a kept call end because its request has, as other calls do.
+    pub fn abandon_call(&self, call: CallId) {
+        self.calls.cancel(call);
+    }
+
     /// Ends when the call must. The call is among the running ones from the first poll until this is
     /// dropped; `allowed_by` is what it was allowed by.
     pub(super) async fn stopped(&self, subject: Subject, allowed_by: Arc<InForce>) -> Stop {

@@ -289,26 +289,33 @@ fn later(problem: Problem, seconds: u64) -> Response {
 }
 
 fn refused(error: KeepError, veil: impl FnOnce(Problem) -> Problem) -> Response {
-    let detail = error.to_string();
-    let problem = |kind, blame| Problem::new(kind, detail, blame);
-    match error {
-        KeepError::TooManyOpen => {
-            later(problem(ErrorKind::TooManyRequests, Blame::Agent), OPEN_RETRY_SECONDS)
+    veil(error.into()).into_response()
+}
+
+impl From<KeepError> for Problem {
+    fn from(error: KeepError) -> Self {
+        let detail = error.to_string();
+        let problem = |kind, blame| Problem::new(kind, detail.clone(), blame);
+        let later = |seconds| {
+            let problem = problem(ErrorKind::TooManyRequests, Blame::Agent);
+            Problem { retry_after: Some(seconds), ..problem }
+        };
+        match error {
+            KeepError::TooManyOpen => later(OPEN_RETRY_SECONDS),
+            KeepError::TooManyKeys { until } => {
+                let wait = until.map(|until| until.duration_since(jiff::Timestamp::now()).as_secs());
+                let seconds = wait.and_then(|wait| u64::try_from(wait).ok()).unwrap_or_default();
+                later(seconds + 1)
+            }
+            KeepError::HostFull | KeepError::Stopping => problem(ErrorKind::Busy, Blame::Host),
+            KeepError::OtherRequest => problem(ErrorKind::KeyReused, Blame::Agent),
+            KeepError::StillRuns { call } => {
+                Problem { call: Some(call), ..problem(ErrorKind::KeyInUse, Blame::Agent) }
+            }
+            KeepError::NotServed => problem(ErrorKind::Conflict, Blame::Admin),
+            KeepError::Log(error) => CallError::Log(error).into(),
+            KeepError::DiskLow(error) => CallError::DiskLow(error).into(),
+            KeepError::Host(error) => error.into(),
         }
-        KeepError::TooManyKeys { until } => {
-            let wait = until.map(|until| until.duration_since(jiff::Timestamp::now()).as_secs());
-            let seconds = wait.and_then(|wait| u64::try_from(wait).ok()).unwrap_or_default() + 1;
-            later(problem(ErrorKind::TooManyRequests, Blame::Agent), seconds)
-        }
-        KeepError::HostFull | KeepError::Stopping => problem(ErrorKind::Busy, Blame::Host).into_response(),
-        KeepError::OtherRequest => problem(ErrorKind::KeyReused, Blame::Agent).into_response(),
-        KeepError::StillRuns { call } => {
-            let problem = problem(ErrorKind::KeyInUse, Blame::Agent);
-            Problem { call: Some(call), ..problem }.into_response()
-        }
-        KeepError::NotServed => problem(ErrorKind::Conflict, Blame::Admin).into_response(),
-        KeepError::Log(error) => veil(CallError::Log(error).into()).into_response(),
-        KeepError::DiskLow(error) => veil(CallError::DiskLow(error).into()).into_response(),
-        KeepError::Host(error) => veil(error.into()).into_response(),
     }
 }

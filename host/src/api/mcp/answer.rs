@@ -6,7 +6,7 @@
 use rmcp::model::{CallToolResult, ContentBlock, MetaObject, Resource, ResourceContents};
 use serde_json::{Value, json};
 
-use crate::api::problem::ErrorKind;
+use crate::api::problem::{ErrorKind, Problem};
 use crate::gateway::{Blame, CallAnswer, CallError, QuotaReached};
 use crate::ids::CallId;
 use crate::limits::LimitReached;
@@ -137,6 +137,11 @@ pub(super) fn error(error: &CallError) -> Option<CallToolResult> {
 pub(super) fn barred(denial: &Denial) -> CallToolResult {
     let sentence = denied(denial).unwrap_or_else(|| UNAVAILABLE.to_owned());
     told(ErrorKind::Denied, Blame::Admin, sentence, None)
+}
+
+/// What the API tells of a call without an answer, as a result.
+pub(super) fn problem(problem: Problem) -> CallToolResult {
+    told(problem.kind, problem.blame, problem.detail, problem.call)
 }
 
 fn told(kind: ErrorKind, blame: Blame, sentence: String, call: Option<CallId>) -> CallToolResult {

@@ -10,15 +10,17 @@ mod http;
 mod lines;
 mod message;
 pub(super) mod stream;
+mod tasks;
 
 use std::sync::Arc;
 
 use rmcp::ErrorData;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, Implementation,
-    InitializeRequestParams, InitializeResult, ListToolsResult, PaginatedRequestParams,
+    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, GetTaskParams, GetTaskResult,
+    Implementation, InitializeRequestParams, InitializeResult, ListToolsResult, PaginatedRequestParams,
     ProgressNotificationParam, ProgressToken, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+    UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, Peer, RequestContext, RoleServer, SubscriptionContext};
 use serde_json::Value;
@@ -86,10 +88,10 @@ impl McpServer {
         &self,
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResult, ErrorData> {
+    ) -> Result<CallToolResponse, ErrorData> {
         let trace = trace_parent(context.meta.get_traceparent())?;
         let unknown = || match self.host.bars_all_calls(&self.agent) {
-            Some(denial) => Ok(answer::barred(&denial)),
+            Some(denial) => Ok(answer::barred(&denial).into()),
             None => Err(unknown_tool(&request.name)),
         };
         let Some((package, tool)) = self.host.tool_named(&self.agent, &self.admission, &request.name) else {
@@ -100,10 +102,16 @@ impl McpServer {
         let principal = self.agent.clone();
         let admission = Arc::clone(&self.admission);
         let call = CallRequest { principal, package, tool, arguments, argument_bytes, trace, admission };
+        if self.host.takes_asynchronous_calls()
+            && tasks::are_known_to(&context)
+            && let Ok(name) = request.name.parse()
+        {
+            return self.call_as_task(call, name, &context).await;
+        }
         match self.run(call, &context).await {
-            Ok(answer) => Ok(answer::result(answer)),
+            Ok(answer) => Ok(answer::result(answer).into()),
             Err(error) => match answer::error(&error) {
-                Some(result) => Ok(result),
+                Some(result) => Ok(result.into()),
                 None => unknown(),
             },
         }
@@ -124,7 +132,7 @@ impl McpServer {
             }
         };
         let mut heard = control.progress();
-        let mut told = context.meta.get_progress_token().map(|token| Told { token, done: None });
+        let mut told = Told::asked_for(context);
         // Boxed: rmcp has one future for whatever is asked, and what only listens need not hold the room of a call.
         let mut running = Box::pin(self.host.call_controlled(request, &control));
         loop {
@@ -186,7 +194,11 @@ impl Watch {
 
 impl ServerHandler for McpServer {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
+        let builder = ServerCapabilities::builder().enable_tools().enable_tool_list_changed();
+        let capabilities = match self.host.takes_asynchronous_calls() {
+            true => builder.enable_tasks().build(),
+            false => builder.build(),
+        };
         ServerConfig::new(capabilities)
             .with_server_info(Implementation::new("portcullis", env!("CARGO_PKG_VERSION")))
             .with_instructions(INSTRUCTIONS)
@@ -224,7 +236,31 @@ impl ServerHandler for McpServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        self.call(request, context).await.map(CallToolResponse::Complete)
+        self.call(request, context).await
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        self.task(&request.task_id).await
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.answer_to_task(&request.task_id).await
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.cancel_as_task(&request.task_id).await
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -262,6 +298,11 @@ struct Told {
 }
 
 impl Told {
+    /// None if a request did not ask for it.
+    fn asked_for(context: &RequestContext<RoleServer>) -> Option<Self> {
+        context.meta.get_progress_token().map(|token| Self { token, done: None })
+    }
+
     /// Passes a step on, if it is one forward: MCP asks for that, and tools say what they like.
     async fn tell(&mut self, step: Progress, peer: &Peer<RoleServer>) {
         if self.done.is_some_and(|done| step.done <= done) {
