@@ -22,13 +22,21 @@ pub(crate) fn programs() -> Result<()> {
         println!("installing {program}, {what}");
     }
     let names: Vec<&str> = missing.iter().map(|(program, _)| *program).collect();
-    let mut install = process::clean("apt-get");
-    install.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "--yes", "--no-install-recommends"]);
-    let installed = process::run(install.args(&names), process::INSTALL_TIME_MAX);
+    // A machine that is new has no lists of packages yet.
+    let installed = install(&names).or_else(|_| {
+        process::run(process::clean("apt-get").arg("update"), process::INSTALL_TIME_MAX)?;
+        install(&names)
+    });
     if installed.is_err() || !names.iter().all(|name| is_there(name)) {
         bail!("tests need {0}: as root, apt-get install -y {0}", names.join(" "));
     }
     Ok(())
+}
+
+fn install(names: &[&str]) -> Result<()> {
+    let mut install = process::clean("apt-get");
+    install.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "--yes", "--no-install-recommends"]);
+    process::run(install.args(names), process::INSTALL_TIME_MAX)
 }
 
 fn is_there(program: &str) -> bool {
