@@ -11,6 +11,7 @@
 
 mod bench;
 mod clients;
+mod debian;
 mod demo;
 mod folders;
 mod fuzz;

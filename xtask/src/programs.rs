@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::process;
+use crate::debian::apt_install;
 
 /// Each program, which is a package of Debian of the same name, and what it is for.
 const PROGRAMS: [(&str, &str); 2] = [
@@ -19,24 +19,14 @@ pub(crate) fn programs() -> Result<()> {
         return Ok(());
     }
     for (program, what) in &missing {
-        println!("installing {program}, {what}");
+        println!("tests need {program}, {what}");
     }
     let names: Vec<&str> = missing.iter().map(|(program, _)| *program).collect();
-    // A machine that is new has no lists of packages yet.
-    let installed = install(&names).or_else(|_| {
-        process::run(process::clean("apt-get").arg("update"), process::INSTALL_TIME_MAX)?;
-        install(&names)
-    });
+    let installed = apt_install(&names);
     if installed.is_err() || !names.iter().all(|name| is_there(name)) {
         bail!("tests need {0}: as root, apt-get install -y {0}", names.join(" "));
     }
     Ok(())
-}
-
-fn install(names: &[&str]) -> Result<()> {
-    let mut install = process::clean("apt-get");
-    install.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "--yes", "--no-install-recommends"]);
-    process::run(install.args(names), process::INSTALL_TIME_MAX)
 }
 
 fn is_there(program: &str) -> bool {

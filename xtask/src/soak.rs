@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
+use crate::debian::apt_install;
 use crate::folders::Folders;
 use crate::fuzz;
 use crate::guests::guests;
@@ -131,10 +132,8 @@ pub(crate) fn soak(folders: &Folders, options: &Options) -> Result<()> {
 /// Builds the program and its driver, and has it measured. Needs `wrk`, which is installed if it is not there.
 fn load(folders: &Folders, options: &Options) -> Result<Value> {
     if Command::new("wrk").arg("--version").output().is_err() {
-        eprintln!("==> soak {LOAD}: it needs wrk; installing Debian's: apt-get install wrk");
-        let mut install = Command::new("apt-get");
-        install.args(["install", "--yes", "--no-install-recommends", "wrk"]);
-        process::run(&mut install, BUILD_TIME_MAX).context("install wrk")?;
+        eprintln!("==> soak {LOAD}: it needs wrk");
+        apt_install(&["wrk"]).context("install wrk")?;
     }
     let mut own = Command::new(std::env::current_exe()?);
     eprint!("{}", process::read(own.arg("guests"), BUILD_TIME_MAX)?);

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::toolchain::{self, DEBIAN_WASI_LIBC};
+use crate::debian;
 use crate::process;
 
 /// The compiler, what it calls for arithmetic that WebAssembly lacks, and the C library.
@@ -35,10 +36,10 @@ pub(crate) fn compiler() -> Result<Compiler> {
          on Debian 12: apt-get install -y --no-install-recommends {}",
         DEBIAN_PACKAGES.join(" ")
     );
-    if !toolchain::apt_works() {
+    if !debian::apt_works() {
         bail!("{ways}");
     }
-    toolchain::apt_install(&DEBIAN_PACKAGES).context(ways.clone())?;
+    debian::apt_install(&DEBIAN_PACKAGES).context(ways.clone())?;
     installed().context(ways)
 }
 

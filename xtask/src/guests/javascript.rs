@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::toolchain;
+use crate::debian;
 use crate::process;
 
 /// What `npm ci` installs by: exact versions, with the hash of each package.
@@ -54,10 +54,10 @@ fn node_version() -> Result<String> {
          on Debian 12: apt-get install -y {}",
         DEBIAN_PACKAGES.join(" ")
     );
-    if !toolchain::apt_works() {
+    if !debian::apt_works() {
         bail!("{ways}");
     }
-    toolchain::apt_install(&DEBIAN_PACKAGES).context(ways.clone())?;
+    debian::apt_install(&DEBIAN_PACKAGES).context(ways.clone())?;
     version().context(ways)
 }
 

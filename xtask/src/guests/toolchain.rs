@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::debian::{apt_install, apt_works};
 use crate::process;
 
 const TARGET: &str = "wasm32-wasip2";
@@ -58,24 +59,6 @@ pub(crate) fn install() -> Result<Way> {
     println!("{TARGET} is not installed");
     apt_install(&DEBIAN_PACKAGES).context(ways.clone())?;
     debian().context(format!("the packages are installed, but of no use.\n{ways}"))
-}
-
-/// Whether packages can be installed: this is a Debian, and we may.
-pub(super) fn apt_works() -> bool {
-    let root = process::ask(Command::new("id").arg("-u")).is_some_and(|id| id == "0");
-    root && process::ask(Command::new("apt-get").arg("--version")).is_some()
-}
-
-/// Installs Debian's packages, and names them first.
-pub(super) fn apt_install(packages: &[&str]) -> Result<()> {
-    println!("installing Debian's {}", packages.join(", "));
-    let apt_get = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-        process::run(&mut command, process::INSTALL_TIME_MAX)
-    };
-    apt_get(&["update", "-qq"])?;
-    apt_get(&[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat())
 }
 
 fn installed() -> Option<Way> {
