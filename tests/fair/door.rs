@@ -1,5 +1,6 @@
 //! The same at the door: real sockets, the built program.
 
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use portcullis::audit::event::Event;
@@ -30,17 +31,9 @@ fn call(client: &Client, tool: &str, arguments: Value) -> Answer {
     client.ask("POST", &format!("/v1/calls?package=std-probe&tool={tool}"), arguments.to_string().as_bytes())
 }
 
-/// Starts a call, and gives the time of its end with its answer.
-fn start(
-    client: &Client,
-    tool: &'static str,
-    arguments: Value,
-) -> std::thread::JoinHandle<(Instant, Answer)> {
+fn start(client: &Client, tool: &'static str, arguments: Value) -> JoinHandle<Answer> {
     let client = client.clone();
-    std::thread::spawn(move || {
-        let answer = call(&client, tool, arguments);
-        (Instant::now(), answer)
-    })
+    std::thread::spawn(move || call(&client, tool, arguments))
 }
 
 fn until(door: &Door, running: usize, waiting: u64) {
@@ -68,22 +61,26 @@ fn a_polite_agent_waits_for_one_call_and_not_for_all_of_anothers() {
     let one = start(&polite, "compute", json!({"rounds": 1}));
     until(&door, 1, 6);
     end_running(&door);
-    let (served, answer) = one.join().expect("answered");
-    assert!(answer.expect(200).json()["usage"]["queue_time_us"].as_u64().is_some_and(|waited| waited > 0));
-    let ends: Vec<Instant> = many
-        .into_iter()
-        .map(|call| {
-            let (at, answer) = call.join().expect("answered");
-            answer.expect(200);
-            at
-        })
-        .collect();
-    let before = ends.iter().filter(|at| **at < served).count();
+    let answer = one.join().expect("answered");
+    let answer = answer.expect(200).json();
+    assert!(answer["usage"]["queue_time_us"].as_u64().is_some_and(|waited| waited > 0));
+    // By their places in the log: answers that wait for the same write to the disk leave in any order.
+    let served = answer["record"].as_u64().expect("the place of its end in the log");
+    let before = ends(many).into_iter().filter(|record| *record < served).count();
     assert!(before <= 1, "{before} of the others came first");
-    first.join().expect("answered").1.expect(409);
+    first.join().expect("answered").expect(409);
     let metrics = door.admin.get("/metrics").expect(200);
     let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
     assert!(metrics.contains("portcullis_call_queue_seconds_count 7"), "{metrics}");
+}
+
+/// Where the ends of calls, all with an answer, are in the log.
+fn ends(calls: Vec<JoinHandle<Answer>>) -> Vec<u64> {
+    let record = |call: JoinHandle<Answer>| {
+        let answer = call.join().expect("answered").expect(200).json();
+        answer["record"].as_u64().expect("the place of its end in the log")
+    };
+    calls.into_iter().map(record).collect()
 }
 
 /// Where all want more than there is, places go by weight.
@@ -99,20 +96,13 @@ fn weights_decide_who_is_next() {
     let (of_ann, of_bob) = (of(&ann), of(&bob));
     until(&door, 1, 24);
     end_running(&door);
-    let ends = |calls: Vec<std::thread::JoinHandle<(Instant, Answer)>>| -> Vec<u64> {
-        let record = |call: std::thread::JoinHandle<(Instant, Answer)>| {
-            let answer = call.join().expect("answered").1.expect(200).json();
-            answer["record"].as_u64().expect("the place of its end in the log")
-        };
-        calls.into_iter().map(record).collect()
-    };
     let (mut of_ann, of_bob) = (ends(of_ann), ends(of_bob));
     of_ann.sort_unstable();
     // When ann's last was served, about a third of bob's were.
     let last = of_ann.last().expect("twelve");
     let before = of_bob.iter().filter(|record| *record < last).count();
     assert!((2..=6).contains(&before), "{before} of bob's 12 before ann's last");
-    holds.join().expect("answered").1.expect(409);
+    holds.join().expect("answered").expect(409);
 }
 
 /// What an agent is told where the queue is full, where it waited too long, and what the log and an admin see of it.
@@ -125,7 +115,7 @@ fn a_full_queue_and_a_deadline_say_when_to_try_again() {
     // The length of the queue is an agent's own bound: 429. Two run, which is all that the host has: 503.
     for client in [&ann, &cleo] {
         let first = start(client, "compute", json!({"rounds": 1}));
-        let answers = [call(client, "compute", json!({"rounds": 1})), first.join().expect("answered").1];
+        let answers = [call(client, "compute", json!({"rounds": 1})), first.join().expect("answered")];
         let of = |limit: &str| answers.iter().find(|answer| answer.json()["limit"]["limit"] == limit);
         let (full, late) = (of("principal_queue").expect("one"), of("queue_time").expect("the other"));
         assert_eq!(full.problem(), (429, "too-many-requests".to_owned()));
@@ -149,7 +139,7 @@ fn a_full_queue_and_a_deadline_say_when_to_try_again() {
     assert_eq!((late.json()["blame"].as_str(), late.header("retry-after")), (Some("agent"), Some("1")));
     end_running(&door);
     for run in runs {
-        run.join().expect("answered").1.expect(409);
+        run.join().expect("answered").expect(409);
     }
     door.cli.wait_for_record("refusals are recorded", |record| match &record.event {
         Event::CallsRefused(refused) if refused.reached.limit.name() == "queue_time" => Some(()),
@@ -171,7 +161,7 @@ fn a_client_that_goes_away_leaves_the_queue() {
     drop(stream);
     until(&door, 1, 0);
     end_running(&door);
-    runs.join().expect("answered").1.expect(409);
+    runs.join().expect("answered").expect(409);
     let admitted =
         door.events().into_iter().filter(|event| matches!(event, Event::CallAdmitted { .. })).count();
     assert_eq!(admitted, 1);
@@ -197,7 +187,7 @@ fn a_grant_that_ends_while_its_call_waits_denies_it() {
     let id = grants["grants"][0]["id"].to_string();
     door.cli.run(["grant", "revoke", &id]).expect(0);
     // It was granted nothing else of the package: it is told what one is told who never was.
-    assert_eq!(waits.join().expect("answered").1.problem(), (404, "not-found".to_owned()));
+    assert_eq!(waits.join().expect("answered").problem(), (404, "not-found".to_owned()));
     until(&door, 1, 0);
     assert!(door.events().iter().any(|event| matches!(event,
         Event::CallDenied { principal, .. } if principal.as_str() == "ann")));

@@ -255,6 +255,11 @@ pub(super) async fn in_turn<T>(
         let polled = work.as_mut().poll(&mut Context::from_waker(&waker));
         let goes_on = polled.is_pending() && remembering.is_woken.load(Ordering::Acquire);
         seat.give_back(started.elapsed(), goes_on.then_some(context.waker()));
+        if goes_on {
+            // The kernel does not see that a turn ended: it would let this thread have the whole of its slice, some
+            // milliseconds, before a thread that was woken for a request.
+            std::thread::yield_now();
+        }
         polled
     })
     .await

@@ -17,6 +17,7 @@ use axum::{Extension, Router};
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use rmcp::ErrorData;
+use rmcp::handler::server::ServerHandler;
 use rmcp::model::{ErrorCode, ProtocolVersion, RequestId, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
@@ -25,6 +26,7 @@ use uuid::Uuid;
 
 use super::McpServer;
 use super::message::{self, MESSAGE_BYTES_MAX, Refused};
+use super::subscription::{self, Rehearsal};
 use crate::api::http::{BodyError, Stopping, body};
 use crate::authn::Caller;
 use crate::gateway::{CallControl, Host};
@@ -85,8 +87,12 @@ async fn serve(
     if method == Some("notifications/cancelled") {
         served.running.cancel(&caller, &parts.headers, &object["params"]["requestId"]);
     }
+    let request = Request::from_parts(parts, Body::from(bytes));
+    if method == Some("subscriptions/listen") {
+        return served.subscribe(&caller, request).await;
+    }
     let begins = method == Some("initialize");
-    let mut response = served.answer(&caller, Request::from_parts(parts, Body::from(bytes))).await;
+    let mut response = served.answer(&caller, request).await;
     if begins && response.status().is_success() {
         let id = HeaderValue::from_str(&Uuid::new_v4().to_string()).expect("it is ASCII");
         response.headers_mut().insert(SESSION_HEADER, id);
@@ -105,10 +111,7 @@ impl Served {
             let error = ErrorData::new(ErrorCode::INVALID_REQUEST, message, None);
             return refusal(StatusCode::NOT_ACCEPTABLE, Refused { error, id: None });
         }
-        let agent = caller.principal().clone();
-        let admission = Arc::clone(caller.admission());
-        let server = McpServer::new(Arc::clone(&self.host), agent, admission, self.stopping.clone());
-        let changes = stream::unfold(server.watch(), |mut watch| async move {
+        let changes = stream::unfold(self.server(caller).watch(), |mut watch| async move {
             let changed = watch.changed().await;
             changed.then(|| (Ok::<_, Infallible>(Event::default().data(LIST_CHANGED)), watch))
         });
@@ -117,22 +120,36 @@ impl Served {
 
     /// One request, by itself.
     async fn answer(&self, caller: &Caller, request: Request) -> Response {
-        let agent = caller.principal().clone();
         let session = session(request.headers()).map(|session| (session, Arc::clone(&self.running)));
-        let admission = Arc::clone(caller.admission());
-        let server = McpServer::new(Arc::clone(&self.host), agent, admission, self.stopping.clone());
-        let server = server.over_http(session);
-        // The door has looked at Host and Origin already, by what its admin said.
-        let config = StreamableHttpServerConfig::default()
-            .with_legacy_session_mode(false)
-            .with_json_response(true)
-            .with_max_request_body_bytes(MESSAGE_BYTES_MAX)
-            .disable_allowed_hosts()
-            .disable_allowed_origins();
-        let sessions = Arc::new(NeverSessionManager::default());
-        let service = StreamableHttpService::new(move || Ok(server.clone()), sessions, config);
-        service.handle(request).await.map(Body::new)
+        handle(self.server(caller).over_http(session), request).await
     }
+
+    /// A request to be told of changes, of revision 2026-07-28.
+    async fn subscribe(&self, caller: &Caller, request: Request) -> Response {
+        let server = self.server(caller);
+        // What changes from here on is told.
+        let watch = server.watch();
+        subscription::go_on(handle(Rehearsal::of(server), request).await, watch).await
+    }
+
+    fn server(&self, caller: &Caller) -> McpServer {
+        let agent = caller.principal().clone();
+        let admission = Arc::clone(caller.admission());
+        McpServer::new(Arc::clone(&self.host), agent, admission, self.stopping.clone())
+    }
+}
+
+async fn handle(server: impl ServerHandler + Clone, request: Request) -> Response {
+    // The door has looked at Host and Origin already, by what its admin said.
+    let config = StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(false)
+        .with_json_response(true)
+        .with_max_request_body_bytes(MESSAGE_BYTES_MAX)
+        .disable_allowed_hosts()
+        .disable_allowed_origins();
+    let sessions = Arc::new(NeverSessionManager::default());
+    let service = StreamableHttpService::new(move || Ok(server.clone()), sessions, config);
+    service.handle(request).await.map(Body::new)
 }
 
 /// Headers that proxies may decide by must say what the body says, whatever the revision. For those of 2026-07-28
@@ -190,7 +207,7 @@ fn unread(error: &BodyError) -> Response {
     }
 }
 
-fn refusal(status: StatusCode, Refused { error, id }: Refused) -> Response {
+pub(super) fn refusal(status: StatusCode, Refused { error, id }: Refused) -> Response {
     let body = serde_json::to_vec(&ServerJsonRpcMessage::error(error, id))
         .expect("messages are text and numbers: they always serialise");
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()

@@ -10,6 +10,7 @@ mod http;
 mod lines;
 mod message;
 pub(super) mod stream;
+mod subscription;
 mod tasks;
 
 use std::sync::Arc;
