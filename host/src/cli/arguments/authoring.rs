@@ -14,10 +14,10 @@ pub(in crate::cli) struct NewArguments {
     /// What the tool is written in: rust, python, javascript or c
     #[arg(long, value_name = "LANGUAGE")]
     pub(in crate::cli) lang: Language,
-    /// How the tool says what it takes: by the types of its WIT, or by the SDK (Rust only)
+    /// How the tool says what it takes: by the types of its WIT, or by the SDK (not for C)
     #[arg(long, value_enum, default_value_t = KindArgument::Typed)]
     pub(in crate::cli) kind: KindArgument,
-    /// The folder `guest-sdk` of a checkout, for --kind sdk. Default: the copy in this program, written into the project
+    /// The folder `guest-sdk` of a checkout, for --kind sdk in Rust. Default: the copy in this program, written into the project
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) sdk: Option<PathBuf>,
 }
@@ -26,7 +26,7 @@ pub(in crate::cli) struct NewArguments {
 pub(in crate::cli) enum KindArgument {
     /// By the types of its exports, in WIT
     Typed,
-    /// By the Rust SDK
+    /// By the SDK of the language: plain functions, whose schemas are made of what they say
     Sdk,
 }
 

@@ -39,7 +39,8 @@ pub(super) fn new(arguments: NewArguments, output: &Output) -> Result<(), Failur
     let folder = project.write(Path::new(".")).map_err(|error| match error {
         ProjectError::File(..) => Failure::host(error.to_string()),
         ProjectError::Name(..)
-        | ProjectError::NoSdk
+        | ProjectError::NoSdk(_)
+        | ProjectError::SdkElsewhere(_)
         | ProjectError::Exists(_)
         | ProjectError::NotTheSdk(_) => Failure::input(error.to_string()),
     })?;
