@@ -38,6 +38,7 @@ mod proofs;
 mod ready;
 mod registration;
 mod sdk;
+mod sdks;
 mod secrets;
 mod signing;
 mod sockets;

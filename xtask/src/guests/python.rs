@@ -7,8 +7,6 @@ use anyhow::{Context, Result};
 
 use crate::process;
 
-/// The world that the guest implements.
-const WORLD: &str = "test:python/python-tool";
 /// The module that implements it.
 const MODULE: &str = "app";
 
@@ -67,12 +65,14 @@ impl Componentize {
         self.version.clone()
     }
 
-    /// The command that builds the guest.
-    pub(crate) fn build(&self, wit: &Path, source: &Path, wanted: &Path) -> Command {
+    /// The command that builds a guest, which implements a world of its own WIT or of that beside it.
+    pub(crate) fn build(&self, world: &str, beside: Option<&Path>, source: &Path, wanted: &Path) -> Command {
         let mut command = Command::new(&self.program);
+        command.args(["--quiet", "--world", world]);
+        if let Some(wit) = beside {
+            command.arg("--wit-path").arg(wit);
+        }
         command
-            .args(["--quiet", "--world", WORLD, "--wit-path"])
-            .arg(wit)
             .arg("--wit-path")
             .arg(source.join("wit"))
             .args(["componentize", "--python-path"])
