@@ -18,6 +18,7 @@ mod clocks;
 mod command_line;
 mod commitments;
 mod completeness;
+mod dev;
 mod door;
 mod evidence;
 mod example_tools;

@@ -1,4 +1,4 @@
-//! What authors write: `new`, `build`, `run`, `test`.
+//! What authors write: `new`, `build`, `dev`, `run`, `test`.
 
 use std::path::PathBuf;
 
@@ -50,6 +50,21 @@ pub(in crate::cli) struct BuildArguments {
 }
 
 #[derive(Debug, Args)]
+pub(in crate::cli) struct DevArguments {
+    /// The project's folder
+    #[arg(default_value = ".")]
+    pub(in crate::cli) folder: PathBuf,
+    /// Where it is served, on this machine only. Default: any port that is free
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub(in crate::cli) port: u16,
+    /// Do not read stdin: serve until a signal comes
+    #[arg(long)]
+    pub(in crate::cli) no_repl: bool,
+    #[command(flatten)]
+    pub(in crate::cli) allowed: Allowed,
+}
+
+#[derive(Debug, Args)]
 pub(in crate::cli) struct RunArguments {
     /// The component
     pub(in crate::cli) file: PathBuf,
@@ -97,6 +112,14 @@ pub(in crate::cli) struct InspectArguments {
     /// A copy of the RustSec advisory database, to look up the crates that the component was built from
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) advisories: Option<PathBuf>,
+}
+
+impl Allowed {
+    /// Whether no flag was given.
+    pub(in crate::cli) fn is_empty(&self) -> bool {
+        let Self { http, dir, env, config, keyvalue, tcp, udp, dns, limit } = self;
+        [http, dir, env, config, keyvalue, tcp, udp, dns, limit].into_iter().all(Vec::is_empty)
+    }
 }
 
 /// Flags that make a grant. What stands in braces is in the words of a grants file.
