@@ -8,6 +8,7 @@
 
 mod admin;
 mod asking;
+mod author_pages;
 mod authoring;
 mod bad_input;
 mod bounded;
