@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use portcullis::gateway::{CallControl, CallError};
+use portcullis::sandbox::{Content, InvokeError};
 use serde_json::{Value, json};
 
 use crate::harness::process::{Cli, Ran, Running};
-use crate::harness::{World, guest};
+use crate::harness::web::Server;
+use crate::harness::{AGENT, World, grant, guest, request};
 
 /// An engine or interpreter is compiled for each host of the cases.
 const CASES_TIME_MAX: Duration = Duration::from_secs(20 * 60);
@@ -79,6 +82,99 @@ async fn a_component_imports_the_helpers_of_its_world_and_agents_see_the_same_to
         }
         assert!(seen[0] == seen[1] && seen[0] == seen[2], "{seen:?}");
     }
+}
+
+/// Each helper in the sandbox: with a grant for all of it, and with none.
+async fn uses_every_helper(name: &str) {
+    let body = "{\"got\": true}";
+    let head = format!("HTTP/1.1 201 Created\r\nx-answer: yes\r\ncontent-length: {}\r\n\r\n", body.len());
+    let server = Server::says(format!("{head}{body}")).await;
+    let world = World::new().await;
+    world.add(name, guest(name)).await;
+    world.add("echo", guest("echo")).await;
+    world.set_secret("hidden", "a-secret-of-twenty-letters").await;
+    let nothing = format!("{}{}", grant(name), grant("echo"));
+    let rules = format!(
+        "config = {{ a = \"1\" }}\n[[grant.http]]\nhosts = [\"127.0.0.1\"]\nschemes = [\"http\"]\nports = [{}]\n\
+         addresses = [\"127.0.0.0/8\"]\nmethods = [\"GET\", \"POST\"]\n[[grant.keyvalue]]\nstore = \"all\"\nscope = \"package\"\n\
+         access = \"read-write\"\n[[grant.secrets]]\nname = \"hidden\"\n[[grant.invoke]]\npackage = \"echo\"\ntools = [\"text\"]\n",
+        server.port()
+    );
+    world.grant(&format!("{}{rules}{}", grant(name), grant("echo"))).await;
+    let url = json!({ "url": format!("http://127.0.0.1:{}/in", server.port()) });
+
+    let control = CallControl::default();
+    let mut heard = control.progress();
+    let order = request(AGENT, name, "use_all", url.clone());
+    let answer =
+        world.host.call_controlled(order, &control).await.unwrap_or_else(|error| panic!("{error:?}"));
+    let expected = json!({
+        "config": [["a", "1"]], "json": {"b": [1, null]}, "keys": ["a", "c", "d"], "many": [2, null], "total": 42,
+        "status": 201, "answer": {"got": true}, "header": "yes", "secret": 26, "invoked": "größer", "cancelled": false,
+    });
+    assert_eq!(answer.answer.structured, Some(expected));
+    assert_eq!(answer.report.log, "warn: began\ndebug helpers: went on\n");
+    let step = heard.borrow_and_update().clone().expect("a step");
+    assert_eq!((step.done, step.total, &*step.message), (1.0, Some(2.0), "half"));
+    let seen = server.seen();
+    assert!(
+        seen[0].starts_with("POST /in?q=a%20b HTTP/1.1\r\n") && seen[0].contains("x-said: so"),
+        "{seen:?}"
+    );
+
+    let all = world.value(name, "try_all", url.clone()).await;
+    let kinds = ["config", "http", "invoke", "kv", "secrets"];
+    assert_eq!(all, kinds.iter().map(|kind| ((*kind).to_owned(), json!("granted"))).collect::<Value>());
+    let long = world.call(name, "too_long", url.clone()).await;
+    let Err(CallError::Failed { error: InvokeError::Tool { message, .. }, .. }) = long else {
+        panic!("{long:?}")
+    };
+    assert_eq!(message, "the answer has more than 1 bytes");
+
+    // The denied twin of each.
+    world.grant(&nothing).await;
+    let none = world.value(name, "try_all", url).await;
+    let refused = json!({
+        "config": "unavailable", "http": "denied", "invoke": "denied", "kv": "access-denied", "secrets": "not-permitted",
+    });
+    assert_eq!(none, refused);
+
+    let contents = world.call(name, "contents", json!({})).await.expect("an answer").answer.content;
+    let [Content::Text { text }, Content::Image { .. }, Content::Audio { .. }, note, data] =
+        contents.as_slice()
+    else {
+        panic!("{contents:?}");
+    };
+    assert_eq!(text, "text");
+    assert!(
+        matches!(note, Content::Resource { text: Some(text), mime_type: Some(_), .. } if text == "# A"),
+        "{note:?}"
+    );
+    assert!(matches!(data, Content::Resource { blob: Some(_), mime_type: None, .. }), "{data:?}");
+
+    let failed = world.call(name, "fail", json!({"of": "arguments"})).await;
+    let whose = |error: &InvokeError| matches!(error, InvokeError::Arguments(told) if told == "bad");
+    assert!(matches!(&failed, Err(CallError::Failed { error, .. }) if whose(error)), "{failed:?}");
+    let failed = world.call(name, "fail", json!({"of": "tool"})).await;
+    let whose =
+        |error: &InvokeError| matches!(error, InvokeError::Tool { message, .. } if message == "failed");
+    assert!(matches!(&failed, Err(CallError::Failed { error, .. }) if whose(error)), "{failed:?}");
+    let crash = world.call(name, "mistake", json!({})).await;
+    let Err(CallError::Failed { error: InvokeError::Crashed(message), report }) = crash else {
+        panic!("{crash:?}")
+    };
+    assert!(!message.contains("not meant"), "{message}");
+    assert!(report.stderr.contains("not meant to be told"), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_helper_of_the_python_sdk_works_in_the_sandbox() {
+    uses_every_helper("helpers-python").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_helper_of_the_javascript_sdk_works_in_the_sandbox() {
+    uses_every_helper("helpers-javascript").await;
 }
 
 #[test]

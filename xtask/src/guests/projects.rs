@@ -1,5 +1,5 @@
-//! Builds the example tools that are there in Python and JavaScript as well, with the SDK of each language: projects
-//! as `portcullis new --kind sdk` makes them, with the examples' own files in them.
+//! Builds what is there in Python and JavaScript with the SDK of each language: example tools, and a guest that uses
+//! every helper. Projects as `portcullis new --kind sdk` makes them, with the guests' own files in them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,13 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::cache::{self, Sources, files};
-use super::{JAVASCRIPT, PYTHON, SDK, javascript, python};
+use super::{JAVASCRIPT, PYTHON, SDK, javascript, name_of, python};
 use crate::folders::Folders;
 use crate::process;
 
-/// Those in `example-tools` that have a folder for each language.
-const EXAMPLES: [&str; 3] = ["api-client", "counter", "text-stats"];
+/// The folders that have one for each language.
+const PROJECTS: [&str; 4] =
+    ["example-tools/api-client", "example-tools/counter", "example-tools/text-stats", "tests/guests/helpers"];
 
 /// What builds the component of a JavaScript project.
 const SCRIPT: &str = "host/src/authoring/templates/javascript/build.mjs";
@@ -46,25 +47,26 @@ impl Language {
 
 /// The names of their components, such as `counter-python`.
 pub(super) fn names() -> impl Iterator<Item = String> {
-    let each = |example: &'static str| {
-        Language::ALL.into_iter().map(move |language| format!("{example}-{}", language.name()))
-    };
-    EXAMPLES.into_iter().flat_map(each)
+    PROJECTS.into_iter().flat_map(|project| Language::ALL.map(|language| name(project, language)))
+}
+
+fn name(project: &str, language: Language) -> String {
+    format!("{}-{}", name_of(project), language.name())
 }
 
 /// Builds what is not built.
 pub(super) fn build(folders: &Folders) -> Result<()> {
-    for example in EXAMPLES {
+    for project in PROJECTS {
         for language in Language::ALL {
-            build_one(folders, example, language)?;
+            build_one(folders, project, language)?;
         }
     }
     Ok(())
 }
 
-fn build_one(folders: &Folders, example: &str, language: Language) -> Result<()> {
-    let set = format!("example-tools/{example}/{}", language.name());
-    let name = [format!("{example}-{}", language.name())];
+fn build_one(folders: &Folders, project: &str, language: Language) -> Result<()> {
+    let set = format!("{project}/{}", language.name());
+    let name = [name(project, language)];
     let own = folders.root.join(&set);
     let sdk = folders.root.join(SDK);
     let made_from = [

@@ -213,7 +213,7 @@ mod tests {
         let WorldItem::Interface { id, .. } = item else { panic!("{key:?}") };
         let mut text = String::new();
         write_interface(&resolve, "a:b/i", &resolve.interfaces[*id], &mut text).expect("written");
-        let expected = "\n## a:b/i\n\nAn interface.\n\n| function | what it does |\n| --- | --- |\n| `r()` |  |\n\
+        let expected = "\n## a:b/i\n\nAn interface.\n\n| function | what it does |\n| --- | --- |\n| `r() -> r` |  |\n\
                         | `r.get(key: option<list<u8>>) -> result<_, e>` | Gets \\| it. |\n\n\
                         Types: `e` (variant `one, two(string)`).\n";
         assert_eq!(text, expected);
