@@ -286,6 +286,26 @@ fn only_the_key_opens_it_and_the_grant_bounds_the_tool() {
 }
 
 #[test]
+fn a_package_that_is_renamed_takes_the_place_of_the_one_before_it() {
+    let cli = Cli::new();
+    let folder = project(&cli);
+    let mut dev = Dev::start(&cli, &[]);
+    dev.wait("built");
+    change(&folder.join("portcullis.toml"), "name = \"project\"", "name = \"renamed\"");
+    // The grant is of a package that is no more.
+    dev.wait("grants_refused");
+    assert_eq!(dev.wait("built")["package"], "renamed");
+    assert_eq!(dev.call("count {\"text\": \"a\"}")["event"], "call_failed");
+    change(&folder.join("grants.toml"), "package = \"project\"", "package = \"renamed\"");
+    dev.wait("granted");
+    assert_eq!(dev.call("count {\"text\": \"a\"}")["event"], "answer");
+    let gone = Dev::ask(&dev.client, &json!({"text": "a"})).expect(200).json();
+    assert!(gone["error"].is_object(), "the old name is nobody's: {gone}");
+    drop(dev.input.take());
+    dev.ended();
+}
+
+#[test]
 fn what_can_not_be_served_is_refused_at_once() {
     let cli = Cli::new();
     let refused = cli.run(["dev", "."]).expect(2);
