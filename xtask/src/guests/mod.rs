@@ -160,8 +160,8 @@ fn build_set(
 
 fn build_python(folders: &Folders, source: &Path, wanted: &Path) -> Result<String> {
     let componentize = python::componentize(&folders.target.join("python"), source)?;
-    let wit = folders.root.join("wit");
-    let mut command = componentize.build("test:python/python-tool", Some(&wit), source, wanted);
+    let wit = [folders.root.join("wit"), source.join("wit")];
+    let mut command = componentize.build("test:python/python-tool", &wit, source, wanted);
     process::run(&mut command, process::INSTALL_TIME_MAX)?;
     Ok(componentize.describe())
 }

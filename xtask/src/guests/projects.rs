@@ -90,7 +90,7 @@ fn build_one(folders: &Folders, project: &str, language: Language) -> Result<()>
         Language::Python => {
             let componentize =
                 python::componentize(&folders.target.join("python"), &folders.root.join(PYTHON))?;
-            (componentize.build("tool", None, &project, &wanted), componentize.describe())
+            (componentize.build("tool", &[project.join("wit")], &project, &wanted), componentize.describe())
         }
         Language::JavaScript => {
             let componentize =

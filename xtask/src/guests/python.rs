@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::process;
 
-/// The module that implements it.
+/// The module that implements a guest's world.
 const MODULE: &str = "app";
 
 /// An installed componentize-py.
@@ -65,16 +65,14 @@ impl Componentize {
         self.version.clone()
     }
 
-    /// The command that builds a guest, which implements a world of its own WIT or of that beside it.
-    pub(crate) fn build(&self, world: &str, beside: Option<&Path>, source: &Path, wanted: &Path) -> Command {
+    /// The command that builds the guest of a world, which is in one of the folders of WIT.
+    pub(crate) fn build(&self, world: &str, wit: &[PathBuf], source: &Path, wanted: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["--quiet", "--world", world]);
-        if let Some(wit) = beside {
-            command.arg("--wit-path").arg(wit);
+        for folder in wit {
+            command.arg("--wit-path").arg(folder);
         }
         command
-            .arg("--wit-path")
-            .arg(source.join("wit"))
             .args(["componentize", "--python-path"])
             .arg(source)
             .arg("--output")
