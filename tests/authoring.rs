@@ -100,6 +100,16 @@ fn javascript() {
 }
 
 #[test]
+fn python_with_the_sdk() {
+    goes_from_an_empty_folder_to_a_call("word-py-sdk", &["--lang", "python", "--kind", "sdk"]);
+}
+
+#[test]
+fn javascript_with_the_sdk() {
+    goes_from_an_empty_folder_to_a_call("word-js-sdk", &["--lang", "javascript", "--kind", "sdk"]);
+}
+
+#[test]
 fn c() {
     goes_from_an_empty_folder_to_a_call("word-c", &["--lang", "c"]);
 }
@@ -138,6 +148,7 @@ fn nothing_is_written_over_and_a_bad_name_writes_nothing() {
         cli.run(["new", name, "--lang", more]).expect(2);
     }
     cli.run(["new", "b", "--lang", "c", "--kind", "sdk"]).expect(2);
+    cli.run(["new", "b", "--lang", "python", "--kind", "sdk", "--sdk", "."]).expect(2);
     assert!(!cli.path("b").exists() && !cli.path("fn").exists());
 }
 

@@ -8,6 +8,7 @@
 
 mod admin;
 mod asking;
+mod author_pages;
 mod authoring;
 mod bad_input;
 mod bounded;
@@ -18,6 +19,7 @@ mod clocks;
 mod command_line;
 mod commitments;
 mod completeness;
+mod dev;
 mod door;
 mod evidence;
 mod example_tools;
@@ -38,6 +40,7 @@ mod proofs;
 mod ready;
 mod registration;
 mod sdk;
+mod sdks;
 mod secrets;
 mod signing;
 mod sockets;

@@ -41,7 +41,11 @@ const CHORES: [(&str, &str, &str); 8] = [
         "[NAME] [--minutes N] [--seed S] [--json]",
         "run what can go on for hours: components, calls, kills, race, load, fuzz; 10 minutes each unless said",
     ),
-    ("tidy", "[--update-wit|--update-api]", "check the rules of the repository that no compiler checks"),
+    (
+        "tidy",
+        "[--update-wit|--update-api|--update-reference]",
+        "check the rules of the repository that no compiler checks",
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -71,6 +75,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["soak", options @ ..] => soak::soak(&Folders::find()?, &soak::Options::parse(options)?),
         ["tidy"] => tidy::tidy(&Folders::find()?),
         ["tidy", "--update-wit"] => tidy::update_wit(&Folders::find()?),
+        ["tidy", "--update-reference"] => tidy::update_reference(&Folders::find()?),
         ["tidy", "--update-api"] => tidy::update_api(&Folders::find()?),
         [chore, options @ ..] if CHORES.iter().any(|(name, ..)| name == chore) => {
             bail!("`{chore}` does not take `{}`\n\n{}", options.join(" "), help())

@@ -14,6 +14,7 @@ pub(crate) mod files;
 pub mod project;
 mod sdk;
 pub mod section;
+pub mod watch;
 
 pub use about::{About, Dependency, Producer};
 pub use section::{MANIFEST_SECTION, SectionError, read_manifest, with_manifest};

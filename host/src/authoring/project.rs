@@ -67,7 +67,7 @@ pub enum Kind {
 pub enum SdkSource {
     /// Beside its own sources: the copy that this program carries.
     Embedded,
-    /// In a checkout: the folder `guest-sdk`.
+    /// In a checkout: the folder `guest-sdk`. For Rust only: the others have no way to name a folder elsewhere.
     At(PathBuf),
 }
 
@@ -91,8 +91,11 @@ pub enum ProjectError {
     #[error("{0} can't name a project: {1}")]
     Name(PackageName, &'static str),
     /// There is no SDK for the language.
-    #[error("there is an SDK for Rust only: leave out --kind, and the tool is typed by its WIT")]
-    NoSdk,
+    #[error("there is no SDK for {0}: leave out --kind, and the tool is typed by its WIT")]
+    NoSdk(Language),
+    /// An SDK elsewhere, for a language that needs it in the project.
+    #[error("--sdk is for Rust: a project in {0} has a copy of its SDK in it")]
+    SdkElsewhere(Language),
     /// Something is there.
     #[error("{} exists: nothing was written", .0.display())]
     Exists(PathBuf),
@@ -155,8 +158,11 @@ impl NewProject {
     /// [`ProjectError`]. After [`ProjectError::File`] a part may be there.
     pub fn write(&self, parent: &Path) -> Result<PathBuf, ProjectError> {
         check_name(&self.name)?;
-        if self.kind == Kind::Sdk && self.language != Language::Rust {
-            return Err(ProjectError::NoSdk);
+        if self.kind == Kind::Sdk && self.language == Language::C {
+            return Err(ProjectError::NoSdk(self.language));
+        }
+        if self.kind == Kind::Sdk && self.language != Language::Rust && self.sdk != SdkSource::Embedded {
+            return Err(ProjectError::SdkElsewhere(self.language));
         }
         let folder = parent.join(self.name.as_str());
         let sdk = match (&self.sdk, self.kind) {
@@ -182,9 +188,9 @@ impl NewProject {
             write_new(&path, &text).map_err(failed(&path))?;
         }
         if self.kind == Kind::Sdk && self.sdk == SdkSource::Embedded {
-            for (name, text) in sdk::files() {
-                let path = folder.join("sdk").join(name);
-                write_new(&path, &text).map_err(failed(&path))?;
+            for (name, text) in sdk::files(self.language) {
+                let path = folder.join(name);
+                write_new(&path, text).map_err(failed(&path))?;
             }
         }
         Ok(folder)
@@ -200,8 +206,14 @@ impl NewProject {
             common("tests/cases.toml", include_str!("templates/common/cases.toml")),
             common(".gitignore", include_str!("templates/common/gitignore")),
         ];
-        if self.kind == Kind::Typed {
-            files.push(common("wit/world.wit", include_str!("templates/common/world.wit")));
+        match (self.language, self.kind) {
+            (_, Kind::Typed) => {
+                files.push(common("wit/world.wit", include_str!("templates/common/world.wit")));
+            }
+            (Language::Python | Language::JavaScript, Kind::Sdk) => {
+                files.push(common("wit/world.wit", include_str!("templates/common/world-sdk.wit")));
+            }
+            (Language::Rust | Language::C, Kind::Sdk) => {}
         }
         files.extend(match (self.language, self.kind) {
             (Language::Rust, Kind::Typed) => vec![
@@ -212,11 +224,21 @@ impl NewProject {
                 common("Cargo.toml", include_str!("templates/rust-sdk/Cargo.toml")),
                 common("src/lib.rs", include_str!("templates/rust-sdk/src/lib.rs")),
             ],
-            (Language::Python, _) => vec![
+            (Language::Python, Kind::Sdk) => vec![
+                common("app.py", include_str!("templates/python-sdk/app.py")),
+                common("test_app.py", include_str!("templates/python-sdk/test_app.py")),
+                common("requirements.txt", include_str!("templates/python/requirements.txt")),
+            ],
+            (Language::JavaScript, Kind::Sdk) => vec![
+                common("tool.js", include_str!("templates/javascript-sdk/tool.js")),
+                common("tool.test.js", include_str!("templates/javascript-sdk/tool.test.js")),
+                common("package.json", include_str!("templates/javascript-sdk/package.json")),
+            ],
+            (Language::Python, Kind::Typed) => vec![
                 common("app.py", include_str!("templates/python/app.py")),
                 common("requirements.txt", include_str!("templates/python/requirements.txt")),
             ],
-            (Language::JavaScript, _) => vec![
+            (Language::JavaScript, Kind::Typed) => vec![
                 common("tool.js", include_str!("templates/javascript/tool.js")),
                 common("package.json", include_str!("templates/javascript/package.json")),
             ],
@@ -238,11 +260,24 @@ impl NewProject {
         };
         let row = |file: &str, what: &str| format!("| `{file}` | {what} |\n");
         let wit = row("wit/world.wit", "what the tool takes and gives, with the text that agents read");
+        let imports = row("wit/world.wit", "which helpers of the SDK the tool uses: a line for each");
         let files = match (self.language, self.kind) {
             (Language::Rust, Kind::Sdk) => row("src/lib.rs", "the tool"),
             (Language::Rust, Kind::Typed) => wit + &row("src/lib.rs", "the tool"),
-            (Language::Python, _) => wit + &row("app.py", "the tool"),
-            (Language::JavaScript, _) => wit + &row("tool.js", "the tool"),
+            (Language::Python, Kind::Sdk) => {
+                imports
+                    + &row("app.py", "the tool")
+                    + &row("test_app.py", "its tests without wasm: `python3 -m unittest`")
+                    + &row("portcullis_sdk/", "the SDK, which its tests and its component use")
+            }
+            (Language::JavaScript, Kind::Sdk) => {
+                imports
+                    + &row("tool.js", "the tool")
+                    + &row("tool.test.js", "its tests without wasm: `npm test`")
+                    + &row("sdk/", "the SDK, which its tests and its component use")
+            }
+            (Language::Python, Kind::Typed) => wit + &row("app.py", "the tool"),
+            (Language::JavaScript, Kind::Typed) => wit + &row("tool.js", "the tool"),
             (Language::C, _) => wit + &row("tool.c, abi.c, abi.h", "the tool, and how values lie in memory"),
         };
         let toolchain = match self.language {
@@ -315,12 +350,10 @@ mod tests {
     #[test]
     fn every_kind_is_written_whole_and_never_over_anything() {
         let temporary = tempfile::tempdir().expect("a temporary folder");
-        for (language, kind) in Language::ALL
-            .map(|language| (language, Kind::Typed))
-            .into_iter()
-            .chain([(Language::Rust, Kind::Sdk)])
-        {
-            let name = format!("word-{}", if kind == Kind::Sdk { "sdk" } else { language.name() });
+        for (language, kind) in Language::ALL.map(|language| (language, Kind::Typed)).into_iter().chain(
+            [Language::Rust, Language::Python, Language::JavaScript].map(|language| (language, Kind::Sdk)),
+        ) {
+            let name = format!("word-{}{}", language.name(), if kind == Kind::Sdk { "-sdk" } else { "" });
             let project = project(&name, language, kind);
             let folder = project.write(temporary.path()).expect("written");
             let manifest =
@@ -344,12 +377,15 @@ mod tests {
             assert!(matches!(refused, Err(ProjectError::Name(..))), "{name}");
         }
         let refused = project("a", Language::C, Kind::Sdk).write(temporary.path());
-        assert!(matches!(refused, Err(ProjectError::NoSdk)));
+        assert!(matches!(refused, Err(ProjectError::NoSdk(Language::C))));
         let at = NewProject {
             sdk: SdkSource::At(temporary.path().to_owned()),
             ..project("a", Language::Rust, Kind::Sdk)
         };
         assert!(matches!(at.write(temporary.path()), Err(ProjectError::NotTheSdk(_))));
+        let elsewhere = NewProject { language: Language::Python, ..at };
+        let refused = elsewhere.write(temporary.path());
+        assert!(matches!(refused, Err(ProjectError::SdkElsewhere(Language::Python))));
         assert_eq!(std::fs::read_dir(temporary.path()).expect("there").count(), 0);
     }
 }

@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(super) use admin::{PrincipalCommand, QuotaArguments, SecretCommand, StateCommand};
 pub(super) use authoring::{
-    Allowed, BuildArguments, InspectArguments, NewArguments, RunArguments, TestArguments,
+    Allowed, BuildArguments, DevArguments, InspectArguments, NewArguments, RunArguments, TestArguments,
 };
 pub(super) use calling::{CallArguments, CallsCommand};
 pub(super) use oci::{PullArguments, PushArguments, RegistryArguments};
@@ -106,6 +106,17 @@ Examples:
   portcullis serve --listen none                 for this user's commands only
   portcullis serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem --allowed-host tools.example.org")]
     Serve(ServeArguments),
+    /// Build a project whenever its sources change, and serve it over MCP and to lines on stdin, in a throw-away host
+    ///
+    /// Nothing is kept. The URL, on loopback, and a key for this run are printed; a line `TOOL {json}` calls a tool. What
+    /// the tool may do is what the flags allow, else what the project's grants.toml says. A build that fails is told, and
+    /// the last good one is served on. It ends with stdin or by Ctrl-C. With --json, each thing that happens is a line.
+    #[command(after_help = "\
+Examples:
+  portcullis dev word-count
+  portcullis dev --port 7900 --allow-keyvalue counters
+  echo 'count {\"text\": \"a b\"}' | portcullis dev --json")]
+    Dev(DevArguments),
     /// This process alone.
     #[command(flatten)]
     Local(LocalCommand),
@@ -201,9 +212,12 @@ To a host in the network, with the agent's own key:
 pub(super) enum LocalCommand {
     /// Make a project: a tool, its test cases, its manifest, a grant for trying it
     ///
-    /// In a new folder of its name; nothing is ever written over. The Rust SDK is not published: a copy of it is
-    /// written into the project, unless --sdk names a checkout's.
-    #[command(after_help = "Example:\n  portcullis new word-count --lang rust")]
+    /// In a new folder of its name; nothing is ever written over. The SDKs are not published: a copy is written into
+    /// the project, unless --sdk names a checkout's.
+    #[command(after_help = "\
+Examples:
+  portcullis new word-count --lang rust
+  portcullis new word-count --lang python --kind sdk")]
     New(NewArguments),
     /// Build a project into a component, with the toolchain of its language
     ///
@@ -476,6 +490,8 @@ mod tests {
           audit        Read the audit log
           backup       Write database, components and log into one file, while calls go on
           serve        Own the data folder and answer other commands until told to stop
+          dev          Build a project whenever its sources change, and serve it over MCP and to lines on
+                       stdin, in a throw-away host
           new          Make a project: a tool, its test cases, its manifest, a grant for trying it
           build        Build a project into a component, with the toolchain of its language
           run          Call a tool of a file once, in a throw-away host with the powers that flags allow

@@ -179,6 +179,20 @@ impl DoorPlan {
 }
 
 impl Door {
+    /// A door that only this machine reaches, in the clear, with the defaults of all settings.
+    pub(super) fn on_loopback(listener: TcpListener) -> Result<Self, Failure> {
+        let bound = listener.local_addr();
+        let bound = bound.map_err(|error| Failure::host(format!("a listener has no address: {error}")))?;
+        debug_assert!(bound.ip().is_loopback(), "{bound}");
+        let settings = DoorSettings {
+            loopback: true,
+            secure: false,
+            rates: Arc::new(Mutex::new(Rates::new(None))),
+            rules: Arc::default(),
+        };
+        Ok(Self { url: format!("http://{bound}"), listener, tls: None, settings })
+    }
+
     /// Answers until `shutdown` ends.
     pub(super) async fn serve(
         self,

@@ -138,6 +138,9 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
         Action::Serve(serving) => {
             return serve::serve(arguments.data_dir, serving, output, &mut signals).await;
         }
+        Action::Dev(arguments) => {
+            return authoring::dev(arguments, output, &mut signals).await;
+        }
         Action::Local(command) => {
             return tokio::select! {
                 exit = local(command, arguments.data_dir, output) => exit,

@@ -320,7 +320,7 @@ fn is_passing(error: &io::Error) -> bool {
 }
 
 /// The host, once nobody else has it.
-async fn sole(mut host: Arc<Host>) -> Result<Host, Arc<Host>> {
+pub(super) async fn sole(mut host: Arc<Host>) -> Result<Host, Arc<Host>> {
     let deadline = Instant::now() + CHANGES_TIME_MAX;
     loop {
         host = match Arc::try_unwrap(host) {

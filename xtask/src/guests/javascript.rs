@@ -102,6 +102,26 @@ impl Componentize {
         Ok(command)
     }
 
+    /// The command that builds what `portcullis new --kind sdk` would have made, by the script that `portcullis build` uses.
+    pub(crate) fn build_project(
+        &self,
+        script: &Path,
+        project: &Path,
+        disabled: &str,
+        wanted: &Path,
+    ) -> Command {
+        let mut command = Command::new("node");
+        command
+            .arg(script)
+            .arg(self.folder.join("node_modules"))
+            .arg(project.join("tool.js"))
+            .arg(project.join("wit"))
+            .args(["tool", disabled])
+            .arg(wanted)
+            .current_dir(project);
+        command
+    }
+
     /// The guest's WIT with what it imports beside it, as tools look for it.
     fn stage_wit(&self, wit: &Path, source: &Path) -> Result<PathBuf> {
         let staged = self.folder.join("wit");

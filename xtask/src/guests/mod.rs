@@ -7,6 +7,7 @@ mod c;
 mod cache;
 mod docs;
 mod javascript;
+mod projects;
 mod python;
 mod toolchain;
 
@@ -44,6 +45,7 @@ pub(crate) fn guests(folders: &Folders) -> Result<()> {
     build_set(folders, PYTHON, build_python)?;
     build_set(folders, JAVASCRIPT, build_javascript)?;
     build_set(folders, C, build_c)?;
+    projects::build(folders)?;
     build_generator(folders)
 }
 
@@ -63,6 +65,7 @@ pub(crate) fn names(folders: &Folders) -> Result<Vec<String>> {
     for workspace in WORKSPACES {
         names.extend(crates(&folders.root.join(workspace))?);
     }
+    names.extend(projects::names());
     names.sort();
     Ok(names)
 }
@@ -157,7 +160,8 @@ fn build_set(
 
 fn build_python(folders: &Folders, source: &Path, wanted: &Path) -> Result<String> {
     let componentize = python::componentize(&folders.target.join("python"), source)?;
-    let mut command = componentize.build(&folders.root.join("wit"), source, wanted);
+    let wit = [folders.root.join("wit"), source.join("wit")];
+    let mut command = componentize.build("test:python/python-tool", &wit, source, wanted);
     process::run(&mut command, process::INSTALL_TIME_MAX)?;
     Ok(componentize.describe())
 }

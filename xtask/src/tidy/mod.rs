@@ -1,9 +1,10 @@
 //! The rules of the repository that no compiler checks. Each says why it is there when it fails.
 //!
-//! Reads what git tracks, or would track. Changes nothing, but for `--update-wit` and `--update-api`.
+//! Reads what git tracks, or would track. Changes nothing, but for its `--update-…`.
 
 mod api;
 mod layers;
+mod reference;
 mod source;
 mod text;
 mod threats;
@@ -38,6 +39,7 @@ pub(crate) fn tidy(folders: &Folders) -> Result<()> {
     broken.extend(threats::check(&files));
     broken.extend(ways::check(&files));
     broken.extend(wit::check(&folders.root)?);
+    broken.extend(reference::check(&folders.root)?);
     broken.extend(api::check(folders)?);
     if broken.is_empty() {
         println!("tidy: {} files keep the rules", files.len());
@@ -49,6 +51,11 @@ pub(crate) fn tidy(folders: &Folders) -> Result<()> {
 /// Accepts the pinned WIT as it is.
 pub(crate) fn update_wit(folders: &Folders) -> Result<()> {
     wit::update(&folders.root)
+}
+
+/// Writes the capability reference as the WIT says.
+pub(crate) fn update_reference(folders: &Folders) -> Result<()> {
+    reference::update(&folders.root)
 }
 
 /// Accepts the library's public items as they are.

@@ -1,4 +1,4 @@
-//! What authors write: `new`, `build`, `run`, `test`.
+//! What authors write: `new`, `build`, `dev`, `run`, `test`.
 
 use std::path::PathBuf;
 
@@ -14,10 +14,10 @@ pub(in crate::cli) struct NewArguments {
     /// What the tool is written in: rust, python, javascript or c
     #[arg(long, value_name = "LANGUAGE")]
     pub(in crate::cli) lang: Language,
-    /// How the tool says what it takes: by the types of its WIT, or by the SDK (Rust only)
+    /// How the tool says what it takes: by the types of its WIT, or by the SDK (not for C)
     #[arg(long, value_enum, default_value_t = KindArgument::Typed)]
     pub(in crate::cli) kind: KindArgument,
-    /// The folder `guest-sdk` of a checkout, for --kind sdk. Default: the copy in this program, written into the project
+    /// The folder `guest-sdk` of a checkout, for --kind sdk in Rust. Default: the copy in this program, written into the project
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) sdk: Option<PathBuf>,
 }
@@ -26,7 +26,7 @@ pub(in crate::cli) struct NewArguments {
 pub(in crate::cli) enum KindArgument {
     /// By the types of its exports, in WIT
     Typed,
-    /// By the Rust SDK
+    /// By the SDK of the language: plain functions, whose schemas are made of what they say
     Sdk,
 }
 
@@ -47,6 +47,21 @@ pub(in crate::cli) struct BuildArguments {
     /// The component that is written. Default: NAME.wasm in the project's folder
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DevArguments {
+    /// The project's folder
+    #[arg(default_value = ".")]
+    pub(in crate::cli) folder: PathBuf,
+    /// Where it is served, on this machine only. Default: any port that is free
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub(in crate::cli) port: u16,
+    /// Do not read stdin: serve until a signal comes
+    #[arg(long)]
+    pub(in crate::cli) no_repl: bool,
+    #[command(flatten)]
+    pub(in crate::cli) allowed: Allowed,
 }
 
 #[derive(Debug, Args)]
@@ -97,6 +112,14 @@ pub(in crate::cli) struct InspectArguments {
     /// A copy of the RustSec advisory database, to look up the crates that the component was built from
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) advisories: Option<PathBuf>,
+}
+
+impl Allowed {
+    /// Whether no flag was given.
+    pub(in crate::cli) fn is_empty(&self) -> bool {
+        let Self { http, dir, env, config, keyvalue, tcp, udp, dns, limit } = self;
+        [http, dir, env, config, keyvalue, tcp, udp, dns, limit].into_iter().all(Vec::is_empty)
+    }
 }
 
 /// Flags that make a grant. What stands in braces is in the words of a grants file.

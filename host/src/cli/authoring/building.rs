@@ -76,7 +76,8 @@ impl Drop for StopOnDrop {
     }
 }
 
-async fn made(folder: PathBuf, output: &Output) -> Result<Built, Failure> {
+/// Builds on a thread of its own, and tells how far it is. Dropping it stops the toolchain.
+pub(super) async fn made(folder: PathBuf, output: &Output) -> Result<Built, Failure> {
     let surroundings = environment::surroundings();
     let stopped = Arc::new(AtomicBool::new(false));
     let _stop = StopOnDrop(Arc::clone(&stopped));

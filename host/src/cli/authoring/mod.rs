@@ -1,7 +1,8 @@
-//! What authors do: `new`, `build`, `run`, `test`. A guest runs in a throw-away host only, with a grant that says what it may.
+//! What authors do: `new`, `build`, `dev`, `run`, `test`. A guest runs in a throw-away host only, with a grant that says what it may.
 
 mod allowed;
 mod building;
+mod dev;
 mod inspecting;
 mod needed;
 mod running;
@@ -9,6 +10,7 @@ mod scratch;
 mod testing;
 
 pub(super) use building::{Outcome, build};
+pub(super) use dev::dev;
 pub(super) use inspecting::{Inspected, inspect};
 pub(super) use running::run;
 pub(super) use testing::test;
@@ -39,7 +41,8 @@ pub(super) fn new(arguments: NewArguments, output: &Output) -> Result<(), Failur
     let folder = project.write(Path::new(".")).map_err(|error| match error {
         ProjectError::File(..) => Failure::host(error.to_string()),
         ProjectError::Name(..)
-        | ProjectError::NoSdk
+        | ProjectError::NoSdk(_)
+        | ProjectError::SdkElsewhere(_)
         | ProjectError::Exists(_)
         | ProjectError::NotTheSdk(_) => Failure::input(error.to_string()),
     })?;

@@ -12,9 +12,10 @@ use crate::audit::query::{self, Filter};
 use crate::authn::local_admin;
 use crate::cli::environment;
 use crate::cli::failure::Failure;
+use crate::cli::session::sole;
 use crate::config::{DataFolder, Ownership};
 use crate::gateway::{
-    AddedPackage, CallAnswer, CallError, CallRequest, GrantsSource, Host, HostError, HostOptions,
+    AddedPackage, Approval, CallAnswer, CallError, CallRequest, GrantsSource, Host, HostError, HostOptions,
 };
 use crate::ids::{CallId, PackageName, PrincipalId, ToolName};
 use crate::policy::Grant;
@@ -30,7 +31,7 @@ pub(super) fn agent() -> PrincipalId {
 
 /// The host.
 pub(super) struct Scratch {
-    host: Host,
+    host: Arc<Host>,
     /// Removed when this is dropped.
     _folder: TempDir,
 }
@@ -57,7 +58,7 @@ impl Scratch {
                 return Err(Failure::host("somebody else took the temporary folder"));
             }
         };
-        Ok(Self { host, _folder: folder })
+        Ok(Self { host: Arc::new(host), _folder: folder })
     }
 
     /// Registers a component and approves it: its author tries it, with the powers that its author gives it.
@@ -67,8 +68,38 @@ impl Scratch {
         name: Option<PackageName>,
     ) -> Result<AddedPackage, Failure> {
         let added = self.add(bytes, name).await?;
-        self.host.approve(&local_admin(), &added.package, Some(added.digest)).await?;
+        self.approve(&added).await?;
         Ok(added)
+    }
+
+    /// Approves what was registered, also if it says that it is earlier than what was approved before.
+    pub(super) async fn approve(&self, added: &AddedPackage) -> Result<(), Failure> {
+        let wanted = Approval { digest: Some(added.digest), downgrade: true };
+        self.host.approve_as(&local_admin(), &added.package, wanted).await?;
+        Ok(())
+    }
+
+    /// Removes all that is registered under a name.
+    pub(super) async fn remove(&self, package: &PackageName) -> Result<(), Failure> {
+        Ok(self.host.remove_package(&local_admin(), package).await?)
+    }
+
+    /// Deletes all that a package keeps.
+    pub(super) async fn clear_stores(&self, package: &PackageName) -> Result<(), Failure> {
+        for held in self.host.stores(Some(package)).await?.stores {
+            self.host.clear_store(&local_admin(), held.store).await?;
+        }
+        Ok(())
+    }
+
+    /// The host, for what serves it.
+    pub(super) fn host(&self) -> Arc<Host> {
+        Arc::clone(&self.host)
+    }
+
+    /// A key for [`AGENT`].
+    pub(super) async fn key(&self) -> Result<String, Failure> {
+        Ok(self.host.create_key(&local_admin(), agent(), None, None).await?.token.to_string())
     }
 
     /// Registers a component.
@@ -88,8 +119,14 @@ impl Scratch {
     pub(super) async fn grant(&self, text: &str, folder: &Path) -> Result<Vec<Grant>, HostError> {
         let source =
             GrantsSource { file: "grants".to_owned(), folder: folder.to_owned(), text: text.to_owned() };
-        self.host.apply_grants(&local_admin(), &source).await?;
+        self.apply(source).await?;
         Ok(self.host.grants(None))
+    }
+
+    /// Puts a grants file in force.
+    pub(super) async fn apply(&self, source: GrantsSource) -> Result<(), HostError> {
+        self.host.apply_grants(&local_admin(), &source).await?;
+        Ok(())
     }
 
     pub(super) async fn call(
@@ -123,6 +160,9 @@ impl Scratch {
 
     /// Ends in good order.
     pub(super) async fn close(self) -> Result<(), Failure> {
-        Ok(self.host.close().await?)
+        match sole(self.host).await {
+            Ok(host) => Ok(host.close().await?),
+            Err(host) => Ok(host.log().clone().close().await.map_err(HostError::from)?),
+        }
     }
 }

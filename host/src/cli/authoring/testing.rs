@@ -131,7 +131,7 @@ async fn component(arguments: &TestArguments, output: &Output) -> Result<Bytes, 
 }
 
 /// What a host is opened with, so that cases that have it in common share one.
-type Setting = (Option<Duration>, Option<u64>, Option<usize>);
+type Setting = (Option<Duration>, Option<u64>);
 
 struct Hosts {
     component: Bytes,
@@ -147,15 +147,16 @@ struct Open {
 impl Hosts {
     /// What is not as expected.
     async fn run(&mut self, case: &Case, tests: &Path) -> Result<Vec<String>, Failure> {
-        // A store that agents share would keep what an earlier case wrote.
-        let own = case.grant.contains_key("keyvalue").then_some(self.open.len());
-        let setting = (case.clock, case.random_seed, own);
+        let setting = (case.clock, case.random_seed);
         if !self.open.contains_key(&setting) {
             let open = Open::new(self.component.clone(), case).await?;
             self.open.insert(setting, open);
         }
         let Some(open) = self.open.get(&setting) else { return Ok(Vec::new()) };
-        open.run(case, tests).await
+        let faults = open.run(case, tests).await?;
+        // The next case finds nothing of what this one wrote.
+        open.scratch.clear_stores(&open.added.package).await?;
+        Ok(faults)
     }
 
     async fn close(self) -> Result<(), Failure> {

@@ -1,0 +1,5 @@
+import { world } from '../world.js';
+
+export function log(level, context, message) {
+  world.lines.push([level, context, message]);
+}
