@@ -4,6 +4,7 @@
 //! another; or to a host in the network. The only module that reads the environment. Decides nothing about who may do what.
 
 mod admin;
+mod approving;
 mod archive;
 mod arguments;
 mod asked;
@@ -45,6 +46,7 @@ mod verify;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -172,7 +174,7 @@ async fn on_server(
     signals: &mut Signals,
 ) -> Exit {
     let client = match Remote::new(url, key, ca) {
-        Ok(remote) => Client::Remote(Box::new(remote)),
+        Ok(remote) => Client::Remote(Arc::new(remote)),
         Err(failure) => return failure.report(output),
     };
     tokio::select! {

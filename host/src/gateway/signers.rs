@@ -14,7 +14,7 @@ use super::{Host, HostError, Taken, blocking};
 use crate::database::{Package, PackageState, Step, TrustInForce};
 use crate::ids::{PackageDigest, PackageName, PrincipalId, Remark, SignerName};
 use crate::policy::{
-    Distrust, Distrusted, Policy, SignatureFact, SignedComponent, TrustPolicy, Uncovered, UpgradeDiff,
+    Distrust, Distrusted, Policy, Side, SignatureFact, SignedComponent, TrustPolicy, Uncovered, UpgradeDiff,
     parse_trust, valid_signers,
 };
 use crate::registry::{ApprovedPackage, RegistryError};
@@ -270,11 +270,12 @@ impl Host {
         };
         let old = self.registry.description(&package.name, approved.digest).await?;
         let new = self.registry.description(&package.name, package.digest).await?;
-        let old_signers = self.worth_of(policy, approved).await?.signers();
+        let (old_about, new_about) = (self.about(approved, &old).await?, self.about(package, &new).await?);
+        let (old_signers, new_signers) = (self.worth_of(policy, approved).await?.signers(), trust.signers());
         Ok(Some(UpgradeDiff::between(
             (approved.digest, &approved.version),
-            (&old, &old_signers),
-            (&new, &trust.signers()),
+            Side { description: &old, manifest: old_about.manifest.as_ref(), signers: &old_signers },
+            Side { description: &new, manifest: new_about.manifest.as_ref(), signers: &new_signers },
         )))
     }
 }

@@ -17,7 +17,7 @@ use crate::ids::{PackageDigest, PackageName, Remark, SignerName};
 use crate::signing::{KeyId, PublicKey, Signature};
 use crate::wildcard::Wildcard;
 
-pub use upgrade::{Change, UpgradeDiff};
+pub use upgrade::{Change, Changed, Side, UpgradeDiff, changes};
 
 /// Whose signatures packages need: `trust.toml`, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
