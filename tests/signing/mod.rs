@@ -2,6 +2,7 @@
 
 mod gate;
 mod keys;
+mod private;
 mod registry;
 mod trust;
 

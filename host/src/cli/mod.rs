@@ -19,6 +19,7 @@ mod environment;
 mod evidence;
 mod exit;
 mod failure;
+mod helper;
 mod input;
 mod keys;
 mod mcp;
