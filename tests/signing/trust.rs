@@ -287,3 +287,55 @@ fn only_what_asks_for_no_more_is_approved_by_rule() {
     let by_rule = Some(ApprovalRule::SameOrNarrower);
     assert_eq!(rules, [None, by_rule, by_rule, None]);
 }
+
+/// A signature that somebody changes in the database is worth nothing: signatures are kept as they came and verified
+/// whenever they count. And one that is gone is missed, not remembered.
+#[test]
+fn a_stored_signature_that_is_altered_counts_for_nothing() {
+    let cli = with_keys();
+    apply(&cli, "");
+    let file = signed(&cli, "tool.wasm", &numbered(1, "", ""), &["alice"]);
+    cli.run(add(&file, "1.0.0")).expect(0);
+    cli.run(["package", "approve", "tool"]).expect(0);
+    let grants = cli.file("grants.toml", grant("tool", ""));
+    cli.run(["grant", "apply", &grants]).expect(0);
+    let call = || cli.run(["call", "tool", "run", "--as", AGENT, "--json"]);
+    assert_eq!(call().expect(0).answer()["structured"], json!(1));
+    // No process has the folder now: its database is one file.
+    let database = cli.data.join("portcullis.db");
+    let whole = std::fs::read(&database).expect("there");
+    let kept = std::fs::read_to_string(cli.path("tool.wasm.alice.minisig")).expect("written");
+    let lines: Vec<&str> = kept.lines().collect();
+    let flipped = |line: &str, at: usize| {
+        let other = if line.as_bytes()[at] == b'A' { "B" } else { "A" };
+        format!("{}{other}{}", &line[..at], &line[at + 1..])
+    };
+    // Another byte of the signature, of that over its comment, and of the comment: each is well formed.
+    let claimed = lines[2].find("digest:sha256:").expect("it says what was signed") + "digest:sha256:".len();
+    let claim = if lines[2].as_bytes()[claimed] == b'0' { "1" } else { "0" };
+    let claim = format!("{}{claim}{}", &lines[2][..claimed], &lines[2][claimed + 1..]);
+    for (line, altered) in
+        [(lines[1], flipped(lines[1], 40)), (lines[3], flipped(lines[3], 40)), (lines[2], claim)]
+    {
+        assert_eq!(line.len(), altered.len());
+        let mut bytes = whole.clone();
+        let mut count = 0;
+        for at in 0..bytes.len() - line.len() {
+            if &whole[at..at + line.len()] == line.as_bytes() {
+                bytes[at..at + line.len()].copy_from_slice(altered.as_bytes());
+                count += 1;
+            }
+        }
+        assert!(count > 0, "it is kept as it came: {line}");
+        std::fs::write(&database, &bytes).expect("written");
+        call().expect(3).says("does not have the signatures").says("that of alice is not valid");
+        let shown = cli.run(["package", "inspect", "tool"]).expect(0);
+        assert!(shown.stdout.contains("NOT TRUSTED") && shown.stdout.contains("not valid"), "{shown:?}");
+        cli.run(["package", "approve", "tool"]).expect(3);
+        // A wrong one stands beside what is sent again, and refuses it: an admin removes the package.
+        cli.run(add(&file, "1.0.0")).expect(2).says("not one over these bytes");
+    }
+    // The granted twin: what was there is put back.
+    std::fs::write(&database, &whole).expect("written");
+    assert_eq!(call().expect(0).answer()["structured"], json!(1));
+}
