@@ -4,6 +4,7 @@ mod gate;
 mod keys;
 mod private;
 mod registry;
+mod sigstore;
 mod trust;
 
 use std::process::Command;

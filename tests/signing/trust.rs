@@ -33,7 +33,7 @@ pub(super) fn with_keys() -> Cli {
     cli
 }
 
-fn public(cli: &Cli, name: &str) -> String {
+pub(super) fn public(cli: &Cli, name: &str) -> String {
     let key = cli.json(&["signing-key", "show", &format!("{name}.pub")]);
     key["public_key"].as_str().expect("a key").to_owned()
 }
@@ -89,7 +89,9 @@ fn what_is_unsigned_or_signed_by_others_is_not_registered() {
         .expect(3)
         .says("it needs 1 of the signatures of alice, bob, and 0 count");
     let by_mallory = signed(&cli, "mallory.wasm", &bytes, &["mallory"]);
-    cli.run(add(&by_mallory, "1.0.0")).expect(3).says("a key that the trust policy does not know");
+    cli.run(add(&by_mallory, "1.0.0"))
+        .expect(3)
+        .says("a key or identity that the trust policy does not know");
     // Alice's signature of something else.
     signed(&cli, "other.wasm", &numbered(2, "", ""), &["alice"]);
     let wrong = ["--signature", "other.wasm.alice.minisig"].map(str::to_owned);

@@ -4,7 +4,8 @@
 use std::sync::LazyLock;
 
 use portcullis::signing::{
-    PUBLIC_KEY_BYTES_MAX, PublicKey, SECRET_KEY_BYTES_MAX, SIGNATURE_BYTES_MAX, SecretKey, Signature,
+    BUNDLE_BYTES_MAX, PUBLIC_KEY_BYTES_MAX, PublicKey, SECRET_KEY_BYTES_MAX, SIGNATURE_BYTES_MAX, SecretKey,
+    Signature,
 };
 
 /// A key that has signed nothing.
@@ -17,7 +18,8 @@ static NOBODY: LazyLock<SecretKey> = LazyLock::new(|| {
 pub(crate) fn holds(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(signature) = text.parse::<Signature>() {
-        assert!(text.len() <= SIGNATURE_BYTES_MAX);
+        assert!(text.len() <= SIGNATURE_BYTES_MAX.max(BUNDLE_BYTES_MAX));
+        assert_eq!(signature.key().is_some(), signature.identity().is_none());
         assert_eq!(signature.as_str(), text);
         assert_eq!(text.parse::<Signature>().map(|again| again.key()), Ok(signature.key()));
         let claims = signature.claims();

@@ -12,9 +12,16 @@ pub(crate) fn holds(data: &[u8]) {
             assert_eq!(policy.source, text);
             for rule in &policy.rules {
                 assert!((1..=rule.signers.len()).contains(&rule.needed), "{rule:?}");
-                assert!(rule.signers.iter().all(|signer| policy.keys.contains_key(signer)), "{rule:?}");
+                assert!(
+                    rule.signers
+                        .iter()
+                        .all(|signer| policy.keys.contains_key(signer)
+                            || policy.identities.contains_key(signer)),
+                    "{rule:?}"
+                );
                 assert!(!rule.packages.is_empty(), "{rule:?}");
             }
+            assert!(policy.identities.is_empty() || policy.root.is_some());
             let mut numbers: Vec<_> = policy.keys.values().map(|known| known.key.id()).collect();
             numbers.sort();
             numbers.dedup();

@@ -70,7 +70,11 @@ struct PulledAttachment {
 #[derive(Debug, Serialize)]
 struct PulledSignature {
     file: PathBuf,
-    key: KeyId,
+    /// Of one of minisign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<KeyId>,
+    /// Who it says that it was made by.
+    by: String,
 }
 
 /// A component that was taken from a registry.
@@ -158,10 +162,14 @@ pub(super) async fn pull(arguments: PullArguments, output: &Output) -> Result<Ex
     drop(meter);
     let mut signatures = Vec::new();
     for (index, signature) in registry.signatures(&pulling).await?.into_iter().enumerate() {
-        let key = signature.key();
-        let path = signing::beside(&file, &format!(".{}-{key}{}", index + 1, signing::SUFFIX));
+        let suffix = match signature.key() {
+            Some(key) => format!(".{}-{key}{}", index + 1, signing::SUFFIX),
+            None => format!(".{}{}", index + 1, signing::BUNDLE_SUFFIX),
+        };
+        let path = signing::beside(&file, &suffix);
         signing::replace(&path, signature.as_str().as_bytes())?;
-        signatures.push(PulledSignature { file: path, key });
+        let by = signature.maker().to_string();
+        signatures.push(PulledSignature { file: path, key: signature.key(), by });
     }
     let digest = pulled.digest;
     let mut attached = Vec::new();
@@ -186,7 +194,7 @@ pub(super) async fn pull(arguments: PullArguments, output: &Output) -> Result<Ex
             format!("component   {} in {}", answer.digest, answer.file.display()),
         ];
         let signature =
-            |one: &PulledSignature| format!("signature   of key {} in {}", one.key, one.file.display());
+            |one: &PulledSignature| format!("signature   of {} in {}", one.by, one.file.display());
         lines.extend(answer.signatures.iter().map(signature));
         if answer.signatures.is_empty() {
             lines.push("signatures  none".to_owned());

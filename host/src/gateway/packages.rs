@@ -231,7 +231,8 @@ impl Host {
                 version: version.to_string(),
                 digest,
                 bytes: bytes.len() as u64,
-                signatures: signatures.iter().map(Signature::key).collect(),
+                signatures: signatures.iter().filter_map(Signature::key).collect(),
+                identities: signatures.iter().filter_map(Signature::identity).cloned().collect(),
                 source,
                 by: by.clone(),
             })
@@ -288,9 +289,10 @@ impl Host {
         let of = SignedComponent { package, version, digest };
         let trust = self.worth(policy, of, signatures, Some(component.bytes.clone())).await?;
         let wrong = trust.signatures.iter().find(|fact| fact.standing == SignatureStanding::Invalid);
-        if let Some(SignatureFact { key, signer: Some(signer), .. }) = wrong {
+        if let Some((fact, signer)) = wrong.and_then(|fact| Some((fact, fact.signer.as_ref()?))) {
+            let maker = SignatureFact::maker(fact);
             return Err(HostError::Signature(format!(
-                "the signature of {signer} (key {key}) is not one over these bytes"
+                "the signature of {signer} ({maker}) is not one over these bytes"
             )));
         }
         match trust.because {

@@ -38,5 +38,5 @@ pub use rule::{
 pub use standing::{Distrusted, Freeze, Principal, Quarantine, Role, Standing};
 pub use trust::{
     Change, Changed, Distrust, Side, SignatureFact, SignatureStanding, SignedComponent, TrustPolicy,
-    TrustRule, TrustedKey, Uncovered, UpgradeDiff, changes, valid_signers,
+    TrustRule, TrustedIdentity, TrustedKey, Uncovered, UpgradeDiff, changes, valid_signers,
 };

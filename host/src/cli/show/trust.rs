@@ -28,11 +28,13 @@ pub(in crate::cli) fn lines(text: &mut String, trust: &Trust) {
     if signatures.is_empty() {
         push(text, "signatures    none");
     }
-    for (index, SignatureFact { key, signer, standing, comment }) in signatures.iter().enumerate() {
+    for (index, fact) in signatures.iter().enumerate() {
+        let SignatureFact { signer, standing, comment, .. } = fact;
+        let maker = one_line(&fact.maker());
         let label = if index == 0 { "signatures    " } else { "              " };
         let who = signer.as_ref().map(|signer| format!("{signer}, ")).unwrap_or_default();
         let said = comment.as_ref().map(|said| format!(" — {}", one_line(said))).unwrap_or_default();
-        push(text, &format!("{label}{who}key {key}: {}{said}", standing.name()));
+        push(text, &format!("{label}{who}{maker}: {}{said}", standing.name()));
     }
     match (trusted, because) {
         (_, Some(because)) => push(text, &format!("trust         NOT TRUSTED: {because}")),

@@ -22,7 +22,7 @@ fn facts(policy: &TrustPolicy, name: &str, signed: &[(&SecretKey, Claims)]) -> V
         signed.iter().map(|(key, claims)| key.sign(BYTES, claims).expect("signed")).collect();
     let (package, version) = (name.parse().expect("a name"), semver::Version::new(1, 0, 0));
     let of = SignedComponent { package: &package, version: &version, digest: PackageDigest::of(BYTES) };
-    policy.facts(of, &signatures, |signature, key| signature.verify(key, BYTES).is_ok())
+    policy.facts(of, &signatures, |signature, prover| signature.prove(prover, &BYTES.into()).is_ok())
 }
 
 fn is_trusted(policy: &TrustPolicy, name: &str, signed: &[(&SecretKey, Claims)]) -> bool {
@@ -109,7 +109,7 @@ fn a_revoked_key_and_a_claim_of_something_else_count_for_nothing() {
     let told = policy.judge(&"notes".parse().expect("a name"), &facts(&policy, "notes", &[(&bob, none())]));
     assert_eq!(
         told.expect_err("not trusted").to_string(),
-        "it needs 1 of the signatures of alice, bob, and 0 count: that of bob is by a revoked key"
+        "it needs 1 of the signatures of alice, bob, and 0 count: that of bob is by a revoked key or identity"
     );
 }
 
@@ -128,7 +128,7 @@ fn a_policy_that_would_ask_for_nobody_is_refused() {
         ("[[package]]\nnames = [\"*\"]\nsigners = [\"alcie\"]\n", "there is no key of alcie"),
         ("[[package]]\nname = [\"*\"]\nsigners = [\"alice\"]\n", "unknown key name"),
         ("[[packages]]\n", "unknown key packages"),
-        ("[sigstore]\n", "not supported by this version"),
+        ("[sigstore]\n", "`trusted_root` is missing"),
         ("[upgrade]\napprove = \"always\"\n", "\"always\" is not known"),
         ("[upgrade]\n", "`approve` is missing"),
     ] {

@@ -12,12 +12,12 @@ use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
 
 use super::attachment::{ATTACHMENT_BYTES_MAX, Attachment, AttachmentKind};
-use super::layout::{Descriptor, INDEX, Index, MANIFEST, MINISIGN, Manifest};
+use super::layout::{BUNDLE, Descriptor, INDEX, Index, MANIFEST, MINISIGN, Manifest};
 use super::reference::Pinned;
 use super::transport::{Asked, OciError, Registry, bounded, component_bytes_max, document, status};
 use crate::egress::AnswerBody;
 use crate::ids::PackageDigest;
-use crate::signing::{SIGNATURE_BYTES_MAX, SIGNATURES_MAX, Signature};
+use crate::signing::{BUNDLE_BYTES_MAX, SIGNATURE_BYTES_MAX, SIGNATURES_MAX, Signature, SignatureError};
 
 /// How often a component is asked for on from where its connection broke.
 const TRIES_MAX: usize = 4;
@@ -185,12 +185,19 @@ impl Registry {
     /// [`OciError`].
     pub async fn signatures(&self, pulling: &Pulling) -> Result<Vec<Signature>, OciError> {
         let mut signatures = Vec::new();
-        let found =
-            self.referring(pulling, SIGNATURES_MAX, SIGNATURE_BYTES_MAX, |kind| kind == MINISIGN).await?;
-        for (_, text) in found {
+        let is_wanted = |kind: &str| kind == MINISIGN || kind == BUNDLE;
+        let bytes_max = SIGNATURE_BYTES_MAX.max(BUNDLE_BYTES_MAX);
+        for (kind, text) in self.referring(pulling, SIGNATURES_MAX, bytes_max, is_wanted).await? {
             let text =
                 String::from_utf8(text).map_err(|_| OciError::Layout("a signature is no text".to_owned()))?;
-            signatures.push(text.parse().map_err(|error| OciError::Layout(format!("a signature: {error}")))?);
+            match text.parse() {
+                Ok(signature) => signatures.push(signature),
+                // Others attach bundles about the manifest, and attestations: they sign no bytes of the component.
+                Err(SignatureError::Sigstore(error)) if kind == BUNDLE => {
+                    tracing::info!(%error, "a bundle is not taken for a signature of the component");
+                }
+                Err(error) => return Err(OciError::Layout(format!("a signature: {error}"))),
+            }
         }
         Ok(signatures)
     }

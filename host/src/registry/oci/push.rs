@@ -10,8 +10,8 @@ use url::Url;
 
 use super::attachment::Attachment;
 use super::layout::{
-    Descriptor, EMPTY, EMPTY_BYTES, INDEX, MANIFEST, MINISIGN, Manifest, WASM, WASM_CONFIG, wasm_config,
-    written,
+    BUNDLE, Descriptor, EMPTY, EMPTY_BYTES, INDEX, MANIFEST, MINISIGN, Manifest, WASM, WASM_CONFIG,
+    wasm_config, written,
 };
 use super::pull::referrers_tag;
 use super::reference::Pinned;
@@ -78,7 +78,8 @@ impl Registry {
         self.put_manifest(&self.reference.manifest(), MANIFEST, bytes).await?;
         for signature in &signatures {
             let layer = Bytes::from(signature.as_str().to_owned());
-            self.put_referrer(&subject, MINISIGN, layer).await?;
+            let kind = if signature.key().is_some() { MINISIGN } else { BUNDLE };
+            self.put_referrer(&subject, kind, layer).await?;
         }
         for Attachment { kind, bytes } in &attachments {
             self.put_referrer(&subject, kind.media_type(), bytes.clone()).await?;
