@@ -11,6 +11,10 @@ mod grants;
 mod leaks;
 #[path = "../host/fuzz/properties/manifest.rs"]
 mod manifest;
+#[path = "../host/fuzz/properties/signature.rs"]
+mod signature;
+#[path = "../host/fuzz/properties/trust.rs"]
+mod trust;
 
 /// Gives a property texts of these parts, and bytes of no kind.
 fn hold(seed: u64, count: u32, parts: &[&str], holds: fn(&[u8])) {
@@ -179,4 +183,64 @@ fn manifests_are_read_or_refused_with_a_place() {
         let bytes = std::fs::read(path).expect("a seed");
         (0..=bytes.len()).for_each(|end| manifest::holds(&bytes[..end]));
     }
+}
+
+/// A line of a public key, and one of a signature.
+const KEY: &str = "RWQE1v7vYVQyHeJ6i+5euIdafQw1pheU4U2UF11I2a+vSWoxZYH9Cyzc";
+
+#[test]
+fn signatures_and_keys_are_read_or_refused() {
+    let written = include_str!("../host/fuzz/seeds/signature/signature");
+    let lines: Vec<&str> = written.lines().collect();
+    let parts = [
+        lines[0],
+        lines[1],
+        lines[2],
+        lines[3],
+        "\n",
+        "\r\n",
+        "untrusted comment: ",
+        "trusted comment: ",
+        KEY,
+        "RU",
+        "RW",
+        "=",
+        "package:x\t",
+        "digest:sha256:",
+        " ",
+        "\0",
+        written,
+    ];
+    hold(0x51_97, 4_000, &parts, signature::holds);
+    signature::holds(written.as_bytes());
+    signature::holds(include_bytes!("../host/fuzz/seeds/signature/public"));
+}
+
+#[test]
+fn a_trust_policy_lets_in_nobody_whom_it_does_not_name() {
+    let key = format!("a = \"{KEY}\"\n");
+    let parts = [
+        "[keys]\n",
+        &key,
+        "b = { key = \"x\", revoked = \"y\" }\n",
+        "[[package]]\n",
+        "names = [\"*\"]\n",
+        "names = [\"notes\", \"acme-*\"]\n",
+        "names = []\n",
+        "signers = [\"a\"]\n",
+        "signers = [\"b\"]\n",
+        "signers = []\n",
+        "needed = 1\n",
+        "needed = 0\n",
+        "needed = -1\n",
+        "[upgrade]\n",
+        "approve = \"same-or-narrower\"\n",
+        "uncovered = \"unsigned\"\n",
+        "uncovered = \"deny\"\n",
+        "\u{1b}",
+        "=",
+        "\n",
+    ];
+    hold(0x72_75, 4_000, &parts, trust::holds);
+    trust::holds(include_bytes!("../host/fuzz/seeds/trust/whole"));
 }

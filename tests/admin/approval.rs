@@ -75,7 +75,7 @@ async fn the_last_recorded_approval_is_what_runs() {
         tokio::spawn(async move {
             let digest = PackageDigest::of(&numbered(number));
             for _ in 0..12 {
-                let wanted = Approval { digest: Some(digest), downgrade: true };
+                let wanted = Approval { digest: Some(digest), downgrade: true, ..Approval::default() };
                 world.host.approve_as(&local_admin(), &id("tool"), wanted).await.expect("approved");
                 // Grants of the other's bytes give nothing; each admin grants anew, and may come too late.
                 drop(world.try_grant(&limited("tool", LONG)).await);

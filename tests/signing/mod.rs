@@ -1,7 +1,10 @@
 //! Cases 96 to 102: who made a component is proved before it runs, and what is not trusted does not.
 
+mod gate;
 mod keys;
+mod private;
 mod registry;
+mod sigstore;
 mod trust;
 
 use std::process::Command;

@@ -15,14 +15,19 @@ use crate::harness::AGENT;
 use crate::harness::process::{Cli, Running, grant, wait_until};
 
 /// A registry on this machine, until it is dropped.
-struct DockerRegistry {
-    port: u16,
+pub(super) struct DockerRegistry {
+    pub(super) port: u16,
     _process: Running,
 }
 
 impl DockerRegistry {
     /// Keeps its files beside the data folder of `cli`; `more` is in its settings.
-    fn start(cli: &Cli, more: &str) -> Self {
+    pub(super) fn start(cli: &Cli, more: &str) -> Self {
+        Self::start_with(cli, "", more)
+    }
+
+    /// The same with more in its settings of `http`.
+    pub(super) fn start_with(cli: &Cli, http: &str, more: &str) -> Self {
         let there = Command::new("docker-registry").arg("--version").output();
         assert!(
             there.is_ok(),
@@ -35,7 +40,7 @@ impl DockerRegistry {
         std::fs::create_dir_all(&folder).expect("a folder");
         let settings = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {:?}}}}}\n\
-             http: {{addr: \"127.0.0.1:{port}\"}}\n{more}",
+             http: {{addr: \"127.0.0.1:{port}\"{http}}}\n{more}",
             folder.display().to_string()
         );
         let settings = cli.file("registry.yml", settings);
@@ -46,12 +51,12 @@ impl DockerRegistry {
         Self { port, _process: process }
     }
 
-    fn reference(&self, rest: &str) -> String {
+    pub(super) fn reference(&self, rest: &str) -> String {
         format!("oci://localhost:{}/{rest}", self.port)
     }
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value}")).to_owned()
 }
 
@@ -118,7 +123,7 @@ fn a_tag_is_shown_as_the_digest_that_it_is_now() {
 }
 
 /// bcrypt of `open sesame`, for the registry's own file of passwords.
-const PASSWORDS: &str = "author:$2b$04$RUn7gLRQEGkKok28sc4IAOqlMUP47TDPddIPaAmuU1xVusSwMGs3S\n";
+pub(super) const PASSWORDS: &str = "author:$2b$04$RUn7gLRQEGkKok28sc4IAOqlMUP47TDPddIPaAmuU1xVusSwMGs3S\n";
 
 #[test]
 fn a_private_registry_is_told_who_asks_and_nobody_else_is() {
@@ -135,14 +140,9 @@ fn a_private_registry_is_told_who_asks_and_nobody_else_is() {
         cli.file(name, auths.to_string())
     };
     let (right, wrong) = (config("right.json", "open sesame"), config("wrong.json", "password"));
-    let helper = cli.file(
-        "helper.json",
-        json!({"auths": {format!("localhost:{}", registry.port): {}}, "credsStore": "desktop"}).to_string(),
-    );
     let push = ["push", &file, &tagged];
     cli.run(push).expect(3).says("wants credentials");
     cli.run(push.into_iter().chain(["--docker-config", &wrong])).expect(3).says("were refused");
-    cli.run(push.into_iter().chain(["--docker-config", &helper])).expect(2).says("no helper is run");
     cli.run(push.into_iter().chain(["--docker-config", &right])).expect(0);
     cli.run(["pull", &tagged, "--out", "a.wasm", "--docker-config", &right]).expect(0);
     cli.run(["pull", &tagged, "--out", "b.wasm"]).expect(3);

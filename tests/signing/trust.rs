@@ -33,7 +33,7 @@ pub(super) fn with_keys() -> Cli {
     cli
 }
 
-fn public(cli: &Cli, name: &str) -> String {
+pub(super) fn public(cli: &Cli, name: &str) -> String {
     let key = cli.json(&["signing-key", "show", &format!("{name}.pub")]);
     key["public_key"].as_str().expect("a key").to_owned()
 }
@@ -64,7 +64,7 @@ pub(super) fn signed(cli: &Cli, file: &str, bytes: &[u8], signers: &[&str]) -> S
     path
 }
 
-fn add(file: &str, version: &str) -> Vec<String> {
+pub(super) fn add(file: &str, version: &str) -> Vec<String> {
     ["package", "add", file, "--name", "tool", "--version", version].map(str::to_owned).to_vec()
 }
 
@@ -89,7 +89,9 @@ fn what_is_unsigned_or_signed_by_others_is_not_registered() {
         .expect(3)
         .says("it needs 1 of the signatures of alice, bob, and 0 count");
     let by_mallory = signed(&cli, "mallory.wasm", &bytes, &["mallory"]);
-    cli.run(add(&by_mallory, "1.0.0")).expect(3).says("a key that the trust policy does not know");
+    cli.run(add(&by_mallory, "1.0.0"))
+        .expect(3)
+        .says("a key or identity that the trust policy does not know");
     // Alice's signature of something else.
     signed(&cli, "other.wasm", &numbered(2, "", ""), &["alice"]);
     let wrong = ["--signature", "other.wasm.alice.minisig"].map(str::to_owned);
@@ -273,8 +275,8 @@ fn only_what_asks_for_no_more_is_approved_by_rule() {
     }
     // What widened is on screen, and no grant carries over to it.
     let digest = portcullis::ids::PackageDigest::of(&numbered(5, RANDOM, "")).to_string();
-    let approved = cli.run(["package", "approve", "tool", "--digest", &digest]).expect(0);
-    assert!(approved.stdout.contains("+ imports wasi:random/random"), "{approved:?}");
+    let approved = cli.run(["package", "approve", "tool", "--digest", &digest, "--yes"]).expect(0);
+    assert!(approved.stdout.contains("+ wasi:random/random"), "{approved:?}");
     cli.run(["call", "tool", "run", "--as", AGENT]).expect(3).says("made for other bytes");
     let rules: Vec<Option<ApprovalRule>> = cli
         .log()
@@ -286,4 +288,56 @@ fn only_what_asks_for_no_more_is_approved_by_rule() {
         .collect();
     let by_rule = Some(ApprovalRule::SameOrNarrower);
     assert_eq!(rules, [None, by_rule, by_rule, None]);
+}
+
+/// A signature that somebody changes in the database is worth nothing: signatures are kept as they came and verified
+/// whenever they count. And one that is gone is missed, not remembered.
+#[test]
+fn a_stored_signature_that_is_altered_counts_for_nothing() {
+    let cli = with_keys();
+    apply(&cli, "");
+    let file = signed(&cli, "tool.wasm", &numbered(1, "", ""), &["alice"]);
+    cli.run(add(&file, "1.0.0")).expect(0);
+    cli.run(["package", "approve", "tool"]).expect(0);
+    let grants = cli.file("grants.toml", grant("tool", ""));
+    cli.run(["grant", "apply", &grants]).expect(0);
+    let call = || cli.run(["call", "tool", "run", "--as", AGENT, "--json"]);
+    assert_eq!(call().expect(0).answer()["structured"], json!(1));
+    // No process has the folder now: its database is one file.
+    let database = cli.data.join("portcullis.db");
+    let whole = std::fs::read(&database).expect("there");
+    let kept = std::fs::read_to_string(cli.path("tool.wasm.alice.minisig")).expect("written");
+    let lines: Vec<&str> = kept.lines().collect();
+    let flipped = |line: &str, at: usize| {
+        let other = if line.as_bytes()[at] == b'A' { "B" } else { "A" };
+        format!("{}{other}{}", &line[..at], &line[at + 1..])
+    };
+    // Another byte of the signature, of that over its comment, and of the comment: each is well formed.
+    let claimed = lines[2].find("digest:sha256:").expect("it says what was signed") + "digest:sha256:".len();
+    let claim = if lines[2].as_bytes()[claimed] == b'0' { "1" } else { "0" };
+    let claim = format!("{}{claim}{}", &lines[2][..claimed], &lines[2][claimed + 1..]);
+    for (line, altered) in
+        [(lines[1], flipped(lines[1], 40)), (lines[3], flipped(lines[3], 40)), (lines[2], claim)]
+    {
+        assert_eq!(line.len(), altered.len());
+        let mut bytes = whole.clone();
+        let mut count = 0;
+        for at in 0..bytes.len() - line.len() {
+            if &whole[at..at + line.len()] == line.as_bytes() {
+                bytes[at..at + line.len()].copy_from_slice(altered.as_bytes());
+                count += 1;
+            }
+        }
+        assert!(count > 0, "it is kept as it came: {line}");
+        std::fs::write(&database, &bytes).expect("written");
+        call().expect(3).says("does not have the signatures").says("that of alice is not valid");
+        let shown = cli.run(["package", "inspect", "tool"]).expect(0);
+        assert!(shown.stdout.contains("NOT TRUSTED") && shown.stdout.contains("not valid"), "{shown:?}");
+        cli.run(["package", "approve", "tool"]).expect(3);
+        // A wrong one stands beside what is sent again, and refuses it: an admin removes the package.
+        cli.run(add(&file, "1.0.0")).expect(2).says("not one over these bytes");
+    }
+    // The granted twin: what was there is put back.
+    std::fs::write(&database, &whole).expect("written");
+    assert_eq!(call().expect(0).answer()["structured"], json!(1));
 }

@@ -100,6 +100,13 @@ pub struct ApproveRequest {
     /// Whether an earlier version than one that was approved before is meant. Default: no.
     #[serde(default)]
     pub downgrade: bool,
+    /// The approved bytes that these were compared with: if others are approved by then, nothing is done. Default:
+    /// whatever is approved.
+    #[serde(default)]
+    pub compared_with: Option<PackageDigest>,
+    /// Whether nothing is done if they ask for more than what is approved, or say something else. Default: no.
+    #[serde(default)]
+    pub unless_wider: bool,
 }
 
 /// What was approved.

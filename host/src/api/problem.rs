@@ -399,6 +399,8 @@ impl From<HostError> for Problem {
             | HostError::NotTrusted(_)
             | HostError::Signature(_)
             | HostError::Downgrade { .. }
+            | HostError::Outdated { .. }
+            | HostError::Wider { .. }
             | HostError::Key(_)
             | HostError::Folder(_)
             | HostError::Owned { .. }
@@ -428,7 +430,9 @@ fn kind_of(error: &HostError) -> ErrorKind {
         HostError::Package(_) => ErrorKind::InvalidPackage,
         HostError::Denied(_) | HostError::NotTrusted(_) => ErrorKind::Denied,
         HostError::Signature(_) => ErrorKind::BadInput,
-        HostError::Downgrade { .. } => ErrorKind::Conflict,
+        HostError::Downgrade { .. } | HostError::Outdated { .. } | HostError::Wider { .. } => {
+            ErrorKind::Conflict
+        }
         HostError::TrustFile { .. } => ErrorKind::InvalidSettings,
         HostError::Busy(_) => ErrorKind::Busy,
         HostError::NotRunning { .. } => ErrorKind::NotFound,

@@ -26,7 +26,7 @@ use crate::ids::{
 };
 use crate::limits::{LimitReached, Usage};
 use crate::policy::{Denial, Role, Stop};
-use crate::signing::KeyId;
+use crate::signing::{KeyId, SignedIdentity};
 
 pub use accepted::AcceptedCall;
 pub use access::{ServeSettingsRead, SettingsCause};
@@ -169,6 +169,9 @@ pub enum Event {
         /// The keys that signatures which came with it say they were made by.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         signatures: Vec<KeyId>,
+        /// Whom bundles of Sigstore that came with it name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        identities: Vec<SignedIdentity>,
         /// Where it came from, as whoever added it says.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<Remark>,

@@ -212,6 +212,15 @@ fn events() -> Vec<Kind> {
                 ("digest", digest.clone()),
                 ("bytes", count.clone()),
                 ("signatures?", array(pattern("^[0-9A-F]{16}$"))),
+                (
+                    "identities?",
+                    array(json!({
+                        "type": "object",
+                        "properties": {"subject": text, "issuer": text},
+                        "required": ["subject", "issuer"],
+                        "additionalProperties": false,
+                    })),
+                ),
                 ("source?", text.clone()),
                 by.clone(),
             ],

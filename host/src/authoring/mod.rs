@@ -8,7 +8,6 @@ pub mod about;
 pub mod advisories;
 pub mod build;
 pub mod cases;
-pub mod compare;
 mod dependencies;
 pub(crate) mod files;
 pub mod project;

@@ -336,6 +336,10 @@ Examples:
     ///
     /// Grants are bound to the bytes that were approved when they were made: those made for other bytes
     /// give nothing any more.
+    ///
+    /// Before that it shows what they ask for, and what differs from the bytes that are approved, and asks. Without
+    /// a terminal to ask at, bytes that ask for more or say something else need --yes; with --json they do not: the
+    /// answer says what differs.
     #[command(after_help = "Example:\n  portcullis package approve notes")]
     Approve {
         /// The package
@@ -346,6 +350,9 @@ Examples:
         /// Approve them although a later version, or others of the same, were approved before
         #[arg(long)]
         allow_downgrade: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// Forbid a package, or some bytes: no call, no approval, and running calls end, until `release`
     ///

@@ -3,6 +3,8 @@
 //! What it answers is the host's word until it is verified here, with the public key: `audit verify-receipt` and
 //! `verify-consistency` ask nobody.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Method;
 
@@ -29,7 +31,7 @@ pub(super) async fn run(
     command: EvidenceCommand,
     output: &Output,
 ) -> Result<Exit, Failure> {
-    let client = || remote().map(|remote| Client::Remote(Box::new(remote)));
+    let client = || remote().map(|remote| Client::Remote(Arc::new(remote)));
     match command {
         EvidenceCommand::Query(arguments) => return records(client, &arguments, output).await,
         EvidenceCommand::Show(arguments) => {

@@ -3,6 +3,8 @@
 //!
 //! The one way of every command. Each wait has a deadline, but for the records that a follower asked for.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -40,7 +42,7 @@ pub(super) enum Client {
     /// Another is, and took the connection.
     Socket(UnixStream),
     /// A host that is reached over the network.
-    Remote(Box<Remote>),
+    Remote(Arc<Remote>),
 }
 
 /// A connection to a host in the network.
@@ -60,7 +62,42 @@ struct Answer {
     connection: JoinSet<()>,
 }
 
+/// The way back to the host that a client is for.
+#[derive(Debug)]
+pub(super) enum Again {
+    Local(Router),
+    Socket(Option<PathBuf>),
+    Remote(Arc<Remote>),
+}
+
+impl Again {
+    /// A client for one more request. An owner that was only there for a command of its own may have left.
+    pub(super) async fn client(self) -> Result<Client, Failure> {
+        match self {
+            Again::Local(router) => Ok(Client::Local(router)),
+            Again::Remote(remote) => Ok(Client::Remote(remote)),
+            Again::Socket(path) => {
+                let left = || Failure::host("the host that was asked before has ended; say it again");
+                let stream = super::session::connect(&path.ok_or_else(left)?).await;
+                stream.map(Client::Socket).map_err(|_| left())
+            }
+        }
+    }
+}
+
 impl Client {
+    /// How the same host is reached once more.
+    pub(super) fn again(&self) -> Again {
+        match self {
+            Client::Local(router) => Again::Local(router.clone()),
+            Client::Socket(stream) => {
+                let address = stream.peer_addr().ok();
+                Again::Socket(address.and_then(|address| address.as_pathname().map(PathBuf::from)))
+            }
+            Client::Remote(remote) => Again::Remote(Arc::clone(remote)),
+        }
+    }
+
     /// Sends a request whose answer is one document.
     pub(super) async fn document<T: DeserializeOwned>(self, request: Request<Body>) -> Result<T, Failure> {
         Ok(self.document_and_freeze(request).await?.0)

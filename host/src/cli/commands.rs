@@ -19,11 +19,11 @@ use super::failure::Failure;
 use super::output::Output;
 use super::progress::Progress;
 use super::{
-    admin, archive, calls, evidence, input, keys, mcp, oci, records, secret, show, signing, state, trust,
+    admin, approving, archive, calls, evidence, input, keys, mcp, oci, records, secret, show, signing, state,
+    trust,
 };
 use crate::api::messages::{
-    AddLine, ApproveRequest, Approved, AuditKey, GrantList, Health, Removed, SIGNATURE_HEADER, Settings,
-    TailError,
+    AddLine, AuditKey, GrantList, Health, Removed, SIGNATURE_HEADER, Settings, TailError,
 };
 use crate::api::{Body, Problem};
 use crate::audit::commitment::Opening;
@@ -121,12 +121,8 @@ async fn package(client: Client, command: PackageCommand, output: &Output) -> Re
             let details: Vec<PackageDetails> = client.document(get(&format!("/v1/packages/{name}"))?).await?;
             output.answer(&details, |details| show::details(details))
         }
-        PackageCommand::Approve { name, digest, allow_downgrade } => {
-            let target = format!("/v1/packages/{name}/approve");
-            let wanted = ApproveRequest { digest, downgrade: allow_downgrade };
-            let request = send(Method::POST, &target, json(&wanted)?)?;
-            let approved: Approved = client.document(request).await?;
-            output.answer(&approved, show::approved)
+        PackageCommand::Approve { name, digest, allow_downgrade, yes } => {
+            approving::approve(client, name, (digest, allow_downgrade), yes, output).await
         }
         PackageCommand::Quarantine { name, digest, reason } => {
             admin::quarantine(client, name, digest, reason, output).await

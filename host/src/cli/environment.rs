@@ -41,6 +41,38 @@ pub(super) fn data_folder() -> Option<PathBuf> {
     choose_data_folder(variable)
 }
 
+/// What a credential helper finds in its environment: what it needs to reach a keyring, and nothing that this program
+/// is told its secrets by. Helpers that are configured by variables of their own (`AWS_PROFILE`) find none of them.
+const HELPER_VARIABLES: [&str; 16] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "GNUPGHOME",
+    "GPG_TTY",
+    "PASSWORD_STORE_DIR",
+];
+
+/// The variables that a credential helper is started with.
+pub(super) fn for_helper() -> Vec<(&'static str, OsString)> {
+    HELPER_VARIABLES.into_iter().filter_map(|name| Some((name, variable(name)?))).collect()
+}
+
+/// The folders that programs are looked for in: absolute ones only, so that none is found where somebody happens to be.
+pub(super) fn search_path() -> Vec<PathBuf> {
+    let path = variable("PATH").unwrap_or_default();
+    std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect()
+}
+
 /// Docker's configuration; none if the environment does not say where home is.
 pub(super) fn docker_config() -> Option<PathBuf> {
     let folder = variable("DOCKER_CONFIG").map(PathBuf::from);

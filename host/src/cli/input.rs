@@ -7,7 +7,7 @@ use std::io::{self, BufRead, IsTerminal, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{FlushArg, LocalFlags, SetArg, Termios, tcflush, tcgetattr, tcsetattr};
 
 use super::failure::Failure;
 use crate::api::Problem;
@@ -116,6 +116,32 @@ pub(super) async fn secret(file: Option<PathBuf>, prompt: &str) -> Result<Bytes,
             let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
             Err(Failure::input(ValueError::TooLong(bytes).to_string()))
         }
+    }
+}
+
+/// Whether somebody is there who can be asked: who types on stdin, and sees stderr.
+pub(super) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks for yes or no at the terminal. Anything but a yes is a no, and so is the end of the input.
+pub(super) async fn confirmed(question: &str) -> Result<bool, Failure> {
+    const ANSWER_BYTES_MAX: usize = 80;
+    let unusable = |error: io::Error| Failure::input(format!("the terminal can't be read: {error}"));
+    // What was typed before the question is no answer to it.
+    tcflush(io::stdin(), FlushArg::TCIFLUSH).map_err(|error| unusable(error.into()))?;
+    let mut stderr = io::stderr();
+    write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()).map_err(unusable)?;
+    let read = tokio::task::spawn_blocking(|| line_from(io::stdin().lock(), ANSWER_BYTES_MAX)).await;
+    match read {
+        Ok(Ok(Input::All(line))) => {
+            let answer = String::from_utf8_lossy(&line).trim().to_ascii_lowercase();
+            Ok(matches!(answer.as_str(), "y" | "yes"))
+        }
+        Ok(Ok(Input::TooLong { .. })) => Ok(false),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Ok(Err(error)) => Err(unusable(error)),
+        Err(error) => Err(Failure::host(format!("stdin was not read to its end: {error}"))),
     }
 }
 

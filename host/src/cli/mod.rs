@@ -4,6 +4,7 @@
 //! another; or to a host in the network. The only module that reads the environment. Decides nothing about who may do what.
 
 mod admin;
+mod approving;
 mod archive;
 mod arguments;
 mod asked;
@@ -18,6 +19,7 @@ mod environment;
 mod evidence;
 mod exit;
 mod failure;
+mod helper;
 mod input;
 mod keys;
 mod mcp;
@@ -45,6 +47,7 @@ mod verify;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -180,7 +183,7 @@ async fn on_server(
     signals: &mut Signals,
 ) -> Exit {
     let client = match Remote::new(url, key, ca) {
-        Ok(remote) => Client::Remote(Box::new(remote)),
+        Ok(remote) => Client::Remote(Arc::new(remote)),
         Err(failure) => return failure.report(output),
     };
     tokio::select! {

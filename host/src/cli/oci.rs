@@ -17,14 +17,14 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::Meter;
-use super::{environment, input, signing};
+use super::{environment, helper, input, signing};
 use crate::api::{ErrorKind, Problem};
 use crate::egress::Roots;
 use crate::gateway::Blame;
 use crate::ids::PackageDigest;
 use crate::registry::oci::{
-    Credentials, DOCKER_CONFIG_BYTES_MAX, OciError, Pulling, Pushing, Reference, Registry, RegistryOptions,
-    from_docker_config,
+    ATTACHMENT_BYTES_MAX, Attachment, AttachmentError, AttachmentKind, Credentials, DOCKER_CONFIG_BYTES_MAX,
+    Found, OciError, Pulling, Pushing, Reference, Registry, RegistryOptions, from_docker_config,
 };
 use crate::signing::{KeyId, Signature};
 
@@ -39,6 +39,8 @@ struct PushedAnswer {
     reference: String,
     digest: PackageDigest,
     signatures: usize,
+    /// SBOMs and statements of provenance.
+    attachments: usize,
     /// Whether the component's bytes were there before.
     was_there: bool,
 }
@@ -53,12 +55,26 @@ struct PulledAnswer {
     /// How many bytes were there from an earlier try.
     resumed: u64,
     signatures: Vec<PulledSignature>,
+    /// SBOMs and statements of provenance: their authors' word.
+    attachments: Vec<PulledAttachment>,
+}
+
+#[derive(Debug, Serialize)]
+struct PulledAttachment {
+    file: PathBuf,
+    kind: AttachmentKind,
+    /// Whether a statement says that it is about these bytes; an SBOM does not say.
+    is_about_it: bool,
 }
 
 #[derive(Debug, Serialize)]
 struct PulledSignature {
     file: PathBuf,
-    key: KeyId,
+    /// Of one of minisign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<KeyId>,
+    /// Who it says that it was made by.
+    by: String,
 }
 
 /// A component that was taken from a registry.
@@ -78,16 +94,23 @@ pub(super) fn reference(file: &Path) -> Result<Option<Reference>, Failure> {
 }
 
 pub(super) async fn push(arguments: PushArguments, output: &Output) -> Result<Exit, Failure> {
-    let PushArguments { file, reference, signature, version, registry } = arguments;
+    let PushArguments { file, reference, signature, version, sbom, provenance, registry } = arguments;
     let component = input::component(file.clone()).await?;
     let signatures = signing::signatures(&file, &signature).await?;
-    let registry = Registry::new(reference.clone(), options(&reference, registry).await?);
+    let mut attachments = Vec::new();
+    for (files, is_sbom) in [(sbom, true), (provenance, false)] {
+        for file in files {
+            attachments.push(attachment(file, is_sbom, PackageDigest::of(&component)).await?);
+        }
+    }
+    let registry = Registry::new(reference.clone(), options(&reference, registry).await?)?;
     let annotations =
         version.map(|version| ("org.opencontainers.image.version".to_owned(), version.to_string()));
     let bytes = component.len() as u64;
     let pushing = Pushing {
         component,
         signatures: signatures.into_iter().map(|(_, signature)| signature).collect(),
+        attachments,
         annotations: annotations.into_iter().collect(),
         now: Timestamp::now(),
     };
@@ -112,13 +135,14 @@ pub(super) async fn push(arguments: PushArguments, output: &Output) -> Result<Ex
         reference: pushed.pinned.to_string(),
         digest: pushed.digest,
         signatures: pushed.signatures,
+        attachments: pushed.attachments,
         was_there: pushed.was_there,
     };
     output.answer(&answer, |answer| {
         let there = if answer.was_there { " (its bytes were there before)" } else { "" };
         format!(
-            "pushed      {reference}{there}\nit is       {}\ncomponent   {}\nsignatures  {}",
-            answer.reference, answer.digest, answer.signatures
+            "pushed      {reference}{there}\nit is       {}\ncomponent   {}\nsignatures  {}\nattached    {}",
+            answer.reference, answer.digest, answer.signatures, answer.attachments
         )
     })?;
     Ok(Exit::Ok)
@@ -131,17 +155,29 @@ pub(super) async fn pull(arguments: PullArguments, output: &Output) -> Result<Ex
     if !force && file.symlink_metadata().is_ok() {
         return Err(Failure::input(format!("{} is there already; --force replaces it", file.display())));
     }
-    let registry = Registry::new(reference.clone(), options(&reference, registry).await?);
+    let registry = Registry::new(reference.clone(), options(&reference, registry).await?)?;
     let pulling = resolve(&registry, output).await?;
     let mut meter = Meter::new(output, "pulling", Some(pulling.bytes()));
     let pulled = registry.fetch(&pulling, &file, |bytes| meter.advance(bytes)).await?;
     drop(meter);
     let mut signatures = Vec::new();
     for (index, signature) in registry.signatures(&pulling).await?.into_iter().enumerate() {
-        let key = signature.key();
-        let path = signing::beside(&file, &format!(".{}-{key}{}", index + 1, signing::SUFFIX));
+        let suffix = match signature.key() {
+            Some(key) => format!(".{}-{key}{}", index + 1, signing::SUFFIX),
+            None => format!(".{}{}", index + 1, signing::BUNDLE_SUFFIX),
+        };
+        let path = signing::beside(&file, &suffix);
         signing::replace(&path, signature.as_str().as_bytes())?;
-        signatures.push(PulledSignature { file: path, key });
+        let by = signature.maker().to_string();
+        signatures.push(PulledSignature { file: path, key: signature.key(), by });
+    }
+    let digest = pulled.digest;
+    let mut attached = Vec::new();
+    for (index, attachment) in registry.attachments(&pulling).await?.into_iter().enumerate() {
+        let path = signing::beside(&file, &format!(".{}{}", index + 1, attachment.kind.suffix()));
+        signing::replace(&path, &attachment.bytes)?;
+        let is_about_it = attachment.check_subject(digest).is_ok();
+        attached.push(PulledAttachment { file: path, kind: attachment.kind, is_about_it });
     }
     let answer = PulledAnswer {
         reference: pulling.pinned.to_string(),
@@ -150,6 +186,7 @@ pub(super) async fn pull(arguments: PullArguments, output: &Output) -> Result<Ex
         bytes: pulled.bytes,
         resumed: pulled.resumed,
         signatures,
+        attachments: attached,
     };
     output.answer(&answer, |answer| {
         let mut lines = vec![
@@ -157,10 +194,18 @@ pub(super) async fn pull(arguments: PullArguments, output: &Output) -> Result<Ex
             format!("component   {} in {}", answer.digest, answer.file.display()),
         ];
         let signature =
-            |one: &PulledSignature| format!("signature   of key {} in {}", one.key, one.file.display());
+            |one: &PulledSignature| format!("signature   of {} in {}", one.by, one.file.display());
         lines.extend(answer.signatures.iter().map(signature));
         if answer.signatures.is_empty() {
             lines.push("signatures  none".to_owned());
+        }
+        for PulledAttachment { file, kind, is_about_it } in &answer.attachments {
+            let what = if kind.is_sbom() { "SBOM" } else { "provenance" };
+            let other = if *is_about_it { "" } else { " (about OTHER bytes)" };
+            lines.push(format!(
+                "attached    {what} in {}{other}: its author's word, not verified",
+                file.display()
+            ));
         }
         lines.join("\n")
     })?;
@@ -173,7 +218,7 @@ pub(super) async fn take(
     registry: RegistryArguments,
     output: &Output,
 ) -> Result<Taken, Failure> {
-    let registry = Registry::new(reference.clone(), options(&reference, registry).await?);
+    let registry = Registry::new(reference.clone(), options(&reference, registry).await?)?;
     let pulling = resolve(&registry, output).await?;
     let folder = tempfile::Builder::new().prefix("portcullis-pull-").tempdir();
     let folder =
@@ -218,8 +263,28 @@ async fn options(reference: &Reference, arguments: RegistryArguments) -> Result<
 
 async fn from_docker(file: PathBuf, reference: &Reference) -> Result<Credentials, Failure> {
     let text = Zeroizing::new(input::text(file.clone(), DOCKER_CONFIG_BYTES_MAX).await?);
-    from_docker_config(&text, reference.registry())
-        .map_err(|error| Failure::input(format!("{}: {error}", file.display())))
+    let found = from_docker_config(&text, reference.registry());
+    match found.map_err(|error| Failure::input(format!("{}: {error}", file.display())))? {
+        Found::Credentials(credentials) => Ok(credentials),
+        Found::Helper { program, server } => helper::credentials(program, server).await,
+    }
+}
+
+/// An SBOM or a provenance that is to be pushed beside a component.
+async fn attachment(file: PathBuf, is_sbom: bool, of: PackageDigest) -> Result<Attachment, Failure> {
+    let name = file.display().to_string();
+    let wrong = |error: AttachmentError| Failure::input(format!("{name}: {error}"));
+    let text = input::text(file, ATTACHMENT_BYTES_MAX).await?;
+    let attachment = Attachment::read(text.into()).map_err(wrong)?;
+    if attachment.kind.is_sbom() != is_sbom {
+        let flag = if is_sbom { "--provenance" } else { "--sbom" };
+        return Err(Failure::input(format!(
+            "{name} is {}: give it with {flag}",
+            attachment.kind.media_type()
+        )));
+    }
+    attachment.check_subject(of).map_err(wrong)?;
+    Ok(attachment)
 }
 
 async fn roots(file: PathBuf) -> Result<Roots, Failure> {

@@ -72,10 +72,13 @@ pub(super) fn event(event: &Event) -> (&'static str, String) {
             ("outlet_lost", format!("ship `{name}` never got {records} records, up to {through}"))
         }
         Event::KeyRotated { key, by } => ("key_rotated", format!("to {} by {by}", text(key))),
-        Event::PackageAdded { package, version, digest, bytes, signatures, source, by } => {
+        Event::PackageAdded { package, version, digest, bytes, signatures, identities, source, by } => {
             let from =
                 source.as_ref().map(|source| format!(" from {}", text(source.as_str()))).unwrap_or_default();
-            let signed: String = signatures.iter().map(|key| format!(", signature of key {key}")).collect();
+            let keys = signatures.iter().map(|key| format!(", signature of key {key}"));
+            let named =
+                identities.iter().map(|identity| format!(", bundle of {}", text(&identity.to_string())));
+            let signed: String = keys.chain(named).collect();
             (
                 "package_added",
                 format!("{package} {} {digest}, {bytes} bytes{signed}{from}, by {by}", text(version)),

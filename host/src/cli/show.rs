@@ -121,8 +121,15 @@ pub(super) fn details(details: &[PackageDetails]) -> String {
     text
 }
 
+/// What was shown before it was approved.
+pub(super) fn approval(approved: &Approved) -> String {
+    let mut text = format!("approved {} {}\n", approved.package, approved.digest);
+    after_approval(&mut text, approved);
+    text
+}
+
 pub(super) fn approved(approved: &Approved) -> String {
-    let Approved { package, digest, description, about, trust, upgrade, grants_without_effect } = approved;
+    let Approved { package, digest, description, about, trust, upgrade, grants_without_effect: _ } = approved;
     let mut text = format!("approved {package}\n");
     push(&mut text, format_args!("digest        {digest}"));
     trust::lines(&mut text, trust);
@@ -132,9 +139,15 @@ pub(super) fn approved(approved: &Approved) -> String {
     }
     authored::manifest(&mut text, about);
     text.push('\n');
+    after_approval(&mut text, approved);
+    text
+}
+
+fn after_approval(text: &mut String, approved: &Approved) {
+    let grants_without_effect = &approved.grants_without_effect;
     if !grants_without_effect.is_empty() {
         push(
-            &mut text,
+            text,
             format_args!(
                 "Grants {} were made for other bytes and give nothing any more; apply them again.",
                 ids(grants_without_effect)
@@ -142,7 +155,6 @@ pub(super) fn approved(approved: &Approved) -> String {
         );
     }
     text.push_str("Only these bytes run under this name, and only for agents that a grant names.");
-    text
 }
 
 /// Capabilities, imports and tools, one line each.

@@ -17,13 +17,15 @@ use super::input;
 use super::output::Output;
 use crate::ids::PackageDigest;
 use crate::signing::{
-    Claims, KeyId, PUBLIC_KEY_BYTES_MAX, PublicKey, SECRET_KEY_BYTES_MAX, SIGNATURE_BYTES_MAX,
-    SIGNATURES_MAX, SecretKey, Signature, SignatureError,
+    BUNDLE_BYTES_MAX, Claims, KeyId, PUBLIC_KEY_BYTES_MAX, PublicKey, SECRET_KEY_BYTES_MAX,
+    SIGNATURE_BYTES_MAX, SIGNATURES_MAX, SecretKey, Signature, SignatureError,
 };
 use crate::text::clean_line;
 
 /// How a signature's file ends.
 pub(super) const SUFFIX: &str = ".minisig";
+/// How a Sigstore bundle's file ends.
+pub(super) const BUNDLE_SUFFIX: &str = ".sigstore.json";
 /// The most entries of a folder that are looked at for signatures.
 const ENTRIES_MAX: usize = 10_000;
 /// How much of a trusted comment is shown.
@@ -61,7 +63,9 @@ struct Verified {
 #[derive(Debug, Serialize)]
 struct VerifiedSignature {
     signature: PathBuf,
-    key: KeyId,
+    /// None: it is a bundle of Sigstore, which is not looked at here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<KeyId>,
     verdict: Verdict,
     /// What its signer said; none unless it is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -236,11 +240,11 @@ fn judge(file: PathBuf, keys: &[PublicKey], bytes: &[u8], signatures: Vec<(PathB
     let mut missing: Vec<KeyId> = keys.iter().map(PublicKey::id).collect();
     let mut judged = Vec::new();
     for (path, signature) in signatures {
-        let mut of_number = keys.iter().filter(|key| key.id() == signature.key()).peekable();
+        let mut of_number = keys.iter().filter(|key| Some(key.id()) == signature.key()).peekable();
         let verdict = if of_number.peek().is_none() {
             Verdict::UnknownKey
         } else if of_number.any(|key| signature.verify(key, bytes).is_ok()) {
-            missing.retain(|key| *key != signature.key());
+            missing.retain(|key| Some(*key) != signature.key());
             Verdict::Valid
         } else {
             Verdict::Invalid
@@ -260,7 +264,13 @@ fn told(verified: &Verified) -> String {
             Verdict::Invalid => "NOT VALID",
             Verdict::UnknownKey => "by a key that was not named: not looked at",
         };
-        lines.push(format!("{}: key {key}: {verdict}", signature.display()));
+        lines.push(match key {
+            Some(key) => format!("{}: key {key}: {verdict}", signature.display()),
+            None => format!(
+                "{}: a bundle of Sigstore, which a host's trust policy is held against",
+                signature.display()
+            ),
+        });
         lines.extend(comment.iter().map(|comment| format!("  it says: {comment}")));
     }
     lines.extend(verified.missing.iter().map(|key| format!("key {key} has made no valid signature of it")));
@@ -287,7 +297,7 @@ pub(super) async fn signatures(
     }
     for path in named {
         if path.is_dir() {
-            files.extend(in_folder(path, |name| name.ends_with(SUFFIX))?);
+            files.extend(in_folder(path, is_signature)?);
         } else {
             files.push(path.clone());
         }
@@ -300,7 +310,7 @@ pub(super) async fn signatures(
     }
     let mut signatures = Vec::new();
     for file in files {
-        let text = input::text(file.clone(), SIGNATURE_BYTES_MAX).await?;
+        let text = input::text(file.clone(), SIGNATURE_BYTES_MAX.max(BUNDLE_BYTES_MAX)).await?;
         let signature = text
             .parse()
             .map_err(|error: SignatureError| Failure::input(format!("{}: {error}", file.display())))?;
@@ -309,7 +319,7 @@ pub(super) async fn signatures(
     Ok(signatures)
 }
 
-/// `FILE.minisig` and `FILE.*.minisig`.
+/// `FILE.minisig` and `FILE.*.minisig`, and bundles: `FILE.sigstore.json` and `FILE.*.sigstore.json`.
 fn beside_component(component: &Path) -> Result<Vec<PathBuf>, Failure> {
     let Some(name) = component.file_name().and_then(|name| name.to_str()) else { return Ok(Vec::new()) };
     let folder = match component.parent() {
@@ -317,7 +327,11 @@ fn beside_component(component: &Path) -> Result<Vec<PathBuf>, Failure> {
         Some(_) | None => Path::new("."),
     };
     let start = format!("{name}.");
-    in_folder(folder, |entry| entry.starts_with(&start) && entry.ends_with(SUFFIX))
+    in_folder(folder, |entry| entry.starts_with(&start) && is_signature(entry))
+}
+
+fn is_signature(name: &str) -> bool {
+    name.ends_with(SUFFIX) || name.ends_with(BUNDLE_SUFFIX)
 }
 
 fn in_folder(folder: &Path, fits: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, Failure> {

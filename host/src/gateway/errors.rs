@@ -9,14 +9,15 @@ use crate::audit::query::ReadError;
 use crate::backup::BackupError;
 use crate::config::DataFolderError;
 use crate::database::{ChangeError, DatabaseError};
-use crate::ids::{CallId, PackageName};
+use crate::ids::{CallId, PackageDigest, PackageName};
 use crate::limits::LimitReached;
 use crate::outlets::OutletError;
 use crate::policy::parse::Diagnostic;
-use crate::policy::{Denial, QuotaError};
+use crate::policy::{Change, Denial, QuotaError};
 use crate::registry::RegistryError;
 use crate::sandbox::{InvokeError, PackageError, PrepareError, SandboxError};
 use crate::secrets::{EvidenceKeyError, SecretsError};
+use crate::text::clean_line;
 
 /// Whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -159,6 +160,29 @@ pub enum HostError {
         /// The newest that ever was.
         newest: semver::Version,
     },
+    /// What is approved is not what the bytes were compared with, so somebody saw another difference.
+    #[error(
+        "nothing was approved: the difference that was shown is to {compared_with}, which is not what is approved of package {package} any more"
+    )]
+    Outdated {
+        /// The package.
+        package: PackageName,
+        /// What they were compared with.
+        compared_with: PackageDigest,
+    },
+    /// Bytes that ask for more than what is approved, or say something else, were to be approved unseen.
+    #[error(
+        "nothing was approved: {digest} asks for more than what is approved of package {package}, or says something else{}; approve it at a terminal, or with --yes",
+        widened(.changes)
+    )]
+    Wider {
+        /// The package.
+        package: PackageName,
+        /// What was to be approved.
+        digest: PackageDigest,
+        /// What differs.
+        changes: Vec<Change>,
+    },
     /// A trust policy with errors.
     #[error("the trust policy {file} has {count} errors; nothing was changed", count = diagnostics.len())]
     TrustFile {
@@ -211,6 +235,27 @@ fn process(pid: &Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" ({pid})"))
 }
 
+/// What widened, one line each, as far as a message goes.
+fn widened(changes: &[Change]) -> String {
+    const SHOWN_MAX: usize = 10;
+    const LINE_BYTES_MAX: usize = 200;
+    let wider = changes.iter().filter(|change| change.widened);
+    let told: Vec<String> = wider
+        .map(|Change { about, old, new, .. }| {
+            let line = |sign: char, text: &str| match text {
+                "" => String::new(),
+                text => format!(" {sign} {}", clean_line(text, LINE_BYTES_MAX)),
+            };
+            format!("\n  {}{}{}", about.name(), line('-', old), line('+', new))
+        })
+        .collect();
+    let more = match told.len().saturating_sub(SHOWN_MAX) {
+        0 => String::new(),
+        more => format!("\n  and {more} more"),
+    };
+    format!(":{}{more}\n", told.into_iter().take(SHOWN_MAX).collect::<String>())
+}
+
 impl HostError {
     /// Whose fault it is.
     pub fn blame(&self) -> Blame {
@@ -223,6 +268,8 @@ impl HostError {
             | HostError::NotTrusted(_)
             | HostError::Signature(_)
             | HostError::Downgrade { .. }
+            | HostError::Outdated { .. }
+            | HostError::Wider { .. }
             | HostError::TrustFile { .. }
             | HostError::NotRunning { .. } => Blame::Admin,
             HostError::Registry(

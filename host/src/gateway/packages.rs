@@ -112,6 +112,11 @@ pub struct Approval {
     pub digest: Option<PackageDigest>,
     /// Whether an earlier version than one that was approved before is meant.
     pub downgrade: bool,
+    /// The approved bytes that whoever approves was shown the difference to. Default: whatever is approved.
+    pub compared_with: Option<PackageDigest>,
+    /// Whether nothing is approved that asks for more than what is approved, or says something else: nobody was
+    /// shown the difference.
+    pub unless_wider: bool,
 }
 
 /// What was approved.
@@ -226,7 +231,8 @@ impl Host {
                 version: version.to_string(),
                 digest,
                 bytes: bytes.len() as u64,
-                signatures: signatures.iter().map(Signature::key).collect(),
+                signatures: signatures.iter().filter_map(Signature::key).collect(),
+                identities: signatures.iter().filter_map(Signature::identity).cloned().collect(),
                 source,
                 by: by.clone(),
             })
@@ -283,9 +289,10 @@ impl Host {
         let of = SignedComponent { package, version, digest };
         let trust = self.worth(policy, of, signatures, Some(component.bytes.clone())).await?;
         let wrong = trust.signatures.iter().find(|fact| fact.standing == SignatureStanding::Invalid);
-        if let Some(SignatureFact { key, signer: Some(signer), .. }) = wrong {
+        if let Some((fact, signer)) = wrong.and_then(|fact| Some((fact, fact.signer.as_ref()?))) {
+            let maker = SignatureFact::maker(fact);
             return Err(HostError::Signature(format!(
-                "the signature of {signer} (key {key}) is not one over these bytes"
+                "the signature of {signer} ({maker}) is not one over these bytes"
             )));
         }
         match trust.because {
@@ -308,7 +315,7 @@ impl Host {
             policy.trust.as_ref().is_some_and(|trust| trust.approves_narrower && trust.covers(package));
         let is_upgrade = has_rule
             && trust.trusted == Some(true)
-            && upgrade.wider.is_empty()
+            && !upgrade.widens()
             && *version > upgrade.from_version
             && policy.bars_component(package, Some(upgrade.from)).is_none()
             && policy.bars_component(package, Some(digest)).is_none();
@@ -463,7 +470,11 @@ impl Host {
 
     /// What a component says of itself, read from its bytes. One whose file is gone or altered, which does not run
     /// either, says nothing.
-    async fn about(&self, package: &Package, description: &PackageDescription) -> Result<About, HostError> {
+    pub(super) async fn about(
+        &self,
+        package: &Package,
+        description: &PackageDescription,
+    ) -> Result<About, HostError> {
         match self.registry.bytes(package.digest).await {
             Ok(bytes) => Ok(About::read(&bytes, &description.capabilities)),
             Err(RegistryError::Missing { .. } | RegistryError::Altered { .. }) => Ok(About::default()),
@@ -483,14 +494,15 @@ impl Host {
         name: &PackageName,
         digest: Option<PackageDigest>,
     ) -> Result<PackageDigest, HostError> {
-        let made = self.approve_as(by, name, Approval { digest, downgrade: false }).await?;
+        let made = self.approve_as(by, name, Approval { digest, ..Approval::default() }).await?;
         Ok(made.digest)
     }
 
     /// The same, also where an earlier version is meant.
     ///
     /// # Errors
-    /// As [`approve`](Self::approve); [`HostError::NotTrusted`] and [`HostError::Downgrade`] above all.
+    /// As [`approve`](Self::approve); [`HostError::NotTrusted`], [`HostError::Downgrade`],
+    /// [`HostError::Outdated`] and [`HostError::Wider`] above all.
     pub async fn approve_as(
         &self,
         by: &PrincipalId,
@@ -514,6 +526,15 @@ impl Host {
             return Err(HostError::Downgrade { package, version, newest });
         }
         let upgrade = self.upgrade(&in_force.policy, package, &trust).await?;
+        let approved = of_name.iter().find(|known| known.state == PackageState::Approved);
+        let approved = approved.map(|known| known.digest);
+        if let Some(compared_with) = wanted.compared_with.filter(|shown| Some(*shown) != approved) {
+            return Err(HostError::Outdated { package: name.clone(), compared_with });
+        }
+        if let Some(upgrade) = upgrade.as_ref().filter(|upgrade| wanted.unless_wider && upgrade.widens()) {
+            let (package, changes) = (name.clone(), upgrade.changes.clone());
+            return Err(HostError::Wider { package, digest, changes });
+        }
         self.log
             .append(Event::PackageApproved {
                 package: name.clone(),

@@ -14,11 +14,11 @@ use super::{Host, HostError, Taken, blocking};
 use crate::database::{Package, PackageState, Step, TrustInForce};
 use crate::ids::{PackageDigest, PackageName, PrincipalId, Remark, SignerName};
 use crate::policy::{
-    Distrust, Distrusted, Policy, SignatureFact, SignedComponent, TrustPolicy, Uncovered, UpgradeDiff,
+    Distrust, Distrusted, Policy, Side, SignatureFact, SignedComponent, TrustPolicy, Uncovered, UpgradeDiff,
     parse_trust, valid_signers,
 };
 use crate::registry::{ApprovedPackage, RegistryError};
-use crate::signing::{PublicKey, Signature};
+use crate::signing::{Prover, Signature};
 use crate::text::clean_line;
 
 /// The most verifications that are remembered.
@@ -90,10 +90,14 @@ pub struct NotTrusted {
 pub(super) struct Verifications(Mutex<BTreeMap<[u8; 32], bool>>);
 
 impl Verifications {
-    fn key(digest: PackageDigest, key: &PublicKey, signature: &Signature) -> [u8; 32] {
+    fn key(digest: PackageDigest, prover: &Prover, signature: &Signature) -> [u8; 32] {
+        let prover = match prover {
+            Prover::Key(key) => key.to_string(),
+            Prover::Root(root) => root.as_str().to_owned(),
+        };
         let mut hasher = blake3::Hasher::new();
         // None of them holds a zero byte.
-        for part in [&digest.to_string(), &key.to_string(), signature.as_str()] {
+        for part in [&digest.to_string(), &prover, signature.as_str()] {
             hasher.update(part.as_bytes()).update(&[0]);
         }
         *hasher.finalize().as_bytes()
@@ -159,9 +163,9 @@ impl Host {
         let nobody = TrustPolicy::without_keys();
         let trust = policy.trust.as_ref().unwrap_or(&nobody);
         self.verify(trust, of.digest, &signatures, bytes).await?;
-        let facts = trust.facts(of, &signatures, |signature, key| {
+        let facts = trust.facts(of, &signatures, |signature, prover| {
             // What could not be verified, because the bytes are gone, was not.
-            self.verifications.known(&Verifications::key(of.digest, key, signature)).unwrap_or(false)
+            self.verifications.known(&Verifications::key(of.digest, prover, signature)).unwrap_or(false)
         });
         let judged = policy.trust.as_ref().map(|trust| trust.judge(of.package, &facts));
         Ok(Trust {
@@ -179,12 +183,11 @@ impl Host {
         signatures: &[Signature],
         bytes: Option<Bytes>,
     ) -> Result<(), HostError> {
-        let pairs = signatures
-            .iter()
-            .flat_map(|signature| trust.keys_of(signature).map(move |key| (signature.clone(), key.clone())));
-        let new: Vec<(Signature, PublicKey)> = pairs
-            .filter(|(signature, key)| {
-                self.verifications.known(&Verifications::key(digest, key, signature)).is_none()
+        let pairs =
+            signatures.iter().filter_map(|signature| Some((signature.clone(), trust.prover_of(signature)?)));
+        let new: Vec<(Signature, Prover)> = pairs
+            .filter(|(signature, prover)| {
+                self.verifications.known(&Verifications::key(digest, prover, signature)).is_none()
             })
             .collect();
         if new.is_empty() {
@@ -200,8 +203,8 @@ impl Host {
             },
         };
         let verified = blocking(move || {
-            let verify = |(signature, key): (Signature, PublicKey)| {
-                (Verifications::key(digest, &key, &signature), signature.verify(&key, &bytes).is_ok())
+            let verify = |(signature, prover): (Signature, Prover)| {
+                (Verifications::key(digest, &prover, &signature), signature.prove(&prover, &bytes).is_ok())
             };
             Ok::<_, HostError>(new.into_iter().map(verify).collect::<Vec<_>>())
         })
@@ -270,11 +273,12 @@ impl Host {
         };
         let old = self.registry.description(&package.name, approved.digest).await?;
         let new = self.registry.description(&package.name, package.digest).await?;
-        let old_signers = self.worth_of(policy, approved).await?.signers();
+        let (old_about, new_about) = (self.about(approved, &old).await?, self.about(package, &new).await?);
+        let (old_signers, new_signers) = (self.worth_of(policy, approved).await?.signers(), trust.signers());
         Ok(Some(UpgradeDiff::between(
             (approved.digest, &approved.version),
-            (&old, &old_signers),
-            (&new, &trust.signers()),
+            Side { description: &old, manifest: old_about.manifest.as_ref(), signers: &old_signers },
+            Side { description: &new, manifest: new_about.manifest.as_ref(), signers: &new_signers },
         )))
     }
 }
@@ -286,6 +290,8 @@ impl TrustPolicy {
             source: String::new(),
             uncovered: Uncovered::Unsigned,
             keys: BTreeMap::new(),
+            identities: BTreeMap::new(),
+            root: None,
             rules: Vec::new(),
             approves_narrower: false,
         }

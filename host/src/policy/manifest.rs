@@ -140,6 +140,69 @@ impl Asked {
         }
     }
 
+    /// Whether a grant of all that this asks for would give all that another asks for: of the same kind, and no
+    /// wider in anything. Says no where it can't tell.
+    pub fn covers(&self, other: &Asked) -> bool {
+        fn all<T: Ord>(of: &BTreeSet<T>, other: &BTreeSet<T>) -> bool {
+            other.is_subset(of)
+        }
+        match (self, other) {
+            (
+                Asked::Filesystem { guest_path, access },
+                Asked::Filesystem { guest_path: other_path, access: other_access },
+            ) => guest_path == other_path && other_access <= access,
+            (Asked::Http(rule), Asked::Http(other)) => {
+                let same = HttpRule {
+                    hosts: rule.hosts.clone(),
+                    methods: rule.methods.clone(),
+                    schemes: rule.schemes.clone(),
+                    ports: rule.ports.clone(),
+                    paths: rule.paths.clone(),
+                    addresses: rule.addresses.clone(),
+                    ..other.clone()
+                };
+                same == *rule
+                    && all(&rule.hosts, &other.hosts)
+                    && all(&rule.methods, &other.methods)
+                    && all(&rule.schemes, &other.schemes)
+                    && all(&rule.ports, &other.ports)
+                    && all(&rule.paths, &other.paths)
+                    && all(&rule.addresses, &other.addresses)
+            }
+            (Asked::Invoke(rule), Asked::Invoke(other)) => {
+                let tools = match (&rule.tools, &other.tools) {
+                    (None, _) => true,
+                    (Some(_), None) => false,
+                    (Some(tools), Some(other)) => all(tools, other),
+                };
+                rule.package == other.package && tools
+            }
+            (
+                Asked::Keyvalue { store, scope, access },
+                Asked::Keyvalue { store: other_store, scope: other_scope, access: other_access },
+            ) => store == other_store && scope == other_scope && other_access <= access,
+            (Asked::Tcp(rule), Asked::Tcp(other)) | (Asked::Udp(rule), Asked::Udp(other)) => {
+                let SocketRule { hosts, ports, addresses } = rule;
+                all(hosts, &other.hosts) && all(ports, &other.ports) && all(addresses, &other.addresses)
+            }
+            (Asked::Dns(rule), Asked::Dns(other)) => all(&rule.names, &other.names),
+            (
+                Asked::Config(_)
+                | Asked::Environment(_)
+                | Asked::Arguments
+                | Asked::Secrets(_)
+                | Asked::Filesystem { .. }
+                | Asked::Http(_)
+                | Asked::Invoke(_)
+                | Asked::Keyvalue { .. }
+                | Asked::Tcp(_)
+                | Asked::Udp(_)
+                | Asked::Dns(_),
+                _,
+            ) => self == other,
+        }
+    }
+
     /// Its keys, without what is as by default.
     fn keys(&self) -> Map<String, Value> {
         let mut keys = Map::new();

@@ -37,6 +37,6 @@ pub use rule::{
 };
 pub use standing::{Distrusted, Freeze, Principal, Quarantine, Role, Standing};
 pub use trust::{
-    Change, Distrust, SignatureFact, SignatureStanding, SignedComponent, TrustPolicy, TrustRule, TrustedKey,
-    Uncovered, UpgradeDiff, valid_signers,
+    Change, Changed, Distrust, Side, SignatureFact, SignatureStanding, SignedComponent, TrustPolicy,
+    TrustRule, TrustedIdentity, TrustedKey, Uncovered, UpgradeDiff, changes, valid_signers,
 };

@@ -4,10 +4,12 @@ use std::fmt;
 use std::io::Cursor;
 use std::str::FromStr;
 
+use bytes::Bytes;
 use minisign::SignatureBox;
 use serde::{Deserialize, Serialize};
 
 use super::key::{KeyId, PublicKey, decoded};
+use super::sigstore::{self, SignedIdentity, SigstoreError, TrustRoot};
 use crate::ids::PackageDigest;
 
 /// The most bytes of a signature's file.
@@ -36,6 +38,12 @@ pub enum SignatureError {
     /// The form that signs the bytes themselves.
     #[error("the signature is of minisign's legacy form; sign with `minisign -S -H`, or `portcullis sign`")]
     Legacy,
+    /// A bundle of Sigstore that is none.
+    #[error(transparent)]
+    Sigstore(#[from] SigstoreError),
+    /// It is of another kind than what it is verified by.
+    #[error("a key makes no Sigstore bundle, and an identity no signature of minisign")]
+    OtherKind,
     /// It was not made by this key over these bytes, or its trusted comment was changed.
     #[error("the signature is not one of key {key} over these bytes and this comment")]
     Invalid {
@@ -49,14 +57,78 @@ pub enum SignatureError {
 #[serde(try_from = "String", into = "String")]
 pub struct Signature {
     text: String,
-    key: KeyId,
+    maker: Maker,
     comment: String,
 }
 
+/// Who a signature says that it was made by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// The key of this number: a signature of minisign.
+    Key(KeyId),
+    /// Whom a certificate names: a bundle of Sigstore.
+    Identity(SignedIdentity),
+}
+
+impl fmt::Display for Maker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Maker::Key(key) => write!(f, "key {key}"),
+            Maker::Identity(identity) => identity.fmt(f),
+        }
+    }
+}
+
+/// What a signature is verified by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prover {
+    /// The key that it names.
+    Key(PublicKey),
+    /// The root of the certificate that names its identity.
+    Root(TrustRoot),
+}
+
+/// Whether a text can be a bundle of Sigstore and no signature of minisign.
+pub fn is_bundle(text: &str) -> bool {
+    text.trim_start().starts_with('{')
+}
+
 impl Signature {
-    /// The number of the key that it says it was made by.
-    pub fn key(&self) -> KeyId {
-        self.key
+    /// Who it says that it was made by.
+    pub fn maker(&self) -> &Maker {
+        &self.maker
+    }
+
+    /// The number of the key that it says it was made by, if it is one of minisign.
+    pub fn key(&self) -> Option<KeyId> {
+        match &self.maker {
+            Maker::Key(key) => Some(*key),
+            Maker::Identity(_) => None,
+        }
+    }
+
+    /// Whom its certificate names, if it is a bundle of Sigstore.
+    pub fn identity(&self) -> Option<&SignedIdentity> {
+        match &self.maker {
+            Maker::Key(_) => None,
+            Maker::Identity(identity) => Some(identity),
+        }
+    }
+
+    /// Verifies it, by what it must be verified by.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn prove(&self, prover: &Prover, bytes: &Bytes) -> Result<(), SignatureError> {
+        match (prover, &self.maker) {
+            (Prover::Key(key), Maker::Key(_)) => self.verify(key, bytes),
+            (Prover::Root(root), Maker::Identity(_)) => {
+                root.verify(&self.text, bytes).map(drop).map_err(SignatureError::from)
+            }
+            (Prover::Key(_), Maker::Identity(_)) | (Prover::Root(_), Maker::Key(_)) => {
+                Err(SignatureError::OtherKind)
+            }
+        }
     }
 
     /// Its file.
@@ -64,7 +136,7 @@ impl Signature {
         &self.text
     }
 
-    /// The trusted comment: text of its signer, and only once it is verified.
+    /// The trusted comment: text of its signer, and only once it is verified. A bundle has none.
     pub fn comment(&self) -> &str {
         &self.comment
     }
@@ -77,7 +149,7 @@ impl Signature {
     /// Verifies that the key made it over these bytes, and over its trusted comment.
     ///
     /// # Errors
-    /// [`SignatureError::Invalid`].
+    /// [`SignatureError::Invalid`], which a bundle always is: no key of minisign makes one.
     pub fn verify(&self, key: &PublicKey, bytes: &[u8]) -> Result<(), SignatureError> {
         let invalid = |_| SignatureError::Invalid { key: key.id() };
         let signature = SignatureBox::from_string(&self.text).map_err(invalid)?;
@@ -87,7 +159,7 @@ impl Signature {
 
 impl fmt::Debug for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signature").field("key", &self.key).field("comment", &self.comment).finish()
+        f.debug_struct("Signature").field("maker", &self.maker).field("comment", &self.comment).finish()
     }
 }
 
@@ -109,6 +181,10 @@ impl FromStr for Signature {
     type Err = SignatureError;
 
     fn from_str(text: &str) -> Result<Self, SignatureError> {
+        if is_bundle(text) {
+            let maker = Maker::Identity(sigstore::Bundle::read(text)?.identity().clone());
+            return Ok(Self { text: text.to_owned(), maker, comment: String::new() });
+        }
         if text.len() > SIGNATURE_BYTES_MAX {
             return Err(SignatureError::TooLong);
         }
@@ -126,7 +202,7 @@ impl FromStr for Signature {
         }
         let number = read.keynum().try_into().map_err(|_| SignatureError::Malformed)?;
         let comment = read.trusted_comment().map_err(|_| SignatureError::Malformed)?;
-        Ok(Self { text: text.to_owned(), key: KeyId::from_bytes(number), comment })
+        Ok(Self { text: text.to_owned(), maker: Maker::Key(KeyId::from_bytes(number)), comment })
     }
 }
 

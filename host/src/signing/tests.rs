@@ -21,7 +21,7 @@ fn what_was_signed_is_verified_and_nothing_else() {
     let (key, other) = (key(), key());
     let signature = key.sign(b"bytes", &claims()).expect("signed");
     assert_eq!(signature.claims(), claims());
-    assert_eq!(signature.key(), key.public().id());
+    assert_eq!(signature.key(), Some(key.public().id()));
     assert_eq!(signature.verify(key.public(), b"bytes"), Ok(()));
     let invalid = |key: &SecretKey| Err(SignatureError::Invalid { key: key.public().id() });
     assert_eq!(signature.verify(key.public(), b"bytez"), invalid(&key));

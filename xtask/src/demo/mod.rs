@@ -82,7 +82,7 @@ fn register(console: &mut Console, folders: &Folders) -> Result<()> {
     for tool in TOOLS {
         console.step(
             &format!("an admin approves these bytes of {tool}"),
-            &["package", "approve", tool],
+            &["package", "approve", tool, "--yes"],
             Exit::Ok,
             &[],
         )?;

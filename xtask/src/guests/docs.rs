@@ -1,4 +1,5 @@
-//! Puts the doc comments of a guest's WIT into the built component, as the section `package-docs`.
+//! Puts the doc comments of a guest's WIT into the built component, as the section `portcullis:docs`, as
+//! `portcullis build` does.
 //!
 //! Toolchains drop them on the way, and an agent that chooses among tools needs them. The form is
 //! that of wit-parser: a version byte, then JSON. Not a parser of WIT: it reads files that are
@@ -6,7 +7,7 @@
 
 use serde_json::{Map, Value, json};
 
-const SECTION: &str = "package-docs";
+const SECTION: &str = "portcullis:docs";
 const VERSION: u8 = 1;
 
 /// The JSON of the section: what each documented function of a WIT file is for.
@@ -92,8 +93,8 @@ mod tests {
     fn a_section_has_its_length_and_name_before_it() {
         assert_eq!((leb128(0), leb128(127), leb128(300)), (vec![0], vec![127], vec![0xac, 0x02]));
         let component = append(vec![1, 2], &json!({}));
-        assert_eq!(component[..5], [1, 2, 0, 16, 12]);
-        assert_eq!(&component[5..17], b"package-docs");
-        assert_eq!(component[17..], [1, b'{', b'}']);
+        assert_eq!(component[..5], [1, 2, 0, 19, 15]);
+        assert_eq!(&component[5..20], b"portcullis:docs");
+        assert_eq!(component[20..], [1, b'{', b'}']);
     }
 }

@@ -86,6 +86,7 @@ fn added() -> Event {
         digest: PackageDigest::of(b"component"),
         bytes: 9,
         signatures: vec!["0123456789ABCDEF".parse().expect("the number of a key")],
+        identities: Vec::new(),
         source: Some("oci://registry.example/notes".parse().expect("a remark")),
         by: "root".parse().expect("a valid name"),
     }

@@ -1,4 +1,6 @@
-//! The doc comments of a project's WIT, which toolchains drop: the section `package-docs`, in the form of wit-parser.
+//! The doc comments of a project's WIT, which toolchains drop: a section of ours, in the form of wit-parser's
+//! `package-docs`. Under that name it would be about another package: wit-parser, and with it wkg, wash and jco, could
+//! not read the component any more.
 
 use std::path::Path;
 
@@ -7,7 +9,7 @@ use wit_parser::{Function, Resolve, WorldItem, WorldKey};
 
 use super::BuildError;
 
-pub(super) const SECTION: &str = "package-docs";
+pub(super) const SECTION: &str = "portcullis:docs";
 const VERSION: u8 = 1;
 
 /// Reads a folder of WIT, and sees that it has the world.

@@ -1,17 +1,18 @@
 //! `portcullis inspect`: a file that is not registered, as a host would see it; and what another version asks more.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::scratch::Scratch;
 use crate::authoring::advisories::{Advisory, advisories};
-use crate::authoring::compare::{Change, compare};
 use crate::cli::arguments::InspectArguments;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::{input, show};
 use crate::gateway::AddedPackage;
+use crate::policy::{Side, changes};
 
 /// A file, for `--json`.
 #[derive(Debug, Serialize)]
@@ -28,7 +29,14 @@ pub(in crate::cli) async fn inspect(arguments: InspectArguments, output: &Output
     let InspectArguments { file, diff, advisories: database } = arguments;
     if let [old, new] = diff.as_slice() {
         let (old, new) = (read(old.clone()).await?, read(new.clone()).await?);
-        let changes: Vec<Change> = compare((&old.description, &old.about), (&new.description, &new.about));
+        // Who has signed is a host's to say.
+        let signers = BTreeSet::new();
+        let [old, new] = [&old, &new].map(|AddedPackage { description, about, .. }| Side {
+            description,
+            manifest: about.manifest.as_ref(),
+            signers: &signers,
+        });
+        let changes = changes(old, new);
         output.answer(&changes, |changes| show::built::changes(changes))?;
         let has_widened = changes.iter().any(|change| change.widened);
         return if has_widened { Err(Failure::Differs) } else { Ok(()) };

@@ -2,8 +2,8 @@
 
 use super::{asks, authored, grouped, one_line, push, size, tools};
 use crate::authoring::advisories::Advisory;
-use crate::authoring::compare::Change;
 use crate::cli::authoring::{Inspected, Outcome};
+use crate::policy::Change;
 
 pub(in crate::cli) fn outcome(outcome: &Outcome) -> String {
     let Outcome { file, built_with, bytes, unstripped_bytes, elapsed_ms, package } = outcome;
@@ -61,15 +61,20 @@ pub(in crate::cli) fn changes(changes: &[Change]) -> String {
         return "both ask for the same, and say the same".to_owned();
     }
     let mut text = String::new();
+    differences(&mut text, changes);
+    text
+}
+
+/// One after the other: what was with a `-`, what is with a `+`.
+pub(in crate::cli) fn differences(text: &mut String, changes: &[Change]) {
     for Change { widened, about, old, new } in changes {
         let word = if *widened { "WIDER" } else { "     " };
-        push(&mut text, format_args!("{word} {}", about.name()));
+        push(text, format_args!("{word} {}", about.name()));
         for line in old.lines() {
-            push(&mut text, format_args!("      - {line}"));
+            push(text, format_args!("      - {line}"));
         }
         for line in new.lines() {
-            push(&mut text, format_args!("      + {line}"));
+            push(text, format_args!("      + {line}"));
         }
     }
-    text
 }

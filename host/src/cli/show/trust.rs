@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{TEXT_BYTES_MAX, capability, moment, one_line, standing};
+use super::{built, moment, one_line, standing};
 use crate::gateway::{Trust, TrustChanged, TrustStatus};
 use crate::ids::PackageName;
-use crate::policy::{Change, Distrusted, SignatureFact, UpgradeDiff};
+use crate::policy::{Distrusted, SignatureFact, UpgradeDiff};
 use crate::text::clean;
 
 /// In a table: who has signed.
@@ -28,11 +28,13 @@ pub(in crate::cli) fn lines(text: &mut String, trust: &Trust) {
     if signatures.is_empty() {
         push(text, "signatures    none");
     }
-    for (index, SignatureFact { key, signer, standing, comment }) in signatures.iter().enumerate() {
+    for (index, fact) in signatures.iter().enumerate() {
+        let SignatureFact { signer, standing, comment, .. } = fact;
+        let maker = one_line(&fact.maker());
         let label = if index == 0 { "signatures    " } else { "              " };
         let who = signer.as_ref().map(|signer| format!("{signer}, ")).unwrap_or_default();
         let said = comment.as_ref().map(|said| format!(" — {}", one_line(said))).unwrap_or_default();
-        push(text, &format!("{label}{who}key {key}: {}{said}", standing.name()));
+        push(text, &format!("{label}{who}{maker}: {}{said}", standing.name()));
     }
     match (trusted, because) {
         (_, Some(because)) => push(text, &format!("trust         NOT TRUSTED: {because}")),
@@ -43,39 +45,14 @@ pub(in crate::cli) fn lines(text: &mut String, trust: &Trust) {
     }
 }
 
-/// What is different from the component that was approved before.
+/// What is different from the component that is approved.
 pub(in crate::cli) fn upgrade(text: &mut String, upgrade: &UpgradeDiff) {
-    let UpgradeDiff { from, from_version, wider, narrower } = upgrade;
-    push(text, &format!("\ncompared with {from_version} {from}, which was approved before:"));
-    if wider.is_empty() && narrower.is_empty() {
-        push(text, "  it asks for the same");
+    let UpgradeDiff { from, from_version, changes } = upgrade;
+    push(text, &format!("\ncompared with {from_version} {from}, which is approved:"));
+    if changes.is_empty() {
+        push(text, "  it asks for the same, and says the same");
     }
-    for change in wider {
-        self::change(text, '+', change);
-    }
-    for change in narrower {
-        self::change(text, '-', change);
-    }
-}
-
-fn change(text: &mut String, sign: char, change: &Change) {
-    let line = match change {
-        Change::Capability { capability: wanted } => format!("asks for {}", capability(wanted)),
-        Change::Import { import } => format!("imports {}", one_line(import)),
-        Change::Tool { tool } => format!("tool {tool}"),
-        Change::Schema { tool } => format!("tool {tool} takes or gives something else"),
-        Change::Signer { signer } => format!("signed by {signer}"),
-        Change::Description { tool, from, to } => {
-            push(text, &format!("  ~ tool {tool} says of itself:"));
-            for (sign, said) in [('-', from), ('+', to)] {
-                for line in clean(said, TEXT_BYTES_MAX).lines() {
-                    push(text, &format!("    {sign} │ {line}"));
-                }
-            }
-            return;
-        }
-    };
-    push(text, &format!("  {sign} {line}"));
+    built::differences(text, changes);
 }
 
 pub(in crate::cli) fn status(status: &TrustStatus) -> String {

@@ -37,7 +37,7 @@ pub(in crate::policy) use manifest::{limit_text, parse_manifest_json};
 pub use manifest::{manifest_schema, parse_manifest};
 pub use paths::{PathCheck, PathProblem};
 pub(crate) use secrets::unknown_secrets;
-pub use trust::{TRUST_FILE_BYTES_MAX, parse_trust};
+pub use trust::{TRUST_FILE_BYTES_MAX, parse_trust, trusted_root_file};
 pub(crate) use values::nearest;
 
 use super::grant::GrantTerms;

@@ -8,8 +8,8 @@ use super::parse_settings;
 use super::reader::{Keys, Node, Reader, Table};
 use super::values::{Problem, nearest, quoted};
 use crate::ids::{Remark, SignerName};
-use crate::policy::trust::{TrustPolicy, TrustRule, TrustedKey, Uncovered};
-use crate::signing::PublicKey;
+use crate::policy::trust::{TrustPolicy, TrustRule, TrustedIdentity, TrustedKey, Uncovered};
+use crate::signing::{PublicKey, TrustRoot, is_bundle};
 
 /// The most bytes of a trust policy.
 pub const TRUST_FILE_BYTES_MAX: usize = 256 << 10;
@@ -20,11 +20,15 @@ const KEYS_MAX: usize = 1_000;
 const RULES_MAX: usize = 1_000;
 /// The most patterns, and the most signers, of one rule.
 const NAMES_MAX: usize = 100;
+/// The most bytes of an identity, and of its issuer.
+const IDENTITY_BYTES_MAX: usize = 500;
 
 const TOP_KEYS: Keys<'static> =
-    Keys { known: &["uncovered", "keys", "package", "upgrade"], later: &["sigstore"] };
+    Keys { known: &["uncovered", "keys", "identities", "sigstore", "package", "upgrade"], later: &[] };
 const KEY_KEYS: Keys<'static> = Keys { known: &["key", "revoked"], later: &[] };
-const RULE_KEYS: Keys<'static> = Keys { known: &["names", "signers", "needed"], later: &["identities"] };
+const RULE_KEYS: Keys<'static> = Keys { known: &["names", "signers", "needed"], later: &[] };
+const IDENTITY_KEYS: Keys<'static> = Keys { known: &["subject", "issuer", "revoked"], later: &[] };
+const SIGSTORE_KEYS: Keys<'static> = Keys { known: &["trusted_root"], later: &[] };
 const UPGRADE_KEYS: Keys<'static> = Keys { known: &["approve"], later: &[] };
 
 /// Reads a trust policy.
@@ -54,12 +58,22 @@ pub fn parse_trust(text: &str) -> Result<TrustPolicy, Vec<Diagnostic>> {
             };
             reader.keep(&node, known)
         });
-        let rules = root.child("package").map(|node| read_rules(reader, &node, &keys)).unwrap_or_default();
+        let identities =
+            root.child("identities").map(|node| read_identities(reader, &node, &keys)).unwrap_or_default();
+        let trust_root = root.child("sigstore").and_then(|node| read_sigstore(reader, &node));
+        if let Some(node) = root.child("identities").filter(|_| root.child("sigstore").is_none()) {
+            let help = "write [sigstore] with trusted_root = \"trusted_root.json\"";
+            reader.report_node(&node, Problem::new("nobody vouches for these identities", help));
+        }
+        let signers: BTreeSet<&SignerName> = keys.keys().chain(identities.keys()).collect();
+        let rules = root.child("package").map(|node| read_rules(reader, &node, &signers)).unwrap_or_default();
         let approves_narrower = root.child("upgrade").is_some_and(|node| read_upgrade(reader, &node));
         TrustPolicy {
             source: text.to_owned(),
             uncovered: uncovered.unwrap_or(Uncovered::Deny),
             keys,
+            identities,
+            root: trust_root,
             rules,
             approves_narrower,
         }
@@ -111,11 +125,120 @@ fn read_key(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<TrustedKey> 
     Some(TrustedKey { key: key?, revoked })
 }
 
-fn read_rules(
+/// The identities of Sigstore, by the names that rules use.
+fn read_identities(
     reader: &mut Reader<'_>,
     node: &Node<'_, '_>,
     keys: &BTreeMap<SignerName, TrustedKey>,
-) -> Vec<TrustRule> {
+) -> BTreeMap<SignerName, TrustedIdentity> {
+    let mut identities: BTreeMap<SignerName, TrustedIdentity> = BTreeMap::new();
+    let Some(table) = reader.table(node) else { return identities };
+    let children = table.children();
+    if children.len() > KEYS_MAX {
+        let message = format!("there are {} identities, at most {KEYS_MAX}", children.len());
+        reader.report_node(node, Problem::new(message, ""));
+        return identities;
+    }
+    for (name, span, node) in children {
+        let Some(identity) = read_identity(reader, &node) else { continue };
+        let is_same = |known: &TrustedIdentity| {
+            (&known.subject, &known.issuer) == (&identity.subject, &identity.issuer)
+        };
+        // One identity under two names would count twice.
+        if let Some((other, _)) = identities.iter().find(|(_, known)| is_same(known)) {
+            let message = format!("this identity is {other}'s already");
+            reader.report_node(&node, Problem::new(message, "give each identity one name"));
+            continue;
+        }
+        match name.parse::<SignerName>() {
+            Ok(name) if keys.contains_key(&name) => {
+                let help = "give the identity another name";
+                reader.report(span, &node.key, Problem::new(format!("{name} is a key already"), help));
+            }
+            Ok(name) => {
+                identities.insert(name, identity);
+            }
+            Err(error) => reader.report(span, &node.key, Problem::new(error.to_string(), "")),
+        }
+    }
+    identities
+}
+
+fn read_identity(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<TrustedIdentity> {
+    let table = reader.table(node)?;
+    reader.check_keys(&table, IDENTITY_KEYS);
+    let subject = reader.required(&table, "subject").and_then(|node| {
+        let text = reader.string(&node)?.to_owned();
+        let fixed = text.strip_suffix('*');
+        // A star that could stand for a name of somebody else would be anybody's leave.
+        let is_bounded = fixed.is_none_or(|fixed| fixed.starts_with("https://") && fixed.contains("@refs/"));
+        let is_plain = (1..=IDENTITY_BYTES_MAX).contains(&text.len())
+            && !fixed.unwrap_or(&text).contains('*')
+            && crate::text::clean_line(&text, IDENTITY_BYTES_MAX) == text;
+        let problem = || {
+            let message = format!("{} names no one identity", quoted(&text));
+            Problem::new(
+                message,
+                "write the whole URI or mail address; a star may end it after `@refs/` only",
+            )
+        };
+        let checked = if is_bounded && is_plain { Ok(()) } else { Err(problem()) };
+        reader.keep(&node, checked).map(|()| text)
+    });
+    let issuer = reader.required(&table, "issuer").and_then(|node| {
+        let text = reader.string(&node)?.to_owned();
+        let is_url = text.starts_with("https://") && text.len() <= IDENTITY_BYTES_MAX && !text.contains('*');
+        let problem = || {
+            Problem::new(
+                format!("{} is no issuer", quoted(&text)),
+                "write its URL, which begins with https://",
+            )
+        };
+        reader.keep(&node, if is_url { Ok(()) } else { Err(problem()) }).map(|()| text)
+    });
+    let revoked = match table.child("revoked") {
+        // A reason that can't be read must not leave the identity in use.
+        Some(node) => Some(reader.parsed::<Remark>(&node)?),
+        None => None,
+    };
+    Some(TrustedIdentity { subject: subject?, issuer: issuer?, revoked })
+}
+
+fn read_sigstore(reader: &mut Reader<'_>, node: &Node<'_, '_>) -> Option<TrustRoot> {
+    let table = reader.table(node)?;
+    reader.check_keys(&table, SIGSTORE_KEYS);
+    let node = reader.required(&table, "trusted_root")?;
+    let text = reader.string(&node)?;
+    if !is_bundle(text) {
+        let problem = Problem::new(
+            "the name of a file stands for what is in it",
+            "`portcullis trust apply` puts it here; over the API, write the JSON itself",
+        );
+        reader.report_node(&node, problem);
+        return None;
+    }
+    let read = text.parse::<TrustRoot>().map_err(|error| Problem::new(error.to_string(), ""));
+    reader.keep(&node, read)
+}
+
+/// Where the value of `sigstore.trusted_root` stands in a text, if it is the name of a file; and that name. For whoever
+/// has the file: a host reads none.
+pub fn trusted_root_file(text: &str) -> Option<(std::ops::Range<usize>, String)> {
+    #[derive(serde::Deserialize)]
+    struct Policy {
+        sigstore: Option<Sigstore>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Sigstore {
+        trusted_root: Option<toml::Spanned<String>>,
+    }
+    let policy: Policy = toml::from_str(text).ok()?;
+    let root = policy.sigstore?.trusted_root?;
+    let name = root.get_ref().clone();
+    (!is_bundle(&name)).then(|| (root.span(), name))
+}
+
+fn read_rules(reader: &mut Reader<'_>, node: &Node<'_, '_>, keys: &BTreeSet<&SignerName>) -> Vec<TrustRule> {
     let items = reader.tables(node);
     if items.len() > RULES_MAX {
         reader.report_node(
@@ -136,7 +259,7 @@ fn read_rules(
 fn read_rule(
     reader: &mut Reader<'_>,
     table: &Table<'_, '_>,
-    keys: &BTreeMap<SignerName, TrustedKey>,
+    keys: &BTreeSet<&SignerName>,
 ) -> Option<TrustRule> {
     let names = reader.required(table, "names");
     let packages = names.and_then(|node| some(reader, &node, "a pattern of names, such as \"acme-*\""));
@@ -146,12 +269,12 @@ fn read_rule(
     let signers: Option<BTreeSet<SignerName>> = signers.map(|items| {
         let known = items.iter().filter_map(|item| {
             let name = reader.parsed::<SignerName>(item)?;
-            if keys.contains_key(&name) {
+            if keys.contains(&name) {
                 return Some(name);
             }
-            let near = nearest(name.as_str(), keys.keys().map(SignerName::as_str));
+            let near = nearest(name.as_str(), keys.iter().map(|known| known.as_str()));
             let help = near.map_or_else(
-                || "name its key in [keys]".to_owned(),
+                || "name its key in [keys], or its identity in [identities]".to_owned(),
                 |near| format!("did you mean `{near}`?"),
             );
             reader.report_node(item, Problem::new(format!("there is no key of {name}"), &help));

@@ -14,10 +14,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{PackageDigest, PackageName, Remark, SignerName};
-use crate::signing::{KeyId, PublicKey, Signature};
+use crate::signing::{KeyId, Maker, Prover, PublicKey, Signature, SignedIdentity, TrustRoot};
 use crate::wildcard::Wildcard;
 
-pub use upgrade::{Change, UpgradeDiff};
+pub use upgrade::{Change, Changed, Side, UpgradeDiff, changes};
 
 /// Whose signatures packages need: `trust.toml`, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,10 @@ pub struct TrustPolicy {
     pub uncovered: Uncovered,
     /// The signers, by the names that the policy gives them: no key has two.
     pub keys: BTreeMap<SignerName, TrustedKey>,
+    /// The signers that are identities of Sigstore: no two are the same, and no name is one of a key as well.
+    pub identities: BTreeMap<SignerName, TrustedIdentity>,
+    /// Whose certificates are believed of them: there where there are identities.
+    pub root: Option<TrustRoot>,
     /// What packages need. All rules that cover a package must be satisfied.
     pub rules: Vec<TrustRule>,
     /// Whether a newer version that asks for no more is approved without an admin.
@@ -51,6 +55,27 @@ pub struct TrustedKey {
     pub key: PublicKey,
     /// Why it counts for nothing any more.
     pub revoked: Option<Remark>,
+}
+
+/// An identity of Sigstore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedIdentity {
+    /// What a certificate must name: the very text, or, with a star at its end, one that begins so.
+    pub subject: String,
+    /// Who must have vouched for it.
+    pub issuer: String,
+    /// Why it counts for nothing any more.
+    pub revoked: Option<Remark>,
+}
+
+impl TrustedIdentity {
+    fn is(&self, identity: &SignedIdentity) -> bool {
+        let is_subject = match self.subject.strip_suffix('*') {
+            Some(start) => identity.subject.starts_with(start),
+            None => identity.subject == self.subject,
+        };
+        is_subject && identity.issuer == self.issuer
+    }
 }
 
 /// What the packages of some names need.
@@ -84,9 +109,13 @@ pub struct SignedComponent<'a> {
 /// What one signature is worth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignatureFact {
-    /// The number of the key that it says it was made by.
-    pub key: KeyId,
-    /// Who that is by the trust policy, if the key is known to it.
+    /// The number of the key that it says it was made by, if it is one of minisign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
+    /// Whom its certificate names, if it is a bundle of Sigstore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<SignedIdentity>,
+    /// Who that is by the trust policy, if it knows the key or identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signer: Option<SignerName>,
     /// What it is worth.
@@ -102,7 +131,7 @@ pub struct SignatureFact {
 pub enum SignatureStanding {
     /// Its key made it over these bytes, and was not revoked.
     Valid,
-    /// No key of the trust policy has its number: it was not verified.
+    /// No key or identity of the trust policy is its maker: it was not verified.
     UnknownKey,
     /// Its key was revoked.
     Revoked,
@@ -119,11 +148,22 @@ impl SignatureStanding {
     pub const fn name(self) -> &'static str {
         match self {
             SignatureStanding::Valid => "valid",
-            SignatureStanding::UnknownKey => "by a key that the trust policy does not know",
-            SignatureStanding::Revoked => "by a revoked key",
+            SignatureStanding::UnknownKey => "by a key or identity that the trust policy does not know",
+            SignatureStanding::Revoked => "by a revoked key or identity",
             SignatureStanding::Invalid => "not valid",
             SignatureStanding::OtherPackage => "for another package",
             SignatureStanding::OtherVersion => "for another version",
+        }
+    }
+}
+
+impl SignatureFact {
+    /// Who it says that it was made by, for people.
+    pub fn maker(&self) -> String {
+        match (&self.key, &self.identity) {
+            (Some(key), _) => format!("key {key}"),
+            (None, Some(identity)) => identity.to_string(),
+            (None, None) => "nobody".to_owned(),
         }
     }
 }
@@ -157,7 +197,7 @@ fn others(facts: &[SignatureFact]) -> String {
     let not_valid = facts.iter().filter(|fact| fact.standing != SignatureStanding::Valid);
     let told: Vec<String> = not_valid
         .map(|fact| {
-            let who = fact.signer.as_ref().map_or_else(|| format!("key {}", fact.key), ToString::to_string);
+            let who = fact.signer.as_ref().map_or_else(|| fact.maker(), ToString::to_string);
             format!("that of {who} is {}", fact.standing.name())
         })
         .collect();
@@ -171,7 +211,7 @@ impl TrustPolicy {
         &self,
         of: SignedComponent<'_>,
         signatures: &[Signature],
-        mut verify: impl FnMut(&Signature, &PublicKey) -> bool,
+        mut verify: impl FnMut(&Signature, &Prover) -> bool,
     ) -> Vec<SignatureFact> {
         signatures.iter().map(|signature| self.fact(of, signature, &mut verify)).collect()
     }
@@ -180,21 +220,20 @@ impl TrustPolicy {
         &self,
         of: SignedComponent<'_>,
         signature: &Signature,
-        verify: &mut impl FnMut(&Signature, &PublicKey) -> bool,
+        verify: &mut impl FnMut(&Signature, &Prover) -> bool,
     ) -> SignatureFact {
-        let key = signature.key();
-        let known = self.keys.iter().find(|(_, known)| known.key.id() == key);
-        let Some((signer, known)) = known else {
+        let (key, identity) = (signature.key(), signature.identity().cloned());
+        let Some((signer, prover, is_revoked)) = self.known(signature) else {
             let standing = SignatureStanding::UnknownKey;
-            return SignatureFact { key, signer: None, standing, comment: None };
+            return SignatureFact { key, identity, signer: None, standing, comment: None };
         };
         let claims = signature.claims();
         let is_of_other =
             |claimed: &Option<String>, is: &str| claimed.as_deref().is_some_and(|said| said != is);
-        let is_valid = verify(signature, &known.key);
+        let is_valid = verify(signature, &prover);
         let standing = if !is_valid || claims.digest.is_some_and(|digest| digest != of.digest) {
             SignatureStanding::Invalid
-        } else if known.revoked.is_some() {
+        } else if is_revoked {
             SignatureStanding::Revoked
         } else if is_of_other(&claims.package, of.package.as_str()) {
             SignatureStanding::OtherPackage
@@ -203,8 +242,27 @@ impl TrustPolicy {
         } else {
             SignatureStanding::Valid
         };
-        let comment = is_valid.then(|| signature.comment().to_owned());
-        SignatureFact { key, signer: Some(signer.clone()), standing, comment }
+        let comment = Some(signature.comment().to_owned()).filter(|comment| is_valid && !comment.is_empty());
+        SignatureFact { key, identity, signer: Some(signer.clone()), standing, comment }
+    }
+
+    /// Who made a signature by its own word, by what it must be verified, and whether that is revoked. An identity that is
+    /// written out comes before one with a star, so that one bundle is of one signer.
+    fn known(&self, signature: &Signature) -> Option<(&SignerName, Prover, bool)> {
+        match signature.maker() {
+            Maker::Key(key) => {
+                let (signer, known) = self.keys.iter().find(|(_, known)| known.key.id() == *key)?;
+                Some((signer, Prover::Key(known.key.clone()), known.revoked.is_some()))
+            }
+            Maker::Identity(identity) => {
+                let mut known: Vec<_> =
+                    self.identities.iter().filter(|(_, known)| known.is(identity)).collect();
+                known.sort_by_key(|(_, known)| known.subject.ends_with('*'));
+                let is_revoked = known.iter().any(|(_, known)| known.revoked.is_some());
+                let (signer, _) = known.first()?;
+                Some((signer, Prover::Root(self.root.clone()?), is_revoked))
+            }
+        }
     }
 
     /// Whether a package with these signatures is trusted.
@@ -239,10 +297,9 @@ impl TrustPolicy {
         self.rules.iter().any(|rule| rule.covers(package))
     }
 
-    /// The keys that these signatures must be verified with.
-    pub fn keys_of<'p>(&'p self, signature: &Signature) -> impl Iterator<Item = &'p PublicKey> + use<'p> {
-        let key = signature.key();
-        self.keys.values().map(|known| &known.key).filter(move |known| known.id() == key)
+    /// What a signature must be verified by, if its maker is known.
+    pub fn prover_of(&self, signature: &Signature) -> Option<Prover> {
+        self.known(signature).map(|(_, prover, _)| prover)
     }
 }
 

@@ -22,6 +22,8 @@ const FORMER_WASM: [&str; 2] =
     ["application/vnd.wasm.content.layer.v1+wasm", "application/vnd.module.wasm.content.layer.v1+wasm"];
 /// A signature of minisign, and the kind of artifact that it is.
 pub(super) const MINISIGN: &str = "application/vnd.portcullis.minisign.v1";
+/// A bundle of Sigstore.
+pub(super) const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// A config that says nothing.
 pub(super) const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// Its bytes.

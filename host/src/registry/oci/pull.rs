@@ -11,17 +11,22 @@ use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
 
-use super::layout::{Descriptor, INDEX, Index, MANIFEST, MINISIGN, Manifest};
+use super::attachment::{ATTACHMENT_BYTES_MAX, Attachment, AttachmentKind};
+use super::layout::{BUNDLE, Descriptor, INDEX, Index, MANIFEST, MINISIGN, Manifest};
 use super::reference::Pinned;
 use super::transport::{Asked, OciError, Registry, bounded, component_bytes_max, document, status};
 use crate::egress::AnswerBody;
 use crate::ids::PackageDigest;
-use crate::signing::{SIGNATURE_BYTES_MAX, SIGNATURES_MAX, Signature};
+use crate::signing::{BUNDLE_BYTES_MAX, SIGNATURE_BYTES_MAX, SIGNATURES_MAX, Signature, SignatureError};
 
 /// How often a component is asked for on from where its connection broke.
 const TRIES_MAX: usize = 4;
 /// The most referrers that are looked at.
 const REFERRERS_MAX: usize = 200;
+/// The most pages of their list that are asked for.
+const PAGES_MAX: usize = 20;
+/// The most SBOMs and statements of one component.
+const ATTACHMENTS_MAX: usize = 16;
 
 /// A component as its manifest describes it. Nothing of it was fetched.
 #[derive(Debug)]
@@ -179,39 +184,94 @@ impl Registry {
     /// # Errors
     /// [`OciError`].
     pub async fn signatures(&self, pulling: &Pulling) -> Result<Vec<Signature>, OciError> {
-        let index = self.referrers(pulling.manifest_digest).await?;
         let mut signatures = Vec::new();
-        let is_signature = |one: &&Descriptor| one.artifact_type.as_deref() == Some(MINISIGN);
-        for descriptor in index.manifests.iter().take(REFERRERS_MAX).filter(is_signature) {
-            if signatures.len() == SIGNATURES_MAX {
-                let (bytes, max) = (SIGNATURES_MAX as u64 + 1, SIGNATURES_MAX as u64);
-                return Err(OciError::TooLarge { what: "the list of signatures".to_owned(), bytes, max });
+        let is_wanted = |kind: &str| kind == MINISIGN || kind == BUNDLE;
+        let bytes_max = SIGNATURE_BYTES_MAX.max(BUNDLE_BYTES_MAX);
+        for (kind, text) in self.referring(pulling, SIGNATURES_MAX, bytes_max, is_wanted).await? {
+            let text =
+                String::from_utf8(text).map_err(|_| OciError::Layout("a signature is no text".to_owned()))?;
+            match text.parse() {
+                Ok(signature) => signatures.push(signature),
+                // Others attach bundles about the manifest, and attestations: they sign no bytes of the component.
+                Err(SignatureError::Sigstore(error)) if kind == BUNDLE => {
+                    tracing::info!(%error, "a bundle is not taken for a signature of the component");
+                }
+                Err(error) => return Err(OciError::Layout(format!("a signature: {error}"))),
+            }
+        }
+        Ok(signatures)
+    }
+
+    /// The SBOMs and statements of provenance that refer to a component: their authors' word. What is not what its
+    /// type says is left out.
+    ///
+    /// # Errors
+    /// [`OciError`].
+    pub async fn attachments(&self, pulling: &Pulling) -> Result<Vec<Attachment>, OciError> {
+        let is_known = |kind: &str| AttachmentKind::of(kind).is_some();
+        let found = self.referring(pulling, ATTACHMENTS_MAX, ATTACHMENT_BYTES_MAX, is_known).await?;
+        let read = found.into_iter().filter_map(|(kind, bytes)| {
+            let attachment = Attachment::read(bytes.into()).ok()?;
+            (attachment.kind.media_type() == kind).then_some(attachment)
+        });
+        Ok(read.collect())
+    }
+
+    /// What refers to a component and has one layer of a type that is wanted: type and bytes.
+    async fn referring(
+        &self,
+        pulling: &Pulling,
+        count_max: usize,
+        bytes_max: usize,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(String, Vec<u8>)>, OciError> {
+        let index = self.referrers(pulling.manifest_digest).await?;
+        let mut found = Vec::new();
+        let is_listed = |one: &&Descriptor| one.artifact_type.as_deref().is_some_and(&is_wanted);
+        for descriptor in index.manifests.iter().take(REFERRERS_MAX).filter(is_listed) {
+            if found.len() == count_max {
+                let (bytes, max) = (count_max as u64 + 1, count_max as u64);
+                return Err(OciError::TooLarge {
+                    what: "the list of what refers to it".to_owned(),
+                    bytes,
+                    max,
+                });
             }
             let digest = descriptor.sha256()?;
             let (bytes, _) = self.manifest(&digest.to_string(), Some(digest)).await?;
             let manifest = Manifest::read(&bytes)?;
             let subject = manifest.subject.as_ref().map(Descriptor::sha256).transpose()?;
             let [layer] = manifest.layers.as_slice() else { continue };
-            if subject != Some(pulling.manifest_digest) || layer.media_type != MINISIGN {
-                continue;
+            if subject == Some(pulling.manifest_digest) && is_wanted(&layer.media_type) {
+                let bytes = self.small_blob(layer, bytes_max as u64).await?;
+                found.push((layer.media_type.clone(), bytes));
             }
-            let text = self.small_blob(layer, SIGNATURE_BYTES_MAX as u64).await?;
-            let text =
-                String::from_utf8(text).map_err(|_| OciError::Layout("a signature is no text".to_owned()))?;
-            signatures.push(text.parse().map_err(|error| OciError::Layout(format!("a signature: {error}")))?);
         }
-        Ok(signatures)
+        Ok(found)
     }
 
-    /// What refers to a manifest (distribution specification 1.1, "Listing Referrers").
+    /// What refers to a manifest (distribution specification 1.1, "Listing Referrers"), page after page.
     pub(super) async fn referrers(&self, digest: PackageDigest) -> Result<Index, OciError> {
-        let url = format!("{}/referrers/{digest}", self.reference.base());
-        let answer = self.ask(Asked::get(url.clone(), INDEX)).await?;
-        match answer.status() {
-            StatusCode::OK => Index::read(&document(&url, answer).await?),
-            StatusCode::NOT_FOUND => Ok(self.tagged_referrers(digest).await?.unwrap_or_else(Index::empty)),
-            _ => Err(status(&url, answer).await),
+        let mut url = format!("{}/referrers/{digest}", self.reference.base());
+        let mut all = Index::empty();
+        for page in 0..PAGES_MAX {
+            let answer = self.ask(Asked::get(url.clone(), INDEX)).await?;
+            match answer.status() {
+                StatusCode::OK => {}
+                StatusCode::NOT_FOUND if page == 0 => {
+                    return Ok(self.tagged_referrers(digest).await?.unwrap_or_else(Index::empty));
+                }
+                _ => return Err(status(&url, answer).await),
+            }
+            let next = next_page(&answer);
+            all.manifests.extend(Index::read(&document(&url, answer).await?)?.manifests);
+            match next {
+                // Only the registry's own pages are followed.
+                Some(next) if all.manifests.len() < REFERRERS_MAX => url = self.upload_url(&next)?,
+                Some(_) | None => break,
+            }
         }
+        Ok(all)
     }
 
     /// The same by the tag schema, for registries that have no API for it.
@@ -244,6 +304,16 @@ impl Registry {
 /// The tag under which what refers to a manifest is listed ("Referrers Tag Schema").
 pub(super) fn referrers_tag(digest: PackageDigest) -> String {
     digest.to_string().replace(':', "-")
+}
+
+/// Where the next page of a list is: `Link: <URL>; rel="next"` (RFC 8288).
+fn next_page(answer: &Response<AnswerBody>) -> Option<HeaderValue> {
+    let links = answer.headers().get_all(header::LINK).iter().filter_map(|link| link.to_str().ok());
+    links.flat_map(|links| links.split(',')).find_map(|link| {
+        let (url, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let is_next = parameters.split(';').any(|one| matches!(one.trim(), "rel=\"next\"" | "rel=next"));
+        HeaderValue::from_str(url).ok().filter(|_| is_next)
+    })
 }
 
 fn begins_at(answer: &Response<AnswerBody>, at: u64) -> bool {

@@ -8,9 +8,10 @@ use http::{Method, StatusCode};
 use jiff::Timestamp;
 use url::Url;
 
+use super::attachment::Attachment;
 use super::layout::{
-    Descriptor, EMPTY, EMPTY_BYTES, INDEX, MANIFEST, MINISIGN, Manifest, WASM, WASM_CONFIG, wasm_config,
-    written,
+    BUNDLE, Descriptor, EMPTY, EMPTY_BYTES, INDEX, MANIFEST, MINISIGN, Manifest, WASM, WASM_CONFIG,
+    wasm_config, written,
 };
 use super::pull::referrers_tag;
 use super::reference::Pinned;
@@ -28,6 +29,8 @@ pub struct Pushing {
     pub component: Bytes,
     /// Its signatures.
     pub signatures: Vec<Signature>,
+    /// SBOMs and provenance.
+    pub attachments: Vec<Attachment>,
     /// What the manifest says of it: `org.opencontainers.image.version` and others.
     pub annotations: Vec<(String, String)>,
     /// When it is pushed, which its config says.
@@ -45,6 +48,8 @@ pub struct Pushed {
     pub was_there: bool,
     /// How many signatures refer to it now by this push.
     pub signatures: usize,
+    /// How many SBOMs and statements of provenance.
+    pub attachments: usize,
 }
 
 type Meter = Arc<dyn Fn(u64) + Send + Sync>;
@@ -55,7 +60,7 @@ impl Registry {
     /// # Errors
     /// [`OciError`]. What was pushed until then stays: it is named by its digest, and not sent again the next time.
     pub async fn push(&self, pushing: Pushing, progress: Meter) -> Result<Pushed, OciError> {
-        let Pushing { component, signatures, annotations, now } = pushing;
+        let Pushing { component, signatures, attachments, annotations, now } = pushing;
         let config = wasm_config(&component, now)?;
         let digest = PackageDigest::of(&component);
         let mut manifest =
@@ -72,10 +77,15 @@ impl Registry {
         let subject = Descriptor::of(MANIFEST, &bytes);
         self.put_manifest(&self.reference.manifest(), MANIFEST, bytes).await?;
         for signature in &signatures {
-            self.put_signature(&subject, signature).await?;
+            let layer = Bytes::from(signature.as_str().to_owned());
+            let kind = if signature.key().is_some() { MINISIGN } else { BUNDLE };
+            self.put_referrer(&subject, kind, layer).await?;
+        }
+        for Attachment { kind, bytes } in &attachments {
+            self.put_referrer(&subject, kind.media_type(), bytes.clone()).await?;
         }
         let pinned = self.reference.pinned(pinned_digest);
-        Ok(Pushed { pinned, digest, was_there, signatures: signatures.len() })
+        Ok(Pushed { pinned, digest, was_there, signatures: signatures.len(), attachments: attachments.len() })
     }
 
     /// Puts bytes there, unless they are. Whether they were.
@@ -119,17 +129,16 @@ impl Registry {
         }
     }
 
-    async fn put_signature(&self, subject: &Descriptor, signature: &Signature) -> Result<(), OciError> {
-        let layer = Bytes::from(signature.as_str().to_owned());
+    /// Puts one blob there that refers to a manifest.
+    async fn put_referrer(&self, subject: &Descriptor, kind: &str, layer: Bytes) -> Result<(), OciError> {
         self.put_blob(Bytes::from_static(EMPTY_BYTES), None).await?;
         self.put_blob(layer.clone(), None).await?;
-        let mut manifest =
-            Manifest::new(Descriptor::of(EMPTY, EMPTY_BYTES), Descriptor::of(MINISIGN, &layer));
-        manifest.artifact_type = Some(MINISIGN.to_owned());
+        let mut manifest = Manifest::new(Descriptor::of(EMPTY, EMPTY_BYTES), Descriptor::of(kind, &layer));
+        manifest.artifact_type = Some(kind.to_owned());
         manifest.subject = Some(subject.clone());
         let bytes = written(&manifest);
         let mut descriptor = Descriptor::of(MANIFEST, &bytes);
-        descriptor.artifact_type = Some(MINISIGN.to_owned());
+        descriptor.artifact_type = Some(kind.to_owned());
         let is_listed = self.put_manifest(&descriptor.digest, MANIFEST, bytes).await?;
         if is_listed { Ok(()) } else { self.list_by_tag(subject, descriptor).await }
     }

@@ -75,9 +75,24 @@ impl Reference {
         &self.host
     }
 
-    /// Whether the registry is this very machine by its name: then it is spoken to without TLS.
+    /// Whether the registry is this very machine by its name.
     pub(super) fn is_loopback(&self) -> bool {
-        self.scheme == Scheme::Http
+        is_this_machine(&self.host)
+    }
+
+    /// How it is spoken to: with TLS, unless it is this very machine and nothing else was said.
+    pub(super) fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The same, spoken to with TLS also on this machine.
+    ///
+    /// # Errors
+    /// [`ReferenceError::Host`].
+    pub fn over_tls(self) -> Result<Self, ReferenceError> {
+        let url = CanonicalUrl::from_parts(Scheme::Https, &self.authority, "/");
+        let url = url.map_err(|error| ReferenceError::Host(error.to_string()))?;
+        Ok(Self { scheme: Scheme::Https, authority: url.authority(), ..self })
     }
 
     /// What its requests begin with.

@@ -56,24 +56,99 @@ fn docker_s_configuration_is_read_for_the_named_registry_only() {
         "https://two.example/v1/": {"auth": "dXNlcjpwYTpzcw=="},
         "three.example": {"registrytoken": "t"},
         "four.example": {"auth": "!"},
-        "five.example:5000": {"username": "u", "password": "p"}
-    }, "credHelpers": {"six.example": "secretservice"}}"#;
+        "five.example:5000": {"username": "u", "password": "p"},
+        "nine.example": {"auth": "PHRva2VuPjo=", "identitytoken": "refresh"}
+    }, "credHelpers": {"six.example": "secretservice", "one.example:5000": "a/../b"}}"#;
     let read = |registry: &str| from_docker_config(config, registry);
-    let basic = |registry: &str| match read(registry) {
-        Ok(Credentials::Basic { user, password }) => (user, password.to_string()),
+    let given = |registry: &str| match read(registry) {
+        Ok(Found::Credentials(credentials)) => credentials,
         other => panic!("{registry}: {other:?}"),
+    };
+    let basic = |registry: &str| match given(registry) {
+        Credentials::Basic { user, password } => (user, password.to_string()),
+        other @ (Credentials::None | Credentials::Token(_) | Credentials::Identity(_)) => {
+            panic!("{registry}: {other:?}")
+        }
     };
     assert_eq!(basic("one.example"), ("user".to_owned(), "pass".to_owned()));
     assert_eq!(basic("two.example"), ("user".to_owned(), "pa:ss".to_owned()));
     assert_eq!(basic("five.example:5000"), ("u".to_owned(), "p".to_owned()));
-    assert!(matches!(read("three.example"), Ok(Credentials::Token(_))));
+    assert!(matches!(given("three.example"), Credentials::Token(_)));
+    assert!(matches!(given("nine.example"), Credentials::Identity(token) if *token == "refresh"));
     assert!(matches!(read("four.example"), Err(CredentialsError::Malformed(_))));
-    assert!(matches!(read("six.example"), Err(CredentialsError::Helper { .. })));
     for other in ["five.example", "one.example.evil", "evil.one.example", "example"] {
-        assert!(matches!(read(other), Ok(Credentials::None)), "{other}");
+        assert!(matches!(given(other), Credentials::None), "{other}");
     }
     assert!(from_docker_config("no JSON", "one.example").is_err());
-    assert_eq!(format!("{:?}", read("one.example").expect("there")), "Basic", "no password is ever shown");
+    assert_eq!(format!("{:?}", given("one.example")), "Basic", "no password is ever shown");
+    // A helper is a name in the path, and nothing else.
+    let helper = |config: &str, registry: &str| match from_docker_config(config, registry) {
+        Ok(Found::Helper { program, server }) => Ok((program, server)),
+        Err(error) => Err(error),
+        Ok(other) => panic!("{other:?}"),
+    };
+    let named = |program: &str, server: &str| Ok((program.to_owned(), server.to_owned()));
+    assert_eq!(helper(config, "six.example"), named("docker-credential-secretservice", "six.example"));
+    let refused = CredentialsError::HelperName { registry: "one.example:5000".to_owned() };
+    assert_eq!(helper(config, "one.example:5000"), Err(refused));
+    // A store has those that are not in the file.
+    let store =
+        r#"{"credsStore": "pass", "auths": {"https://a.example/v1/": {}, "b.example": {"auth": "dTpw"}}}"#;
+    assert_eq!(helper(store, "a.example"), named("docker-credential-pass", "https://a.example/v1/"));
+    assert_eq!(helper(store, "c.example"), named("docker-credential-pass", "c.example"));
+    assert!(matches!(
+        from_docker_config(store, "b.example"),
+        Ok(Found::Credentials(Credentials::Basic { .. }))
+    ));
+}
+
+#[test]
+fn a_helper_answers_with_a_password_or_an_identity() {
+    let read = |text: &str| from_helper(text.as_bytes());
+    let answer = r#"{"ServerURL": "a.example", "Username": "ann", "Secret": "pass"}"#;
+    assert!(matches!(read(answer), Ok(Credentials::Basic { user, .. }) if user == "ann"));
+    let answer = r#"{"ServerURL": "a.example", "Username": "<token>", "Secret": "refresh"}"#;
+    assert!(matches!(read(answer), Ok(Credentials::Identity(token)) if *token == "refresh"));
+    for bad in ["", "secret", r#"{"Username": "ann"}"#, "[]"] {
+        let error = read(bad).expect_err("no credentials");
+        assert!(!error.to_string().contains("secret\""), "nothing is quoted: {error}");
+    }
+}
+
+#[test]
+fn an_attachment_says_what_it_is_and_what_it_is_about() {
+    let digest = PackageDigest::of(b"component");
+    let hex = digest.to_string().replace("sha256:", "");
+    let read = |text: &str| Attachment::read(text.to_owned().into());
+    let kind = |text: &str| read(text).map(|read| read.kind);
+    assert_eq!(kind(r#"{"spdxVersion": "SPDX-2.3"}"#), Ok(AttachmentKind::Spdx));
+    let spdx_3 = r#"{"@context": "https://spdx.org/rdf/3.0.1/spdx-context.jsonld", "@graph": []}"#;
+    assert_eq!(kind(spdx_3), Ok(AttachmentKind::Spdx));
+    assert_eq!(kind(r#"{"bomFormat": "CycloneDX", "specVersion": "1.6"}"#), Ok(AttachmentKind::CycloneDx));
+    let statement = |hex: &str| {
+        format!(
+            r#"{{"_type": "https://in-toto.io/Statement/v1", "subject": [{{"digest": {{"sha256": "{hex}"}}}}]}}"#
+        )
+    };
+    let ours = read(&statement(&hex)).expect("a statement");
+    assert_eq!((ours.kind, ours.check_subject(digest)), (AttachmentKind::InToto, Ok(())));
+    let others = read(&statement(&"0".repeat(64))).expect("a statement");
+    assert_eq!(others.check_subject(digest), Err(AttachmentError::OtherSubject(digest)));
+    let envelope = |payload: &str| {
+        use base64::Engine as _;
+        let payload = base64::engine::general_purpose::STANDARD.encode(payload);
+        read(&format!(
+            r#"{{"payloadType": "application/vnd.in-toto+json", "payload": "{payload}", "signatures": []}}"#
+        ))
+    };
+    let ours = envelope(&statement(&hex)).expect("an envelope");
+    assert_eq!((ours.kind, ours.check_subject(digest)), (AttachmentKind::Dsse, Ok(())));
+    assert!(envelope("no JSON").expect("an envelope").check_subject(digest).is_err());
+    for bad in
+        ["", "{}", "[]", r#"{"bomFormat": "other"}"#, r#"{"_type": "https://evil.example/Statement/v1"}"#]
+    {
+        assert_eq!(kind(bad), Err(AttachmentError::Unknown), "{bad}");
+    }
 }
 
 #[test]

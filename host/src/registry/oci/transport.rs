@@ -38,6 +38,10 @@ const TRAFFIC_BYTES_MAX: u64 = 512 << 20;
 /// The longest that one exchange may take: 64 MiB at 40 KiB/s.
 const EXCHANGE_TIME_MAX: Duration = Duration::from_secs(1_800);
 
+/// What the token service is told of who asks.
+const CLIENT_ID: &str = "portcullis";
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// Why a registry was of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum OciError {
@@ -126,10 +130,11 @@ pub enum OciError {
 pub struct RegistryOptions {
     /// Who asks.
     pub credentials: Credentials,
-    /// Addresses that may be connected to beside public ones, if they are the named registry's. This machine's own
-    /// are if the reference names it so.
+    /// Addresses that may be connected to beside public ones, if they are the named registry's or its token service's.
+    /// This machine's own are if the reference names it so.
     pub networks: Vec<IpNet>,
-    /// Whose certificates are believed.
+    /// Whose certificates are believed. With those that are given, the registry is spoken to over TLS on this machine
+    /// too.
     pub roots: Roots,
     /// Finds the addresses of names.
     pub resolver: Arc<dyn Resolver>,
@@ -154,6 +159,8 @@ pub struct Registry {
     client: Client,
     credentials: Credentials,
     granted: Arc<[IpNet]>,
+    /// Those of them that were named: for the token service as well, which a private registry has in its network.
+    named: Arc<[IpNet]>,
     traffic: Arc<Traffic>,
     /// What is sent as `Authorization` since the registry asked.
     authorization: Mutex<Option<HeaderValue>>,
@@ -186,8 +193,17 @@ impl Asked {
 
 impl Registry {
     /// Reaches nothing yet.
-    pub fn new(reference: Reference, options: RegistryOptions) -> Self {
+    ///
+    /// # Errors
+    /// [`OciError::Reference`].
+    pub fn new(reference: Reference, options: RegistryOptions) -> Result<Self, OciError> {
         let RegistryOptions { credentials, mut networks, roots, resolver } = options;
+        let named: Arc<[IpNet]> = networks.clone().into();
+        // Who names certificates means TLS, on this machine too.
+        let reference = match &roots {
+            Roots::Given(_) => reference.over_tls()?,
+            Roots::System => reference,
+        };
         if reference.is_loopback() {
             let own = [
                 IpNet::new(Ipv4Addr::new(127, 0, 0, 0).into(), 8),
@@ -195,14 +211,15 @@ impl Registry {
             ];
             networks.extend(own.into_iter().flatten());
         }
-        Self {
+        Ok(Self {
             reference,
             client: Client::new(resolver, roots),
             credentials,
             granted: networks.into(),
+            named,
             traffic: Arc::new(Traffic::new(TRAFFIC_BYTES_MAX, TRAFFIC_BYTES_MAX)),
             authorization: Mutex::default(),
-        }
+        })
     }
 
     /// The artifact that it is about.
@@ -240,7 +257,8 @@ impl Registry {
         for _ in 0..=REDIRECTS_MAX {
             let is_own = self.is_own(&url);
             let authorization = authorization.clone().filter(|_| is_own);
-            let answer = self.once(asked, &url, authorization).await?;
+            let granted = if is_own { Arc::clone(&self.granted) } else { Arc::new([]) };
+            let answer = self.once(asked, &url, authorization, granted).await?;
             let is_redirect = answer.status().is_redirection() && answer.status() != StatusCode::NOT_MODIFIED;
             let is_read = asked.method == Method::GET || asked.method == Method::HEAD;
             let Some(location) = answer.headers().get(header::LOCATION).filter(|_| is_redirect && is_read)
@@ -270,8 +288,7 @@ impl Registry {
 
     /// Whether a URL is of the registry that was named, by scheme, host and port.
     fn is_own(&self, url: &CanonicalUrl) -> bool {
-        let scheme = if self.reference.is_loopback() { Scheme::Http } else { Scheme::Https };
-        url.scheme() == scheme
+        url.scheme() == self.reference.scheme()
             && url.host() == self.reference.host()
             && url.authority() == self.reference.registry()
     }
@@ -295,6 +312,7 @@ impl Registry {
         asked: &Asked,
         url: &CanonicalUrl,
         authorization: Option<HeaderValue>,
+        granted: Arc<[IpNet]>,
     ) -> Result<Response<AnswerBody>, OciError> {
         let mut headers = HeaderMap::new();
         headers.extend(asked.headers.iter().cloned());
@@ -309,7 +327,6 @@ impl Registry {
         if !is_empty {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(asked.body.len()));
         }
-        let none: Arc<[IpNet]> = Arc::new([]);
         let request = OutboundRequest {
             scope: Arc::from("registry"),
             url: url.clone(),
@@ -317,7 +334,7 @@ impl Registry {
             headers,
             body: sent_body(asked.body.clone(), asked.sent.clone()),
             is_empty,
-            granted: if self.is_own(url) { Arc::clone(&self.granted) } else { none },
+            granted,
             deadlines: ExchangeDeadlines { whole: EXCHANGE_TIME_MAX, ..ExchangeDeadlines::default() },
             traffic: Arc::clone(&self.traffic),
             bytes: ExchangeBytes::default(),
@@ -366,8 +383,21 @@ impl Registry {
             reason,
         };
         let mut url = Url::parse(realm).map_err(|error| refused(error.to_string()))?;
-        for (name, value) in [("service", service), ("scope", scope)] {
-            if let Some(value) = value {
+        let asked_for = [("service", service), ("scope", scope)];
+        let asked_for = asked_for.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        // In exchange for an identity token it is asked for in a body (the distribution's OAuth 2 specification).
+        let identity = match &self.credentials {
+            Credentials::Identity(token) => Some(token),
+            Credentials::None | Credentials::Basic { .. } | Credentials::Token(_) => None,
+        };
+        let form = identity.map(|token| {
+            let mut form = url::form_urlencoded::Serializer::new(String::new());
+            form.append_pair("grant_type", "refresh_token").append_pair("client_id", CLIENT_ID);
+            form.extend_pairs(asked_for.clone()).append_pair("refresh_token", token);
+            form.finish()
+        });
+        if form.is_none() {
+            for (name, value) in asked_for {
                 url.query_pairs_mut().append_pair(name, value);
             }
         }
@@ -375,8 +405,12 @@ impl Registry {
         if url.scheme() == Scheme::Http && !self.is_own(&url) {
             return Err(refused("tokens are asked for over TLS only".to_owned()));
         }
-        let asked = Asked::get(url.to_string(), "application/json");
-        let answer = self.once(&asked, &url, self.basic()).await?;
+        let asked = match form {
+            Some(form) => Asked::send(Method::POST, url.to_string(), FORM, form.into()),
+            None => Asked::get(url.to_string(), "application/json"),
+        };
+        let granted = if self.is_own(&url) { &self.granted } else { &self.named };
+        let answer = self.once(&asked, &url, self.basic(), Arc::clone(granted)).await?;
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {

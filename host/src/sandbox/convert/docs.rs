@@ -1,4 +1,5 @@
-//! Descriptions of exported functions, from the `package-docs` section that carries WIT doc comments.
+//! Descriptions of exported functions, from the section that carries WIT doc comments: `portcullis:docs`, which builds
+//! of ours write, else `package-docs`.
 //!
 //! A lenient reader of the form that `wit-parser` writes: a version byte (0 or 1), then JSON with `worlds` and
 //! `interfaces`. What is missing, broken or unknown is an empty description, never an error. The text is the
@@ -15,7 +16,8 @@ pub(crate) const DESCRIPTION_BYTES_MAX: usize = 4 << 10;
 /// The longest section that is read. A longer one counts as missing.
 const SECTION_BYTES_MAX: usize = 256 << 10;
 
-const SECTION: &str = "package-docs";
+/// By rank.
+const SECTIONS: [&str; 2] = ["portcullis:docs", "package-docs"];
 
 /// The doc comments of a component's WIT package.
 #[derive(Debug, Default)]
@@ -27,7 +29,8 @@ pub(crate) struct PackageDocs {
 impl PackageDocs {
     /// Reads the section of a component. The component need not be valid.
     pub(crate) fn read(component: &[u8]) -> Self {
-        let docs = section(component).and_then(parse).unwrap_or_default();
+        let docs = SECTIONS.into_iter().find_map(|name| section(component, name)).and_then(parse);
+        let docs = docs.unwrap_or_default();
         Self { docs }
     }
 
@@ -72,12 +75,12 @@ fn short_name(interface: &str) -> &str {
 }
 
 /// The first such section of the component itself: one of a module or component inside it describes that one.
-fn section(component: &[u8]) -> Option<&[u8]> {
+fn section<'c>(component: &'c [u8], name: &str) -> Option<&'c [u8]> {
     let mut nested = 0_usize;
     for payload in Parser::new(0).parse_all(component) {
         let payload = payload.ok()?;
         if let Payload::CustomSection(section) = &payload {
-            if nested == 0 && section.name() == SECTION {
+            if nested == 0 && section.name() == name {
                 return Some(section.data()).filter(|data| data.len() <= SECTION_BYTES_MAX);
             }
         } else if matches!(payload, Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) {
@@ -108,6 +111,23 @@ mod tests {
                 (@custom "package-docs" "\{version:02x}{json}"))"#
         );
         wat::parse_str(&text).expect("the text is a component")
+    }
+
+    #[test]
+    fn the_section_of_our_builds_counts_before_that_of_others() {
+        let named = |name: &str, text: &str| {
+            let json = format!(
+                r#"{{\22worlds\22:{{\22w\22:{{\22func_exports\22:{{\22run\22:{{\22docs\22:\22{text}\22}}}}}}}}}}"#
+            );
+            format!(r#"(@custom "{name}" "\01{json}")"#)
+        };
+        let (ours, theirs) = (named("portcullis:docs", "Ours."), named("package-docs", "Theirs."));
+        for (sections, expected) in
+            [(format!("{theirs}{ours}"), "Ours."), (ours.clone(), "Ours."), (theirs.clone(), "Theirs.")]
+        {
+            let component = wat::parse_str(format!("(component {sections})")).expect("a component");
+            assert_eq!(PackageDocs::read(&component).function(None, "run"), expected);
+        }
     }
 
     #[test]

@@ -1,0 +1,8 @@
+//! Trust policies, against whatever libFuzzer finds.
+
+#![no_main]
+
+#[path = "../properties/trust.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::holds(data));
