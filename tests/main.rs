@@ -26,6 +26,7 @@ mod files;
 mod fuzzed;
 mod harness;
 mod http;
+mod journey;
 mod kept;
 mod languages;
 mod mcp;

@@ -1,7 +1,7 @@
 //! Cases 96 to 102: who made a component is proved before it runs, and what is not trusted does not.
 
 mod keys;
-mod registry;
+pub(crate) mod registry;
 mod trust;
 
 use std::process::Command;

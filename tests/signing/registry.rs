@@ -15,14 +15,14 @@ use crate::harness::AGENT;
 use crate::harness::process::{Cli, Running, grant, wait_until};
 
 /// A registry on this machine, until it is dropped.
-struct DockerRegistry {
-    port: u16,
+pub(crate) struct DockerRegistry {
+    pub(crate) port: u16,
     _process: Running,
 }
 
 impl DockerRegistry {
     /// Keeps its files beside the data folder of `cli`; `more` is in its settings.
-    fn start(cli: &Cli, more: &str) -> Self {
+    pub(crate) fn start(cli: &Cli, more: &str) -> Self {
         let there = Command::new("docker-registry").arg("--version").output();
         assert!(
             there.is_ok(),
