@@ -45,3 +45,4 @@ mod sockets;
 mod state;
 mod steady;
 mod ungranted;
+mod values;

@@ -7,9 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::process;
 
-/// The world that the guest implements.
-const WORLD: &str = "test:python/python-tool";
-/// The module that implements it.
+/// The module that implements a guest's world.
 const MODULE: &str = "app";
 
 /// An installed componentize-py.
@@ -67,14 +65,14 @@ impl Componentize {
         self.version.clone()
     }
 
-    /// The command that builds the guest.
-    pub(crate) fn build(&self, wit: &Path, source: &Path, wanted: &Path) -> Command {
+    /// The command that builds the guest of a world, which is in one of the folders of WIT.
+    pub(crate) fn build(&self, world: &str, wit: &[PathBuf], source: &Path, wanted: &Path) -> Command {
         let mut command = Command::new(&self.program);
+        command.args(["--quiet", "--world", world]);
+        for folder in wit {
+            command.arg("--wit-path").arg(folder);
+        }
         command
-            .args(["--quiet", "--world", WORLD, "--wit-path"])
-            .arg(wit)
-            .arg("--wit-path")
-            .arg(source.join("wit"))
             .args(["componentize", "--python-path"])
             .arg(source)
             .arg("--output")
