@@ -7,12 +7,14 @@
 #![expect(clippy::print_stdout, reason = "a test that can't be done on a machine says so")]
 
 mod admin;
+mod advisories;
 mod asking;
 mod authoring;
 mod bad_input;
 mod bounded;
 mod bundles;
 mod calls;
+mod changed;
 mod clients;
 mod clocks;
 mod command_line;
