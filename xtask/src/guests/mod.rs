@@ -8,7 +8,7 @@ mod cache;
 mod docs;
 mod javascript;
 mod python;
-mod toolchain;
+pub(crate) mod toolchain;
 
 use std::fs;
 use std::path::{Path, PathBuf};
