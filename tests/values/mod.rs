@@ -334,3 +334,16 @@ async fn types_without_a_form_in_json_are_left_out_with_the_reason() {
         assert!(named && refused.contains("feature"), "{what}: {refused}");
     }
 }
+
+/// What componentize-py exports for itself is known by more than its name: an author may call an interface so as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interface_of_an_author_that_is_called_as_a_toolchains_is_served() {
+    let text = r#"(component
+        (core module $m (func (export "init") (result i32) (i32.const 7)))
+        (core instance $i (instantiate $m))
+        (func $init (result u32) (canon lift (core func $i "init")))
+        (instance $e (export "init" (func $init)))
+        (export "exports" (instance $e)))"#;
+    let world = World::with("own", wat::parse_str(text).expect("valid text")).await;
+    assert_eq!(world.value("own", "init", json!({})).await, 7);
+}
