@@ -43,14 +43,15 @@ class Failed(Exception):
 
 
 def ended(process):
-    """Ends a process that was started here, and waits."""
+    """Ends a process that was started here with all that it started itself, and waits."""
     if process.poll() is None:
         process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(3)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    # Each is a group of its own: some are wrappers that leave what they wrap behind.
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def memory_peak(pid):
@@ -78,7 +79,7 @@ class Command:
         command = self.command(job, text) if callable(self.command) else [*self.command, job]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            cwd=self.cwd, env=self.environment,
+            cwd=self.cwd, env=self.environment, start_new_session=True,
         )
         out, self.stderr = self.process.communicate(text if self.stdin else None)
         if self.process.returncode:
@@ -103,7 +104,8 @@ class Served:
         self.stderr = tempfile.TemporaryFile()
         pipe = subprocess.PIPE if stdio else subprocess.DEVNULL
         self.process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=self.stderr, env=environment, cwd=cwd, pass_fds=fds
+            command, stdin=pipe, stdout=pipe, stderr=self.stderr, env=environment, cwd=cwd, pass_fds=fds,
+            start_new_session=True,
         )
 
     def log(self):
@@ -294,7 +296,7 @@ def runaway(make, job):
     finally:
         if peer.pid() and not told.get("ended"):
             with contextlib.suppress(OSError):
-                os.kill(peer.pid(), signal.SIGKILL)
+                os.killpg(peer.pid(), signal.SIGKILL)
         peer.close()
     return told
 
