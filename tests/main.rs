@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a test that can't be done on a machine says so")]
 
 mod admin;
+mod advisories;
 mod asking;
 mod author_pages;
 mod authoring;
@@ -14,6 +15,7 @@ mod bad_input;
 mod bounded;
 mod bundles;
 mod calls;
+mod changed;
 mod clients;
 mod clocks;
 mod command_line;
@@ -28,6 +30,7 @@ mod files;
 mod fuzzed;
 mod harness;
 mod http;
+mod journey;
 mod kept;
 mod languages;
 mod mcp;
@@ -47,3 +50,4 @@ mod sockets;
 mod state;
 mod steady;
 mod ungranted;
+mod values;

@@ -3,7 +3,7 @@
 mod gate;
 mod keys;
 mod private;
-mod registry;
+pub(crate) mod registry;
 mod sigstore;
 mod trust;
 

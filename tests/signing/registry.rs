@@ -15,19 +15,19 @@ use crate::harness::AGENT;
 use crate::harness::process::{Cli, Running, grant, wait_until};
 
 /// A registry on this machine, until it is dropped.
-pub(super) struct DockerRegistry {
-    pub(super) port: u16,
+pub(crate) struct DockerRegistry {
+    pub(crate) port: u16,
     _process: Running,
 }
 
 impl DockerRegistry {
     /// Keeps its files beside the data folder of `cli`; `more` is in its settings.
-    pub(super) fn start(cli: &Cli, more: &str) -> Self {
+    pub(crate) fn start(cli: &Cli, more: &str) -> Self {
         Self::start_with(cli, "", more)
     }
 
     /// The same with more in its settings of `http`.
-    pub(super) fn start_with(cli: &Cli, http: &str, more: &str) -> Self {
+    pub(crate) fn start_with(cli: &Cli, http: &str, more: &str) -> Self {
         let there = Command::new("docker-registry").arg("--version").output();
         assert!(
             there.is_ok(),

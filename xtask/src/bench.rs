@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::folders::Folders;
 use crate::guests::guests;
+use crate::peers;
 use crate::process::{self, BUILD_TIME_MAX};
 
 /// What to run, and how to show it.
@@ -42,6 +43,9 @@ impl Options {
 
 /// Builds the guests, runs the benchmarks, and gives their numbers.
 pub(crate) fn bench(folders: &Folders, options: &Options) -> Result<()> {
+    if options.name.as_deref() == Some(peers::NAME) {
+        return peers::bench(folders, options.json);
+    }
     if !options.json {
         guests(folders)?;
         return process::run(&mut command(folders, options), BUILD_TIME_MAX);

@@ -16,6 +16,7 @@ mod demo;
 mod folders;
 mod fuzz;
 mod guests;
+mod peers;
 mod process;
 mod programs;
 mod soak;
@@ -35,7 +36,11 @@ const CHORES: [(&str, &str, &str); 8] = [
     ("guests", "", "build the example tools and the tests' guests into target/guests"),
     ("clients", "", "install the official clients of MCP, and its conformance suite, that tests speak with"),
     ("programs", "", "install programs of the system that tests are held against: minisign, docker-registry"),
-    ("bench", "[NAME] [--json]", "run the benchmarks, or those whose name contains NAME"),
+    (
+        "bench",
+        "[NAME] [--json]",
+        "run the benchmarks, or those whose name contains NAME; `peers` installs other hosts and compares",
+    ),
     (
         "soak",
         "[NAME] [--minutes N] [--seed S] [--json]",

@@ -210,6 +210,9 @@ pub(super) fn exports(engine: &Engine, component: &Component, bytes: &[u8]) -> E
             ComponentItem::ComponentInstance(_) if lists_tools && !name.contains(':') => {
                 exports.left_out.push(format!("{name}: not in a package, beside {TOOLS_INTERFACE}"));
             }
+            ComponentItem::ComponentInstance(interface) if is_interpreters_own(engine, name, &interface) => {
+                exports.left_out.push(format!("{name}: how componentize-py starts its interpreter"));
+            }
             ComponentItem::ComponentInstance(interface) => {
                 exports.wit_package = exports.wit_package.take().or_else(|| wit_package(name));
                 for (function_name, item) in interface.exports(engine) {
@@ -273,6 +276,26 @@ pub(super) fn tell_apart(tools: &[ToolDescription]) -> Result<(), PackageError> 
         }
     }
     Ok(())
+}
+
+/// Whether this is the interface that componentize-py exports for its own build, which a component keeps afterwards:
+/// `init`, in no package, with the module's name and its symbols. No author wrote it, and no agent should see it.
+fn is_interpreters_own(engine: &Engine, name: &str, interface: &types::ComponentInstance) -> bool {
+    let mut functions = interface.exports(engine).filter_map(|(name, item)| match item.ty {
+        ComponentItem::ComponentFunc(function) => Some((name, function)),
+        ComponentItem::ComponentInstance(_)
+        | ComponentItem::CoreFunc(_)
+        | ComponentItem::Module(_)
+        | ComponentItem::Component(_)
+        | ComponentItem::Type(_)
+        | ComponentItem::Resource(_) => None,
+    });
+    match (functions.next(), functions.next()) {
+        (Some(("init", init)), None) if name == "exports" => {
+            init.params().map(|(name, _)| name).eq(["app-name", "symbols", "stub-wasi"])
+        }
+        _ => false,
+    }
 }
 
 /// Tools that still have one name after their interface's was put before it can't be told apart.

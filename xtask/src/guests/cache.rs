@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 /// Folders that hold what a build made, or a guest that is a set of its own.
-const NOT_SOURCES: [&str; 5] = ["target", "__pycache__", "python", "javascript", "c"];
+const NOT_SOURCES: [&str; 7] =
+    ["target", "__pycache__", "python", "javascript", "c", "echo-python", "echo-javascript"];
 
 /// The hash of some sources.
 #[derive(Debug, PartialEq, Eq)]

@@ -90,16 +90,24 @@ impl Componentize {
         self.version.clone()
     }
 
-    /// The command that builds the guest.
-    pub(crate) fn build(&self, wit: &Path, source: &Path, wanted: &Path) -> Result<Command> {
+    /// The command that builds the guest of a world; `builder` is the folder with the program that does.
+    pub(crate) fn build(
+        &self,
+        world: &str,
+        wit: &Path,
+        builder: &Path,
+        source: &Path,
+        wanted: &Path,
+    ) -> Command {
         let mut command = Command::new("node");
         command
-            .arg(source.join("build.mjs"))
+            .arg(builder.join("build.mjs"))
             .arg(self.folder.join("node_modules"))
             .arg(source.join("tool.js"))
-            .arg(self.stage_wit(wit, source)?)
-            .arg(wanted);
-        Ok(command)
+            .arg(wit)
+            .arg(wanted)
+            .arg(world);
+        command
     }
 
     /// The command that builds what `portcullis new --kind sdk` would have made, by the script that `portcullis build` uses.
@@ -123,7 +131,7 @@ impl Componentize {
     }
 
     /// The guest's WIT with what it imports beside it, as tools look for it.
-    fn stage_wit(&self, wit: &Path, source: &Path) -> Result<PathBuf> {
+    pub(crate) fn stage_wit(&self, wit: &Path, source: &Path) -> Result<PathBuf> {
         let staged = self.folder.join("wit");
         let copy = |from: PathBuf, to: PathBuf| -> Result<()> {
             if let Some(parent) = to.parent() {

@@ -9,7 +9,7 @@ mod docs;
 mod javascript;
 mod projects;
 mod python;
-mod toolchain;
+pub(crate) mod toolchain;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,10 @@ const WORKSPACES: [&str; 2] = ["example-tools", "tests/guests"];
 const PYTHON: &str = "tests/guests/python";
 const JAVASCRIPT: &str = "tests/guests/javascript";
 const C: &str = "tests/guests/c";
+/// Guests of the WIT of another one, in other languages.
+const ECHO: &str = "tests/guests/echo";
+const ECHO_PYTHON: &str = "tests/guests/echo-python";
+const ECHO_JAVASCRIPT: &str = "tests/guests/echo-javascript";
 
 /// The program that makes guests at random: it runs on this machine.
 const GENERATOR: &str = "tests/generator";
@@ -46,6 +50,8 @@ pub(crate) fn guests(folders: &Folders) -> Result<()> {
     build_set(folders, JAVASCRIPT, build_javascript)?;
     build_set(folders, C, build_c)?;
     projects::build(folders)?;
+    build_set(folders, ECHO_PYTHON, build_echo_python)?;
+    build_set(folders, ECHO_JAVASCRIPT, build_echo_javascript)?;
     build_generator(folders)
 }
 
@@ -61,7 +67,7 @@ fn build_generator(folders: &Folders) -> Result<()> {
 
 /// The names of all guests, by the folder that holds their sources.
 pub(crate) fn names(folders: &Folders) -> Result<Vec<String>> {
-    let mut names = vec![name_of(PYTHON), name_of(JAVASCRIPT), name_of(C)];
+    let mut names = [PYTHON, JAVASCRIPT, C, ECHO_PYTHON, ECHO_JAVASCRIPT].map(name_of).to_vec();
     for workspace in WORKSPACES {
         names.extend(crates(&folders.root.join(workspace))?);
     }
@@ -90,8 +96,20 @@ fn read_sources(folders: &Folders, source: &Path) -> Result<Sources> {
     if WORKSPACES.iter().any(|workspace| source == folders.root.join(workspace)) {
         made_from.push(folders.root.join(SDK));
     }
+    let wit = wit_of(folders, source);
+    if !wit.starts_with(source) {
+        made_from.push(wit);
+    }
     let made_from: Vec<&Path> = made_from.iter().map(PathBuf::as_path).collect();
     Sources::read(&made_from)
+}
+
+/// The WIT that a guest has: its own, or that of the guest whose it shares.
+fn wit_of(folders: &Folders, source: &Path) -> PathBuf {
+    if [ECHO_PYTHON, ECHO_JAVASCRIPT].iter().any(|set| source == folders.root.join(set)) {
+        return folders.root.join(ECHO).join("wit");
+    }
+    source.join("wit")
 }
 
 fn name_of(folder: &str) -> String {
@@ -149,7 +167,7 @@ fn build_set(
     let start = Instant::now();
     let wanted = folders.guests().join(format!("{}.wasm", names[0]));
     let built_with = build(folders, &source, &wanted)?;
-    if let Ok(wit) = fs::read_to_string(source.join("wit/world.wit")) {
+    if let Ok(wit) = fs::read_to_string(wit_of(folders, &source).join("world.wit")) {
         let component = fs::read(&wanted).with_context(|| format!("reading {}", wanted.display()))?;
         fs::write(&wanted, docs::append(component, &docs::read(&wit)))?;
     }
@@ -166,9 +184,27 @@ fn build_python(folders: &Folders, source: &Path, wanted: &Path) -> Result<Strin
     Ok(componentize.describe())
 }
 
+/// With what the other guest in Python is built with.
+fn build_echo_python(folders: &Folders, source: &Path, wanted: &Path) -> Result<String> {
+    let componentize = python::componentize(&folders.target.join("python"), &folders.root.join(PYTHON))?;
+    let mut command = componentize.build("test:echo/echo", &[wit_of(folders, source)], source, wanted);
+    process::run(&mut command, process::INSTALL_TIME_MAX)?;
+    Ok(componentize.describe())
+}
+
 fn build_javascript(folders: &Folders, source: &Path, wanted: &Path) -> Result<String> {
     let componentize = javascript::componentize(&folders.target.join("javascript"), source)?;
-    let mut command = componentize.build(&folders.root.join("wit"), source, wanted)?;
+    let wit = componentize.stage_wit(&folders.root.join("wit"), source)?;
+    let mut command = componentize.build("javascript-tool", &wit, source, source, wanted);
+    process::run(&mut command, process::INSTALL_TIME_MAX)?;
+    Ok(componentize.describe())
+}
+
+/// With what the other guest in JavaScript is built with.
+fn build_echo_javascript(folders: &Folders, source: &Path, wanted: &Path) -> Result<String> {
+    let builder = folders.root.join(JAVASCRIPT);
+    let componentize = javascript::componentize(&folders.target.join("javascript"), &builder)?;
+    let mut command = componentize.build("echo", &wit_of(folders, source), &builder, source, wanted);
     process::run(&mut command, process::INSTALL_TIME_MAX)?;
     Ok(componentize.describe())
 }

@@ -99,6 +99,29 @@ impl Way {
 
     /// The command that builds all guests of a workspace.
     pub(crate) fn build(&self, workspace: &Path, build: &Path) -> Result<Command> {
+        let mut command = self.cargo(workspace, build)?;
+        command.args(["build", "--release", "--locked", "--workspace", "--target", TARGET]);
+        Ok(command)
+    }
+
+    /// The command that builds one package, and tells the linker more.
+    pub(crate) fn build_linked(&self, package: &Path, build: &Path, arguments: &[&str]) -> Result<Command> {
+        let mut command = self.cargo(package, build)?;
+        command.args(["rustc", "--quiet", "--release", "--locked", "--target", TARGET, "--"]);
+        command.args(arguments.iter().map(|argument| format!("-Clink-arg={argument}")));
+        Ok(command)
+    }
+
+    /// What the linker has to be told of a program, as opposed to a library.
+    pub(crate) fn of_programs(&self) -> Vec<String> {
+        match self {
+            Way::Installed { .. } => Vec::new(),
+            // Without its own C library, rustc does not name what begins a program.
+            Way::Debian { .. } => vec![format!("{DEBIAN_WASI_LIBC}/crt1-command.o")],
+        }
+    }
+
+    fn cargo(&self, workspace: &Path, build: &Path) -> Result<Command> {
         let mut command = match self {
             Way::Installed { .. } => process::clean("cargo"),
             Way::Debian { linkers, .. } => {
@@ -115,10 +138,7 @@ impl Way {
                 command
             }
         };
-        command
-            .args(["build", "--release", "--locked", "--workspace", "--target", TARGET])
-            .env("CARGO_TARGET_DIR", build)
-            .current_dir(workspace);
+        command.env("CARGO_TARGET_DIR", build).current_dir(workspace);
         Ok(command)
     }
 
