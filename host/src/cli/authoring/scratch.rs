@@ -74,7 +74,7 @@ impl Scratch {
 
     /// Approves what was registered, also if it says that it is earlier than what was approved before.
     pub(super) async fn approve(&self, added: &AddedPackage) -> Result<(), Failure> {
-        let wanted = Approval { digest: Some(added.digest), downgrade: true };
+        let wanted = Approval { digest: Some(added.digest), downgrade: true, ..Approval::default() };
         self.host.approve_as(&local_admin(), &added.package, wanted).await?;
         Ok(())
     }
