@@ -384,9 +384,9 @@ async fn a_collector_that_never_answers_holds_nobody_up_and_becomes_an_alarm() {
     );
     let mut outlets = world.start(&settings);
     let total = world.append(500).await;
-    assert_eq!(total, 501, "the log goes on");
+    // Where that takes longer than a second, the alarm is a record among them.
+    assert!((501..=502).contains(&total), "the log goes on: {total}");
     let health = world.wait(&outlets, "an alarm", |health| health.alarm).await;
-    // That it is one may be a record already.
     assert!(health.records == 0 && health.behind >= total, "{health:?}");
     outlets.check().expect("records that are not shipped stop nobody");
     let begun = Instant::now();
