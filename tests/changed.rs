@@ -9,18 +9,11 @@ use serde_json::{Value, json};
 
 use crate::harness::AGENT;
 use crate::harness::process::Cli;
+use crate::signing::trust::numbered;
 
-/// A tool `run` that answers with a number.
+/// A tool `run` that answers with a number, and says what it does.
 fn component(number: u32, imports: &str, exports: &str, docs: &str) -> Vec<u8> {
-    let text = format!(
-        r#"(component
-            {imports}
-            (core module $m (func (export "run") (result i32) (i32.const {number})))
-            (core instance $i (instantiate $m))
-            (func (export "run") (result u32) (canon lift (core func $i "run")))
-            {exports})"#
-    );
-    let mut bytes = wat::parse_str(text).expect("valid text");
+    let mut bytes = numbered(number, imports, exports);
     // The comments of its WIT, as toolchains put them there.
     let docs = json!({"worlds": {"w": {"func_exports": {"run": {"docs": docs}}}}}).to_string();
     let section = [b"\x0cpackage-docs\x01", docs.as_bytes()].concat();

@@ -5,7 +5,7 @@ mod keys;
 mod private;
 pub(crate) mod registry;
 mod sigstore;
-mod trust;
+pub(crate) mod trust;
 
 use std::process::Command;
 

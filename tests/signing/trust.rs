@@ -8,7 +8,7 @@ use crate::harness::AGENT;
 use crate::harness::process::{Cli, grant, spin};
 
 /// A tool `run` that answers with a number; `more` is beside it.
-pub(super) fn numbered(number: u32, imports: &str, more: &str) -> Vec<u8> {
+pub(crate) fn numbered(number: u32, imports: &str, more: &str) -> Vec<u8> {
     let text = format!(
         r#"(component
             {imports}
