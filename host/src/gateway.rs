@@ -61,7 +61,7 @@ use crate::policy::{AuthorizedCall, Denial, Durability, Evidence, Freeze, Policy
 use crate::registry::{ApprovedPackage, Registry, RegistryError};
 use crate::sandbox::compiler::Compiler;
 use crate::sandbox::{
-    ENGINE, InvokeError, Order, Origin, Sandbox, SandboxOptions, StandIns, ToolAnswer, in_turn,
+    ENGINE, InvokeError, Order, Origin, Sandbox, SandboxOptions, StandIns, ToolAnswer, Work, in_turn,
 };
 use crate::secrets::{EvidenceKeys, Secrets, SecretsKey};
 use crate::text::clean;
@@ -551,12 +551,11 @@ impl Host {
         Recording { durability, fold_reads, ..Recording::default() }
     }
 
-    /// Does a principal's work in its turn on the processor, as its guests run in turn: whoever asks very often keeps
-    /// others waiting for its shortest piece only.
+    /// Does a principal's work in its turn on the processor, as its guests run, while another principal asks too.
     pub(crate) async fn in_turn<T>(&self, principal: &PrincipalId, work: impl Future<Output = T>) -> T {
         let subject = QuotaSubject::Principal(principal.clone());
         let weight = self.in_force().policy.quotas_of(&subject).weight.unwrap_or_default();
-        in_turn(self.sandbox.turns(), principal, weight, work).await
+        in_turn(self.sandbox.turns(), principal, weight, Work::Request, work).await
     }
 
     /// How often running guests were made to yield since the start: it rises while the host can

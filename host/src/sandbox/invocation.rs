@@ -33,7 +33,7 @@ use super::limiter::MemoryLimiter;
 use super::nested::Nesting;
 use super::screen::{self, Outgoing};
 use super::stand_ins::StandIns;
-use super::turns::{Turns, in_turn};
+use super::turns::{Turns, Work, in_turn};
 use crate::audit::{LogError, Recorder};
 use crate::database::KeyValue;
 use crate::egress::{Meter, Resolver, Unmetered};
@@ -342,7 +342,7 @@ async fn run(
         };
         body(store, instance).await
     };
-    let work = in_turn(resources.turns, &principal, weight, work);
+    let work = in_turn(resources.turns, &principal, weight, Work::Guest, work);
     let (result, was_cut_short) = tokio::select! {
         // In this order, so that what is stopped before it begins does not begin.
         biased;

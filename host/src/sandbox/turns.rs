@@ -9,9 +9,10 @@
 //! A principal of whose guests none runs need not wait for a tick: for such there are a few turns more, and the kernel
 //! divides the cores for that moment.
 //!
-//! What else is done for a principal, such as reading its request and judging it, is done in turn as well
-//! ([`in_turn`]): or the requests of sixty connections would all be ready at once, and stand before another's in the
-//! line of the runtime's tasks, which knows no principals. A guest that runs within such work runs in its turn.
+//! What else is done for a principal's request, such as judging it and recording, is done in turn as well while another
+//! principal asks too ([`Work::Request`]): or the requests of sixty connections would all be ready at once, and stand
+//! before that one's in the line of the runtime's tasks, which knows no principals. A guest that runs within such work
+//! runs in its turn. While one principal is alone nobody is kept waiting, and this would only cost it.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,6 +31,19 @@ use crate::ids::PrincipalId;
 thread_local! {
     /// Whether what this thread polls now has its turn already.
     static HAS_TURN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// For so long after a request of one principal others are held to their turns. Long enough that one that asks now and
+/// then is not the first again each time.
+const RIVALRY_TIME: Duration = Duration::from_secs(10);
+
+/// What is done in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// A guest's: always.
+    Guest,
+    /// All of a request's: while another principal asks too.
+    Request,
 }
 
 /// All turns of a host.
@@ -52,6 +66,10 @@ struct State {
     granted: BTreeSet<u64>,
     shares: Shares<PrincipalId>,
     next_number: u64,
+    /// Whose work went on last.
+    last: Option<PrincipalId>,
+    /// When that was another's than the time before.
+    changed_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -72,6 +90,16 @@ impl Turns {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a principal's work wants to go on, and tells whether another's did in the last seconds.
+    fn has_rivals(&self, principal: &PrincipalId, now: Instant) -> bool {
+        let mut state = self.state();
+        if state.last.as_ref() != Some(principal) {
+            let before = state.last.replace(principal.clone());
+            state.changed_at = before.map(|_| now);
+        }
+        state.changed_at.is_some_and(|at| now.duration_since(at) < RIVALRY_TIME)
     }
 
     /// Whether a principal may have a turn now, if it is its own.
@@ -201,16 +229,11 @@ impl Seat<'_> {
     }
 }
 
-impl Seat<'_> {
-    /// Gives back its turn, or its place in the line.
-    fn leave(&mut self) {
-        let at = std::mem::replace(&mut self.at, At::Nowhere);
-        if at == At::Nowhere {
-            return;
-        }
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
         let wakers = {
             let mut state = self.turns.state();
-            match at {
+            match self.at {
                 At::Nowhere => return,
                 At::Running => state.end(self.principal),
                 At::Waiting(number) if state.granted.remove(&number) => state.end(self.principal),
@@ -227,12 +250,6 @@ impl Seat<'_> {
             self.turns.grant(&mut state)
         };
         wakers.into_iter().for_each(Waker::wake);
-    }
-}
-
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
-        self.leave();
     }
 }
 
@@ -276,14 +293,21 @@ pub(crate) async fn in_turn<T>(
     turns: &Turns,
     principal: &PrincipalId,
     weight: Weight,
+    kind: Work,
     work: impl Future<Output = T>,
 ) -> T {
     let mut work = pin!(work);
     let mut seat = Seat { turns, principal, weight, at: At::Nowhere };
     let mut remembering: Option<(Arc<Remembering>, Waker)> = None;
+    let mut is_in_turn = None;
     poll_fn(|context| {
         if HAS_TURN.get() {
-            seat.leave();
+            return work.as_mut().poll(context);
+        }
+        // Decided once: a guest of a request that began without turns may hold one of its own by now, and its request
+        // can't be kept waiting for another.
+        let decide = || kind == Work::Guest || turns.has_rivals(principal, Instant::now());
+        if !*is_in_turn.get_or_insert_with(decide) {
             return work.as_mut().poll(context);
         }
         if !seat.take(context.waker()) {
@@ -302,7 +326,7 @@ pub(crate) async fn in_turn<T>(
         drop(having);
         let goes_on = polled.is_pending() && remembering.is_woken.load(Ordering::Acquire);
         seat.give_back(started.elapsed(), goes_on.then_some(context.waker()));
-        if goes_on {
+        if goes_on || kind == Work::Request {
             // The kernel does not see that a turn ended: it would let this thread have the whole of its slice, some
             // milliseconds, before a thread that was woken for a request.
             std::thread::yield_now();
@@ -368,6 +392,55 @@ mod tests {
             }
             assert!(pieces.abs_diff(expected) <= 20, "{pieces} of 1000 at weight {weight}");
         }
+    }
+
+    /// A future that wakes itself, as a guest that yields, so often before it ends.
+    async fn pieces(mut left: u32) {
+        poll_fn(|context| {
+            if left == 0 {
+                return Poll::Ready(());
+            }
+            left -= 1;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// A request with a guest in it, of which each piece is one poll.
+    async fn request(turns: &Turns, principal: &PrincipalId) {
+        let weight = Weight::default();
+        let guest = in_turn(turns, principal, weight, Work::Guest, pieces(2));
+        in_turn(turns, principal, weight, Work::Request, guest).await;
+    }
+
+    #[test]
+    fn requests_that_began_when_one_was_alone_end_when_another_asks() {
+        let turns = Turns { turns: 1, more: 0, state: Mutex::default() };
+        let (ann, bob) = (principal("ann"), principal("bob"));
+        let mut requests = [&ann, &ann, &bob, &ann, &bob].map(|who| Box::pin(request(&turns, who)));
+        let mut context = Context::from_waker(Waker::noop());
+        let (mut ended, mut rounds) = (vec![false; requests.len()], 0);
+        while ended.contains(&false) {
+            for (request, has_ended) in requests.iter_mut().zip(&mut ended) {
+                *has_ended = *has_ended || request.as_mut().poll(&mut context).is_ready();
+            }
+            rounds += 1;
+            assert!(rounds < 100, "they wait for each other: {:?}", turns.state());
+        }
+        let state = turns.state();
+        assert!(state.taken == 0 && state.waiting.is_empty() && state.granted.is_empty(), "{state:?}");
+    }
+
+    #[test]
+    fn who_asks_alone_has_no_rivals_and_two_have_for_some_seconds() {
+        let turns = Turns::of_cores(2);
+        let (ann, bob, now) = (principal("ann"), principal("bob"), Instant::now());
+        assert!(!turns.has_rivals(&ann, now) && !turns.has_rivals(&ann, now));
+        assert!(turns.has_rivals(&bob, now) && turns.has_rivals(&ann, now));
+        let later = now + RIVALRY_TIME;
+        assert!(!turns.has_rivals(&ann, later), "bob is gone");
+        assert!(turns.has_rivals(&bob, later));
     }
 
     #[test]
