@@ -2,11 +2,13 @@
 //! measured in the same run, and what is aimed at.
 //!
 //! A row is a line of JSON in the file that `cargo xtask bench` names; it makes the table and the document of all of
-//! them, and says which aims are met. Nothing here measures, and nothing asserts a speed.
+//! them, and says which aims are met. Nothing here asserts a speed.
 
 #![allow(dead_code, reason = "each benchmark takes what it needs of it")]
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark is told by its environment what to do")]
+
+pub(crate) mod rounds;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -27,6 +29,12 @@ pub(crate) fn quick() -> bool {
 /// How often, how long or how many: `full`, or `short` where this is only to be tried out.
 pub(crate) fn scaled<T>(full: T, short: T) -> T {
     if quick() { short } else { full }
+}
+
+/// Whether a part of a benchmark is to be measured: all are, unless the command line names some.
+pub(crate) fn wanted(part: &str) -> bool {
+    let mut names = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
+    names.peek().is_none() || names.any(|name| name == part)
 }
 
 /// What a value is of. Of time and memory less is better, of a rate more.
