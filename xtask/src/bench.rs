@@ -109,14 +109,22 @@ pub(crate) fn bench(folders: &Folders, options: &Options) -> Result<()> {
     let run = figures::run(folders, &options.profile, options.quick);
     let file = figures::file(folders)?;
     let parts: Vec<&str> = (!part.is_empty()).then_some(part).into_iter().collect();
+    let mut failed = Vec::new();
     for bench in chosen {
-        run_bench(folders, options, bench, &parts, &file)?;
+        // The others have figures nevertheless; they took minutes.
+        if let Err(error) = run_bench(folders, options, bench, &parts, &file) {
+            eprintln!("{bench}: {error:#}");
+            failed.push(bench.as_str());
+        }
     }
     let rows = figures::some(figures::rows(&file)?)?;
     if options.json {
         println!("{:#}", figures::document(run, &rows));
     } else {
         println!("{}", figures::table(&run, &rows));
+    }
+    if !failed.is_empty() {
+        bail!("these failed, and what figures they gave is not all: {}", failed.join(", "));
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ use crate::floor::{Floor, guest_path};
 
 /// No answer takes longer.
 pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+const SETTLE_TIME: Duration = Duration::from_millis(500);
 /// The longest answer.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
@@ -302,8 +303,10 @@ pub(crate) fn null(runtime: &Runtime, floor: Arc<Floor>) -> SocketAddr {
     address
 }
 
-/// Has `wrk` ask a server until the time is over.
+/// Has `wrk` ask a server until the time is over. First it waits until calls are given up that a former one left
+/// unanswered: they hold places of the same agent, which has 64 beside those that run.
 pub(crate) fn wrk(port: u16, script: &Path, connections: u64, time: Duration) -> Child {
+    std::thread::sleep(SETTLE_TIME);
     let mut command = Command::new("wrk");
     command.args(["-t1", "--latency", "--timeout", "60"]);
     command.arg(format!("-c{connections}")).arg(format!("-d{}s", time.as_secs()));
