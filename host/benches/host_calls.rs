@@ -25,7 +25,7 @@ const TIMES: u32 = 1_000;
 fn main() {
     let runtime = Runtime::new().expect("a runtime");
     let turns = scaled(20, 2);
-    let (many, few) = (scaled(50, 10), scaled(200, 20));
+    let (many, few) = (scaled(20, 10), scaled(200, 20));
     let folder = tempfile::tempdir().expect("a temporary folder");
     files(folder.path());
     let folder = folder.path().join("files");

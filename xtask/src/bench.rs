@@ -94,10 +94,10 @@ pub(crate) fn bench(folders: &Folders, options: &Options) -> Result<()> {
     if options.name.as_deref() == Some(peers::NAME) {
         return peers::bench(folders, options.json, options.quick);
     }
-    build_guests()?;
     if options.is_check() {
         return check::check(folders, options);
     }
+    build_guests()?;
     let name = options.name.as_deref().unwrap_or_default();
     let (name, part) = name.split_once('/').unwrap_or((name, ""));
     let all = benches(&folders.root.join(BENCHES))?;

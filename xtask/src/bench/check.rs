@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::{Options, run_bench};
+use super::{Options, build_guests, run_bench};
 use crate::figures::{self, Row, short};
 use crate::folders::Folders;
 
@@ -56,6 +56,7 @@ pub(super) fn check(folders: &Folders, options: &Options) -> Result<()> {
     let path = folders.root.join(BASELINE);
     // Before minutes of work: without a baseline there is nothing to compare with.
     let baseline = if options.update { None } else { Some(read(&path)?) };
+    build_guests()?;
     let run = figures::run(folders, &options.profile, options.quick);
     let mut rows = Vec::new();
     for number in 1..=options.runs {
@@ -220,7 +221,7 @@ fn show(
         println!("{document:#}");
         return;
     }
-    let mut lines = vec![["what", "beside", "baseline", "now", "worse by", ""].map(str::to_owned)];
+    let mut lines = vec![["what", "beside", "baseline", "now", "above 1x is worse", ""].map(str::to_owned)];
     for (name, floor, verdict) in compared {
         let ratio = |ratios: &[Ratio]| {
             ratio_of(ratios, name, floor).map(|ratio| format!("{}x", short(ratio))).unwrap_or_default()
