@@ -8,7 +8,7 @@
 mod figures;
 mod floor;
 mod ours;
-mod served;
+mod program;
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use self::figures::rounds::{Measured, Rounds};
 use self::figures::{Aim, Figure, Figures, Unit, scaled, wanted};
 use self::floor::{Floor, default_engine, tuned_engine};
 use self::ours::Ours;
-use self::served::{
+use self::program::{
     Client, ECHO, INITIALIZED, MCP_REVISION, McpStdio, Served, TEXT, initialize, message, null, request,
 };
 

@@ -9,7 +9,7 @@
 mod figures;
 mod floor;
 mod ours;
-mod served;
+mod program;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -25,7 +25,7 @@ use self::figures::rounds::Rounds;
 use self::figures::{Figures, Times, scaled, wanted};
 use self::floor::guest_path;
 use self::ours::{AGENT, add, call, open};
-use self::served::Data;
+use self::program::Data;
 
 /// A guest, and a tool of it that does next to nothing.
 struct Guest {

@@ -12,7 +12,7 @@
 
 mod figures;
 mod floor;
-mod served;
+mod program;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use tokio::runtime::Runtime;
 
 use self::figures::{Aim, Figure, Figures, Times, Unit, scaled};
 use self::floor::{Floor, tuned_engine};
-use self::served::{ECHO, Served, TEXT, null, said, script, wrk};
+use self::program::{ECHO, Served, TEXT, null, said, script, wrk};
 
 /// Set by `cargo xtask soak load`: how long all of it may take, in seconds. Without it only throughput is measured, as
 /// a part of all benchmarks.

@@ -10,7 +10,7 @@
 mod figures;
 mod floor;
 mod ours;
-mod served;
+mod program;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use tokio::runtime::Runtime;
 
 use self::figures::{Aim, Figure, Figures, Unit, scaled, wanted};
 use self::floor::{Floor, guest_bytes, tuned_engine};
-use self::served::{Data, ECHO, Served, TEXT, resident_kilobytes, said};
+use self::program::{Data, ECHO, Served, TEXT, resident_kilobytes, said};
 
 /// So many calls of one agent run at once, by default.
 const RUNNING: u32 = 16;
