@@ -57,10 +57,12 @@ use crate::ids::{
 use crate::limits::{HostLimits, Usage};
 use crate::outlets::metrics::Metrics;
 use crate::outlets::{OutletHealth, Outlets};
-use crate::policy::{AuthorizedCall, Denial, Durability, Evidence, Freeze, Policy};
+use crate::policy::{AuthorizedCall, Denial, Durability, Evidence, Freeze, Policy, QuotaSubject};
 use crate::registry::{ApprovedPackage, Registry, RegistryError};
 use crate::sandbox::compiler::Compiler;
-use crate::sandbox::{ENGINE, InvokeError, Order, Origin, Sandbox, SandboxOptions, StandIns, ToolAnswer};
+use crate::sandbox::{
+    ENGINE, InvokeError, Order, Origin, Sandbox, SandboxOptions, StandIns, ToolAnswer, in_turn,
+};
 use crate::secrets::{EvidenceKeys, Secrets, SecretsKey};
 use crate::text::clean;
 use admission::Allowed;
@@ -547,6 +549,14 @@ impl Host {
         let asked = [durability, parent.map(|parent| parent.durability)];
         let durability = asked.into_iter().flatten().fold(self.audit.durability, Durability::max);
         Recording { durability, fold_reads, ..Recording::default() }
+    }
+
+    /// Does a principal's work in its turn on the processor, as its guests run in turn: whoever asks very often keeps
+    /// others waiting for its shortest piece only.
+    pub(crate) async fn in_turn<T>(&self, principal: &PrincipalId, work: impl Future<Output = T>) -> T {
+        let subject = QuotaSubject::Principal(principal.clone());
+        let weight = self.in_force().policy.quotas_of(&subject).weight.unwrap_or_default();
+        in_turn(self.sandbox.turns(), principal, weight, work).await
     }
 
     /// How often running guests were made to yield since the start: it rises while the host can

@@ -172,7 +172,9 @@ async fn let_in(State(door): State<Door>, request: Request, next: Next) -> Respo
     head.headers.remove(header::AUTHORIZATION);
     head.extensions.remove::<Arc<Shown>>();
     head.extensions.insert(caller.clone());
-    guarded(next.run(Request::from_parts(head, body)).await, &door.host, caller)
+    let answered = next.run(Request::from_parts(head, body));
+    let response = door.host.in_turn(caller.principal(), answered).await;
+    guarded(response, &door.host, caller)
 }
 
 impl Door {

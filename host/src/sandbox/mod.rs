@@ -51,6 +51,7 @@ use self::invocation::{Entry, Loaded, Resources};
 use self::nested::Nesting;
 pub use self::stand_ins::StandIns;
 use self::turns::Turns;
+pub(crate) use self::turns::in_turn;
 pub use self::turns::worker_threads;
 use crate::audit::Recorder;
 use crate::database::KeyValue;
@@ -448,6 +449,11 @@ impl Sandbox {
         let running = invocation::Running { call, admitted, control, nesting, secrets, meter, spent };
         let (loaded, resources) = (&package.loaded, self.resources());
         invocation::invoke(loaded, entry, running, arguments, recorder, resources, stopped).await
+    }
+
+    /// The turns on the processor of all that is done for principals.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// How often guests were asked to yield since the start; it rises 100 times a second.

@@ -8,7 +8,12 @@
 //!
 //! A principal of whose guests none runs need not wait for a tick: for such there are a few turns more, and the kernel
 //! divides the cores for that moment.
+//!
+//! What else is done for a principal, such as reading its request and judging it, is done in turn as well
+//! ([`in_turn`]): or the requests of sixty connections would all be ready at once, and stand before another's in the
+//! line of the runtime's tasks, which knows no principals. A guest that runs within such work runs in its turn.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::pin;
@@ -22,9 +27,14 @@ use futures_util::task::AtomicWaker;
 use crate::fairness::{Shares, Weight};
 use crate::ids::PrincipalId;
 
+thread_local! {
+    /// Whether what this thread polls now has its turn already.
+    static HAS_TURN: Cell<bool> = const { Cell::new(false) };
+}
+
 /// All turns of a host.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     /// For whoever is next.
     turns: usize,
     /// Beside those, for principals of whose guests none runs.
@@ -191,11 +201,16 @@ impl Seat<'_> {
     }
 }
 
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
+impl Seat<'_> {
+    /// Gives back its turn, or its place in the line.
+    fn leave(&mut self) {
+        let at = std::mem::replace(&mut self.at, At::Nowhere);
+        if at == At::Nowhere {
+            return;
+        }
         let wakers = {
             let mut state = self.turns.state();
-            match self.at {
+            match at {
                 At::Nowhere => return,
                 At::Running => state.end(self.principal),
                 At::Waiting(number) if state.granted.remove(&number) => state.end(self.principal),
@@ -212,6 +227,12 @@ impl Drop for Seat<'_> {
             self.turns.grant(&mut state)
         };
         wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -234,25 +255,51 @@ impl Wake for Remembering {
     }
 }
 
-/// Has a guest's work go on only while it has a turn.
-pub(super) async fn in_turn<T>(
-    turns: &Arc<Turns>,
+/// While it lives, what this thread polls has a turn.
+struct Having;
+
+impl Having {
+    fn begin() -> Self {
+        HAS_TURN.set(true);
+        Self
+    }
+}
+
+impl Drop for Having {
+    fn drop(&mut self) {
+        HAS_TURN.set(false);
+    }
+}
+
+/// Has a principal's work go on only while it has a turn. Within work that is done so, the turn is that one's.
+pub(crate) async fn in_turn<T>(
+    turns: &Turns,
     principal: &PrincipalId,
     weight: Weight,
     work: impl Future<Output = T>,
 ) -> T {
     let mut work = pin!(work);
     let mut seat = Seat { turns, principal, weight, at: At::Nowhere };
-    let remembering = Arc::new(Remembering::default());
-    let waker = Waker::from(Arc::clone(&remembering));
+    let mut remembering: Option<(Arc<Remembering>, Waker)> = None;
     poll_fn(|context| {
+        if HAS_TURN.get() {
+            seat.leave();
+            return work.as_mut().poll(context);
+        }
         if !seat.take(context.waker()) {
             return Poll::Pending;
         }
+        let (remembering, waker) = remembering.get_or_insert_with(|| {
+            let remembering = Arc::new(Remembering::default());
+            let waker = Waker::from(Arc::clone(&remembering));
+            (remembering, waker)
+        });
         remembering.task.register(context.waker());
         remembering.is_woken.store(false, Ordering::Release);
         let started = Instant::now();
-        let polled = work.as_mut().poll(&mut Context::from_waker(&waker));
+        let having = Having::begin();
+        let polled = work.as_mut().poll(&mut Context::from_waker(waker));
+        drop(having);
         let goes_on = polled.is_pending() && remembering.is_woken.load(Ordering::Acquire);
         seat.give_back(started.elapsed(), goes_on.then_some(context.waker()));
         if goes_on {
