@@ -176,9 +176,12 @@ fn beside_a_loop(figures: &mut Figures) {
             if !still_runs {
                 eprintln!("{}: the other had ended before all calls were made", name_of(name));
             }
-            figures.times(&name_of(name), &beside, Some((&name_of("alone"), &alone)), None);
-            let tail = Figure::new(name_of(name) + "/p99", beside.at(990), Unit::Nanoseconds);
-            figures.row(tail.beside(name_of("alone") + "/p99", alone.at(990)).aim(Aim::RatioAtMost(2.0)));
+            for (part, permille) in [("p50", 500), ("p99", 990), ("p99.9", 999)] {
+                let figure =
+                    Figure::new(format!("{}/{part}", name_of(name)), beside.at(permille), Unit::Nanoseconds);
+                let figure = figure.beside(format!("{}/{part}", name_of("alone")), alone.at(permille));
+                figures.row(if part == "p99" { figure.aim(Aim::RatioAtMost(2.0)) } else { figure });
+            }
         }
     }
 }

@@ -222,7 +222,9 @@ pub(crate) fn table(run: &Value, rows: &[Row]) -> String {
             let (name, floor, _) = of?;
             rows.iter().find(|other| other.percentile() == Some((name, floor, wanted)))
         };
-        if of.is_some_and(|(_, _, part)| part != PARTS[0]) && beside(PARTS[0]).is_some() {
+        // What is aimed at has a line of its own, with its own ratio.
+        let is_tail = of.is_some_and(|(_, _, part)| part != PARTS[0]);
+        if is_tail && row.aim.is_none() && beside(PARTS[0]).is_some() {
             continue;
         }
         let is_first = of.is_some_and(|(_, _, part)| part == PARTS[0]);
@@ -374,6 +376,9 @@ mod tests {
             row("call/ours/p50", 20_000.0, "call/default/p50", 40_000.0, Value::Null),
             // Beside its own median: a line of its own.
             row("call/ours/p99", 60_000.0, "call/ours/p50", 20_000.0, json!({ "ratio_at_most": 2 })),
+            row("call/both/p50", 20_000.0, "call/bare/p50", 10_000.0, Value::Null),
+            // Aimed at: a line of its own as well.
+            row("call/both/p99", 60_000.0, "call/bare/p99", 50_000.0, json!({ "ratio_at_most": 2 })),
         ];
         let table = table(&json!({}), &rows);
         let lines: Vec<String> = table
@@ -387,6 +392,8 @@ mod tests {
                 "| call/ours | 20.0 µs | 60.0 µs | | call/bare | 10.0 µs | 2.00x | ≤ 1.15x | missed |",
                 "| call/ours | 20.0 µs | | | call/default | 40.0 µs | 0.50x | | |",
                 "| call/ours/p99 | 60.0 µs | | | call/ours/p50 | 20.0 µs | 3.00x | ≤ 2x | missed |",
+                "| call/both | 20.0 µs | 60.0 µs | | call/bare | 10.0 µs | 2.00x | | |",
+                "| call/both/p99 | 60.0 µs | | | call/bare/p99 | 50.0 µs | 1.20x | ≤ 2x | met |",
             ],
             "{table}"
         );
