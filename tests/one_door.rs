@@ -61,6 +61,7 @@ async fn each_host_call_has_one_record() {
         ("std-probe", "random", json!({})),
         ("std-probe", "stdin", json!({})),
         ("std-probe", "print", json!({"out": "to stdout", "err": "to stderr"})),
+        ("std-probe", "print-lines", json!({"times": 3})),
         ("std-probe", "read-file", read),
         ("std-probe", "read-file", json!({"path": "/etc/passwd", "bytes-max": 100})),
         ("std-probe", "list-folder", json!({"path": "/papers"})),

@@ -1,218 +1,162 @@
-//! What a governed call costs, beside the same call on bare wasmtime, in one run.
+//! What a governed call costs a single caller, beside the same call on bare wasmtime, in one run: through the library,
+//! over HTTP, and as a client of MCP over HTTP and over stdio. Each in a fresh sandbox.
 //!
-//! Floors: `bare_default` is wasmtime with the pooling allocator at its defaults; `bare_tuned` has our
-//! own engine settings. Both make a fresh store and instance for each call, count fuel and check
-//! epochs, with WASI linked by wasmtime, and neither decides nor records anything.
-//!
-//! Criterion measures; percentiles are of single calls, written to `percentiles.json` beside its
-//! results and printed as a table at the end. Nothing here asserts a speed.
+//! Floors: `bare_default` is wasmtime with the pooling allocator at its defaults; `bare_tuned` has our own engine
+//! settings; `null` is a round trip to a server of axum that does nothing, and `bare` one to a server that has bare
+//! wasmtime answer. All of them take turns. Nothing here asserts a speed.
 
-#![expect(clippy::print_stdout, reason = "a benchmark prints")]
-#![expect(clippy::disallowed_methods, reason = "floors are bare wasmtime, without the gate")]
-
+mod figures;
 mod floor;
+mod ours;
+mod program;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use criterion::{Criterion, criterion_group, criterion_main};
-use portcullis::audit::AuditSettings;
-use portcullis::authn::local_admin;
-use portcullis::config::{DataFolder, Ownership};
-use portcullis::gateway::{CallRequest, GrantsSource, Host, HostOptions};
 use portcullis::policy::Durability;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
-use wasmtime::{Config, Engine, InstanceAllocationStrategy};
 
-use self::floor::{Floor, guest_bytes};
+use self::figures::rounds::{Measured, Rounds};
+use self::figures::{Aim, Figure, Figures, Unit, scaled, wanted};
+use self::floor::{Floor, default_engine, tuned_engine};
+use self::ours::Ours;
+use self::program::{
+    Client, ECHO, INITIALIZED, MCP_REVISION, McpStdio, Served, TEXT, initialize, message, null, request,
+};
 
-const AGENT: &str = "bench";
-const FILE_BYTES: u64 = 4096;
-/// Enough that the call around them does not count.
-const CLOCK_READS: u32 = 1_000;
+const SAID: &str = "a short string";
 
-/// Durations of single calls, by the name of the measurement.
-static SINGLE_CALLS: Mutex<BTreeMap<String, Vec<u64>>> = Mutex::new(BTreeMap::new());
+const BARE_DEFAULT: &str = "call/bare_default";
+const BARE_TUNED: &str = "call/bare_tuned";
+const NULL: &str = "call/http/null";
+const RELAXED: &str = "call/library/relaxed";
 
-/// Measures one call at a time.
-fn measure(criterion: &mut Criterion, runtime: &Runtime, name: &str, call: impl AsyncFn()) {
-    let mut calls = Vec::new();
-    criterion.bench_function(name, |bencher| {
-        bencher.iter_custom(|iterations| {
-            runtime.block_on(async {
-                let mut total = Duration::ZERO;
-                for _ in 0..iterations {
-                    let started = Instant::now();
-                    call().await;
-                    let took = started.elapsed();
-                    calls.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-                    total += took;
-                }
-                total
-            })
-        });
-    });
-    if !calls.is_empty() {
-        SINGLE_CALLS.lock().expect("one thread").insert(name.to_owned(), calls);
-    }
+/// So many pieces in each turn: those that wait for the disk take ten times as long.
+struct Pieces {
+    many: usize,
+    some: usize,
+    few: usize,
 }
 
-fn default_engine() -> Engine {
-    let mut config = Config::new();
-    config.consume_fuel(true).epoch_interruption(true);
-    config.allocation_strategy(InstanceAllocationStrategy::pooling());
-    Engine::new(&config).expect("an engine")
-}
-
-/// Our host over a temporary folder, with both guests granted.
-struct Ours {
-    host: Host,
-    _temporary: tempfile::TempDir,
-}
-
-impl Ours {
-    async fn new(durability: Durability) -> Self {
-        let temporary = tempfile::tempdir().expect("a temporary folder");
-        std::fs::create_dir(temporary.path().join("files")).expect("made");
-        std::fs::write(temporary.path().join("files/file"), vec![b'x'; 4096]).expect("written");
-        let Ownership::Ours(folder) = DataFolder::take(&temporary.path().join("data")).expect("usable")
-        else {
-            panic!("the folder is new");
-        };
-        let host = Host::open(
-            folder,
-            HostOptions {
-                audit: AuditSettings { durability, ..AuditSettings::default() },
-                ..HostOptions::default()
-            },
-        )
-        .await
-        .expect("it opens");
-        let mut grants = String::new();
-        for name in ["echo", "std-probe"] {
-            let package = name.parse().expect("a name");
-            let bytes = Bytes::from(guest_bytes(name));
-            host.add_package(&local_admin(), bytes, Some(package), None, |_| {}).await.expect("registered");
-            host.approve(&local_admin(), &name.parse().expect("a name"), None).await.expect("approved");
-            grants += &format!("[[grant]]\npackage = \"{name}\"\nagents = [\"{AGENT}\"]\n");
-        }
-        grants += "[[grant.filesystem]]\nhost_path = \"files\"\nguest_path = \"/data\"\naccess = \"read\"\n";
-        let source = GrantsSource { file: "bench".into(), folder: temporary.path().into(), text: grants };
-        host.apply_grants(&local_admin(), &source).await.expect("granted");
-        Self { host, _temporary: temporary }
-    }
-
-    async fn call(&self, package: &str, tool: &str, arguments: Value) -> Value {
-        let request = CallRequest {
-            principal: AGENT.parse().expect("a name"),
-            package: package.parse().expect("a name"),
-            tool: tool.parse().expect("a name"),
-            argument_bytes: 32,
-            arguments,
-            trace: None,
-            admission: Default::default(),
-        };
-        self.host.call(request).await.expect("it answers").answer.structured.unwrap_or_default()
-    }
-}
-
-fn benches(criterion: &mut Criterion) {
-    let runtime = Runtime::new().expect("a runtime");
-    let files = tempfile::tempdir().expect("a temporary folder");
-    std::fs::write(files.path().join("file"), vec![b'x'; 4096]).expect("written");
-    let default = default_engine();
-    let tuned = portcullis::sandbox::tuned_floor_engine().expect("an engine");
-    let relaxed = runtime.block_on(Ours::new(Durability::Relaxed));
-    let committed = runtime.block_on(Ours::new(Durability::Committed));
-
-    let text = "a short string";
-    for (name, engine) in [("call/bare_default", &default), ("call/bare_tuned", &tuned)] {
-        let floor = Floor::new(engine, "echo", ECHO, "text", files.path());
-        measure(criterion, &runtime, name, async || {
-            let (answer,): (String,) = floor.call((text,)).await;
-            assert_eq!(answer, text);
-        });
-    }
-    for (name, ours) in [("call/ours_relaxed", &relaxed), ("call/ours_committed", &committed)] {
-        measure(criterion, &runtime, name, async || {
-            assert_eq!(ours.call("echo", "text", json!({ "value": text })).await, text);
-        });
-    }
-    let floor = Floor::new(&tuned, "std-probe", PROBE, "read-clock", files.path());
-    for (name, times) in [("clock/bare_tuned_0", 0), ("clock/bare_tuned_1000", CLOCK_READS)] {
-        measure(criterion, &runtime, name, async || floor.call::<_, ()>((times,)).await);
-    }
-    for (name, times) in [("clock/ours_relaxed_0", 0), ("clock/ours_relaxed_1000", CLOCK_READS)] {
-        measure(criterion, &runtime, name, async || {
-            relaxed.call("std-probe", "read-clock", json!({ "times": times })).await;
-        });
-    }
-    let floor = Floor::new(&tuned, "std-probe", PROBE, "read-file", files.path());
-    measure(criterion, &runtime, "read_4k/bare_tuned", async || {
-        let (answer,): (Result<u64, String>,) = floor.call(("/data/file", FILE_BYTES)).await;
-        assert_eq!(answer, Ok(FILE_BYTES));
-    });
-    measure(criterion, &runtime, "read_4k/ours_relaxed", async || {
-        let arguments = json!({ "path": "/data/file", "bytes-max": FILE_BYTES });
-        assert_eq!(relaxed.call("std-probe", "read-file", arguments).await, json!(FILE_BYTES));
-    });
-    report();
-}
-
-const ECHO: &str = "test:echo/values@0.1.0";
-const PROBE: &str = "test:std-probe/probe@0.1.0";
-
-/// Prints p50, p99 and ratios, and keeps the percentiles beside criterion's results.
-fn report() {
-    let measured = SINGLE_CALLS.lock().expect("one thread");
-    let mut table = BTreeMap::new();
-    for (name, calls) in measured.iter() {
-        let mut calls = calls.clone();
-        calls.sort_unstable();
-        let percentile = |percent: usize| calls[(calls.len() * percent / 100).min(calls.len() - 1)];
-        table.insert(name.as_str(), (percentile(50), percentile(99), calls.len()));
-    }
-    println!("\n{:<26} {:>10} {:>10} {:>8}", "single calls", "p50 µs", "p99 µs", "calls");
-    for (name, (p50, p99, count)) in &table {
-        let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1_000.0;
-        println!("{name:<26} {:>10.1} {:>10.1} {count:>8}", microseconds(*p50), microseconds(*p99));
-    }
-    let ratio = |one: &str, other: &str| {
-        if let (Some(one_row), Some(other_row)) = (table.get(one), table.get(other)) {
-            println!("{one} / {other}: {:.2} at p50", one_row.0 as f64 / other_row.0 as f64);
-        }
+fn main() {
+    let (runtime, serving) = (Runtime::new().expect("a runtime"), Runtime::new().expect("a runtime"));
+    let pieces = Pieces { many: scaled(1_000, 100), some: scaled(250, 25), few: scaled(100, 10) };
+    let [default, tuned] = [default_engine(), tuned_engine()].map(|engine| Arc::new(Floor::echo(&engine)));
+    let hosts = if wanted("library") {
+        let new = |durability| runtime.block_on(Ours::new(durability, &["echo"], ""));
+        vec![
+            (RELAXED, new(Durability::Relaxed), pieces.many),
+            ("call/library/committed", new(Durability::Committed), pieces.few),
+        ]
+    } else {
+        Vec::new()
     };
-    ratio("call/ours_relaxed", "call/bare_default");
-    ratio("call/ours_relaxed", "call/bare_tuned");
-    ratio("call/ours_committed", "call/bare_tuned");
-    ratio("read_4k/ours_relaxed", "read_4k/bare_tuned");
-    let clock = |side: &str| {
-        let (none, many) = (
-            table.get(format!("clock/{side}_0").as_str())?,
-            table.get(format!("clock/{side}_1000").as_str())?,
-        );
-        Some(many.0.saturating_sub(none.0) as f64 / f64::from(CLOCK_READS))
-    };
-    if let (Some(bare), Some(ours)) = (clock("bare_tuned"), clock("ours_relaxed")) {
-        println!("one clock read: bare {bare:.0} ns, ours {ours:.0} ns, {:.0} ns more", ours - bare);
+    let mut rounds = Rounds::default();
+    for (name, floor) in [(BARE_DEFAULT, &default), (BARE_TUNED, &tuned)] {
+        rounds.add(&runtime, name, pieces.many, async || {
+            let (answer,): (String,) = floor.call((SAID,)).await;
+            assert_eq!(answer, SAID);
+        });
     }
-    for (name, (p50, p99, count)) in &table {
-        let folder =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/criterion").join(name.replace('/', "_"));
-        let document = json!({ "calls": count, "p50_ns": p50, "p99_ns": p99 });
-        if folder.is_dir() && std::fs::write(folder.join("percentiles.json"), document.to_string()).is_err() {
-            println!("{name}: the percentiles could not be kept");
+    for (name, ours, pieces) in &hosts {
+        rounds.add(&runtime, name, *pieces, async || {
+            assert_eq!(ours.call("echo", "text", json!({ "value": SAID })).await, SAID);
+        });
+    }
+    let served: Vec<_> = if wanted("http") || wanted("mcp") {
+        let address = null(&serving, Arc::clone(&tuned));
+        for (name, target) in [(NULL, "/null"), ("call/http/bare", "/bare")] {
+            let (mut client, asked) = (Client::connect(address), request(target, "", TEXT));
+            rounds.add_blocking(name, pieces.some, move || assert_eq!(client.ask(&asked).0, 200));
+        }
+        let levels = [("relaxed", pieces.some), ("committed", pieces.few)];
+        levels.map(|(durability, pieces)| (durability, Served::new(durability), pieces)).into()
+    } else {
+        Vec::new()
+    };
+    over_http(&mut rounds, &served);
+    if wanted("mcp") {
+        for (durability, pieces) in [("relaxed", pieces.some), ("committed", pieces.few)] {
+            let (mut spoken, asked) = (McpStdio::new(durability), tools_call());
+            rounds.add_blocking(&format!("call/mcp_stdio/{durability}"), pieces, move || {
+                let line = spoken.ask(&asked);
+                assert!(is_answer(line.as_bytes()), "{line}");
+            });
+        }
+    }
+    report(&rounds.run(scaled(20, 2)));
+}
+
+/// One client each, on a connection that it keeps.
+fn over_http(rounds: &mut Rounds, served: &[(&str, Served, usize)]) {
+    for (durability, served, pieces) in served {
+        if wanted("http") {
+            let (mut client, asked) = (served.connect(), served.request(ECHO, "", TEXT));
+            rounds.add_blocking(&format!("call/http/{durability}"), *pieces, move || {
+                assert_eq!(client.ask(&asked).0, 200);
+            });
+        }
+        if wanted("mcp") {
+            let (mut client, asked) = (served.connect(), tools_call());
+            let asked = mcp(served, &mut client, &asked);
+            rounds.add_blocking(&format!("call/mcp_http/{durability}"), *pieces, move || {
+                let (status, body) = client.ask(&asked);
+                assert!(status == 200 && is_answer(&body), "{}", String::from_utf8_lossy(&body));
+            });
         }
     }
 }
 
-criterion_group! {
-    name = all;
-    config = Criterion::default().sample_size(50).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
-    targets = benches
+fn tools_call() -> String {
+    message(1, "tools/call", &json!({ "name": "echo__text", "arguments": { "value": SAID } }))
 }
-criterion_main!(all);
+
+/// Introduces the client, and gives the bytes that it asks with.
+fn mcp(served: &Served, client: &mut Client, asked: &str) -> Vec<u8> {
+    let head = format!(
+        "content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
+         mcp-protocol-version: {MCP_REVISION}\r\n"
+    );
+    for first in [message(0, "initialize", &initialize()), INITIALIZED.to_owned()] {
+        let (status, body) = client.ask(&served.request("/mcp", &head, &first));
+        assert!(status < 300, "{status}: {}", String::from_utf8_lossy(&body));
+    }
+    served.request("/mcp", &head, asked)
+}
+
+/// Whether a message, alone or as an event, is the answer of the tool.
+fn is_answer(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    let events = text.lines().filter_map(|line| line.strip_prefix("data:"));
+    let messages = events.chain([text.trim()]).filter_map(|text| serde_json::from_str::<Value>(text).ok());
+    messages.into_iter().any(|message| {
+        let result = &message["result"];
+        result["isError"] != true && result["content"].to_string().contains(SAID)
+    })
+}
+
+fn report(measured: &Measured) {
+    let mut figures = Figures::new();
+    let mut rows = |name: &str, floor: &str, aim: Option<f64>| {
+        measured.rows(&mut figures, name, Some(floor), aim.map(Aim::RatioAtMost));
+    };
+    rows(BARE_TUNED, BARE_DEFAULT, None);
+    rows(RELAXED, BARE_TUNED, Some(1.15));
+    rows(RELAXED, BARE_DEFAULT, Some(0.5));
+    rows("call/library/committed", BARE_TUNED, None);
+    rows("call/library/committed", RELAXED, None);
+    rows(NULL, BARE_TUNED, None);
+    rows("call/http/bare", NULL, None);
+    rows("call/http/relaxed", NULL, None);
+    rows("call/http/relaxed", "call/http/bare", None);
+    rows("call/http/committed", NULL, None);
+    rows("call/mcp_http/relaxed", BARE_TUNED, Some(3.0));
+    rows("call/mcp_http/relaxed", NULL, None);
+    rows("call/mcp_http/committed", BARE_TUNED, None);
+    rows("call/mcp_stdio/relaxed", BARE_TUNED, Some(2.5));
+    rows("call/mcp_stdio/committed", BARE_TUNED, None);
+    if let Some(relaxed) = measured.of(RELAXED) {
+        let tail = Figure::new(format!("{RELAXED}/p99"), relaxed.at(990), Unit::Nanoseconds);
+        figures.row(tail.beside(format!("{RELAXED}/p50"), relaxed.median()).aim(Aim::RatioAtMost(2.0)));
+    }
+}

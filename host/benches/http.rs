@@ -5,8 +5,9 @@
 //! number: judged, recorded before it leaves and when it ends, its body read through the gate. Whole calls, with
 //! one request and with none, are measured beside that.
 
-#![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the guest that it measures")]
+
+mod figures;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -26,6 +27,8 @@ use portcullis::policy::Durability;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+
+use self::figures::{Aim, Figure, Figures, Unit, quick};
 
 const AGENT: &str = "bench";
 const REQUESTS: u32 = 100;
@@ -200,25 +203,34 @@ fn benches(criterion: &mut Criterion) {
     report();
 }
 
-/// Prints medians: of one request among many in a call, and of whole calls; and ratios.
+/// Medians: of one request among many in a call, and of whole calls.
 fn report() {
     let middle = |measured: &Mutex<Vec<u64>>, parts: u32| {
         let mut measured = measured.lock().expect("one thread").clone();
         measured.sort_unstable();
-        measured.get(measured.len() / 2).copied().unwrap_or(0) as f64 / f64::from(parts) / 1_000.0
+        measured.get(measured.len() / 2).map(|middle| *middle as f64 / f64::from(parts))
     };
-    let (hyper, ours) = (middle(&HYPER, REQUESTS), middle(&OURS, REQUESTS));
-    println!("one GET of many, p50: hyper {hyper:.1} µs, ours {ours:.1} µs, ratio {:.2}", ours / hyper);
-    let (none, one) = (middle(&WITH_NONE, 1), middle(&WITH_ONE, 1));
-    println!(
-        "a whole call, p50: without a GET {none:.1} µs, with one {one:.1} µs, {:.1} µs more",
-        one - none
-    );
+    let mut figures = Figures::new();
+    if let (Some(hyper), Some(ours)) = (middle(&HYPER, REQUESTS), middle(&OURS, REQUESTS)) {
+        let figure = Figure::new("http/get_among_many", ours, Unit::Nanoseconds);
+        figures.row(figure.beside("http/get_by_hyper", hyper).aim(Aim::RatioAtMost(1.5)));
+    }
+    if let (Some(none), Some(one)) = (middle(&WITH_NONE, 1), middle(&WITH_ONE, 1)) {
+        let figure = Figure::new("http/call_with_one_get", one, Unit::Nanoseconds);
+        figures.row(figure.beside("http/call_with_none", none));
+    }
+}
+
+/// Shorter where it is only tried out.
+fn criterion() -> Criterion {
+    let (samples, seconds) = if quick() { (10, 1) } else { (30, 5) };
+    let criterion = Criterion::default().sample_size(samples).warm_up_time(Duration::from_millis(500));
+    criterion.measurement_time(Duration::from_secs(seconds))
 }
 
 criterion_group! {
     name = all;
-    config = Criterion::default().sample_size(30).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(5));
+    config = criterion();
     targets = benches
 }
 criterion_main!(all);

@@ -5,8 +5,9 @@
 //! guest's operations are made by one call for each batch, whose own cost (sandbox, admission, last record)
 //! is measured by calls that do one operation, and taken off. Nothing here asserts a speed.
 
-#![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::disallowed_methods, reason = "guests are read from where they were built")]
+
+mod figures;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ use portcullis::database::{Database, KeyValue, StoreBounds, StoreId};
 use portcullis::gateway::{CallRequest, GrantsSource, Host, HostOptions};
 use portcullis::policy::Durability;
 use serde_json::{Value, json};
+
+use self::figures::{Figure, Figures, Unit, scaled};
 
 const AGENT: &str = "bench";
 const VALUE_BYTES: usize = 100;
@@ -37,7 +40,7 @@ async fn main() {
     let state = database.key_value();
     call(&host, "write-often", WRITES).await;
     let (mut through_gate, mut alone) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
-    for _ in 0..BATCHES {
+    for _ in 0..scaled(BATCHES, 3) {
         for (index, (tool, times)) in [("read-often", READS), ("write-often", WRITES)].into_iter().enumerate()
         {
             let once = timed(call(&host, tool, 1)).await;
@@ -46,11 +49,12 @@ async fn main() {
             alone[index].push(timed(statements(&state, tool, times)).await / times);
         }
     }
-    println!("{VALUE_BYTES} bytes under one key, median of {BATCHES} batches");
+    let mut figures = Figures::new();
     for (index, name) in ["get", "set"].into_iter().enumerate() {
-        let (gate, sqlite) = (median(&mut through_gate[index]), median(&mut alone[index]));
-        let ratio = gate.as_secs_f64() / sqlite.as_secs_f64();
-        println!("kv {name}: through the gate {gate:?}, SQLite alone {sqlite:?}: {ratio:.2}x");
+        let [gate, sqlite] =
+            [&mut through_gate[index], &mut alone[index]].map(|times| median(times).as_secs_f64() * 1e9);
+        let figure = Figure::new(format!("kv/{name}"), gate, Unit::Nanoseconds);
+        figures.row(figure.beside(format!("kv/{name}/sqlite"), sqlite));
     }
     database.close().await;
     host.close().await.expect("closed");

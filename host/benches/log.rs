@@ -1,7 +1,7 @@
 //! What the log costs: records a second through the writer at each level, one buffered record to its caller, and how
 //! fast a log is verified and asked. In one run; ratios are to the weakest level. Nothing here asserts a speed.
 
-#![expect(clippy::print_stdout, reason = "a benchmark prints")]
+mod figures;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -19,6 +19,8 @@ use portcullis::ids::{CallId, GrantId, PackageDigest, Revision};
 use portcullis::limits::Usage;
 use portcullis::policy::Durability;
 
+use self::figures::{Aim, Figure, Figures, Times, Unit, scaled, wanted};
+
 const CALLERS: usize = 64;
 const TURNS: usize = 5;
 const TURN: Duration = Duration::from_secs(1);
@@ -32,83 +34,103 @@ const ALONE: usize = 300;
 const ASKED_RECORDS: u64 = 200_000;
 /// How long a log that is verified grows.
 const LONG_BYTES: u64 = 256 << 20;
+/// So many are hashed for its floor.
+const HASHED_BYTES: usize = 64 << 20;
 
 #[tokio::main]
 async fn main() {
-    // As criterion's benchmarks do: only if the name that was given fits.
-    let names: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    if !names.iter().all(|name| "log".contains(name.as_str())) {
-        return;
+    let mut figures = Figures::new();
+    if wanted("levels") {
+        levels(&mut figures).await;
     }
+    if wanted("call") {
+        buffered(&mut figures).await;
+        alone(&mut figures).await;
+    }
+    if wanted("verify") {
+        verified(&mut figures).await;
+    }
+    if wanted("query") {
+        ask(&mut figures).await;
+    }
+}
+
+/// Records a second, at each level, beside the weakest. Levels take turns.
+async fn levels(figures: &mut Figures) {
     let mut rates = [const { Vec::new() }; 3];
-    for _ in 0..TURNS {
+    for _ in 0..scaled(TURNS, 1) {
         for (index, durability) in Durability::ALL.into_iter().enumerate() {
-            rates[index].push(calls_in_a_turn(durability).await);
+            rates[index].push(calls_in_a_turn(durability).await * RECORDS as f64);
         }
     }
     let relaxed = median(&mut rates[0]);
-    println!("{CALLERS} callers, calls of {RECORDS} records, one of them an effect; median of {TURNS} turns");
     for (durability, rates) in Durability::ALL.into_iter().zip(&mut rates) {
-        let rate = median(rates);
-        println!("{durability}: {:.0} records/s, {:.2}x of relaxed", rate * RECORDS as f64, rate / relaxed);
+        let figure = Figure::new(format!("log/{durability}"), median(rates), Unit::PerSecond);
+        let figure = figure.beside("log/relaxed", relaxed);
+        // Decision 019.
+        let aimed = durability == Durability::Committed;
+        figures.row(if aimed { figure.aim(Aim::RatioAtLeast(0.7)) } else { figure });
     }
-    println!("one buffered record: {:?} to its caller", buffered().await);
+}
+
+/// How fast a log is verified, beside hashing as many bytes.
+async fn verified(figures: &mut Figures) {
     let folder = tempfile::tempdir().expect("a folder");
-    let records = long_log(folder.path()).await;
+    long_log(folder.path()).await;
     let bytes = portcullis::audit::query::text_bytes(folder.path()).expect("measured");
     let begun = Instant::now();
     verify(folder.path(), &key().verifier().expect("a key"), None, |_| {}).expect("verified");
-    let took = begun.elapsed();
-    let gigabyte = took.as_secs_f64() * f64::from(1_u32 << 30) / bytes as f64;
-    println!("verify: {records} records, {bytes} bytes in {took:?}: 1 GiB in {gigabyte:.1} s");
-    alone().await;
-    ask().await;
+    let took = begun.elapsed().as_secs_f64();
+    let gigabyte = took * f64::from(1_u32 << 30) / bytes as f64 * 1e9;
+    let (zeros, begun) = (vec![0; HASHED_BYTES], Instant::now());
+    std::hint::black_box(ring::digest::digest(&ring::digest::SHA256, &zeros));
+    let hashed = begun.elapsed().as_secs_f64() * ((1 << 30) / HASHED_BYTES) as f64 * 1e9;
+    let figure = Figure::new("log/verify_a_gibibyte", gigabyte, Unit::Nanoseconds);
+    let figure = figure.beside("log/sha256_of_a_gibibyte", hashed);
+    figures.row(figure.aim(Aim::ValueAtMost(20e9)));
 }
 
 /// What the records of one call cost when nobody else calls. `cargo xtask bench call` measures whole calls and calls
-/// on bare wasmtime, in one run as well: this is the part of the difference that is the log's.
-async fn alone() {
-    println!("one caller, calls of {RECORDS} records, one of them an effect; median of {ALONE} calls");
+/// on bare wasmtime: this is the part of the difference that is the log's.
+async fn alone(figures: &mut Figures) {
     let mut relaxed = None;
     for durability in Durability::ALL {
         let folder = tempfile::tempdir().expect("a folder");
         let log = open(folder.path(), AuditSettings::default());
-        let mut took = Vec::new();
-        for _ in 0..ALONE {
-            let begun = Instant::now();
-            record_call(&log, durability).await;
-            took.push(begun.elapsed().as_secs_f64());
+        let mut times = Times::default();
+        for _ in 0..scaled(ALONE, ALONE / 10) {
+            times.of(record_call(&log, durability)).await;
         }
         log.close().await.expect("closed");
-        let took = median(&mut took);
-        let ratio = took / *relaxed.get_or_insert(took);
-        println!("{durability}: {:?} a call, {ratio:.2}x of relaxed", Duration::from_secs_f64(took));
+        let name = format!("log/records_of_a_call/{durability}");
+        let floor = relaxed.as_ref().map(|floor| ("log/records_of_a_call/relaxed", floor));
+        figures.times(&name, &times, floor, None);
+        relaxed.get_or_insert(times);
     }
-    let (folder, mut took) = (tempfile::tempdir().expect("a folder"), Vec::new());
-    let log = open(folder.path(), AuditSettings::default());
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, mut times) = (open(folder.path(), AuditSettings::default()), Times::default());
     let recording = Recording { durability: Durability::Relaxed, ..Recording::default() };
-    for _ in 0..100 * ALONE {
-        let context = context();
-        let begun = Instant::now();
-        let recorder =
-            log.begin_call(context, vec![GrantId(1)], 2, recording.clone()).await.expect("recorded");
-        recorder.finish(CallOutcome::Ok, Usage::default()).await.expect("recorded");
-        took.push(begun.elapsed().as_secs_f64());
+    for _ in 0..scaled(100 * ALONE, ALONE) {
+        let (context, recording) = (context(), recording.clone());
+        let records = async {
+            let recorder = log.begin_call(context, vec![GrantId(1)], 2, recording).await.expect("recorded");
+            recorder.finish(CallOutcome::Ok, Usage::default()).await.expect("recorded");
+        };
+        times.of(records).await;
     }
     log.close().await.expect("closed");
-    println!(
-        "relaxed, a call without host calls: {:.3?} for its two records",
-        Duration::from_secs_f64(median(&mut took))
-    );
+    let floor = relaxed.as_ref().map(|floor| ("log/records_of_a_call/relaxed", floor));
+    figures.times("log/records_of_a_call_without_host_calls", &times, floor, None);
 }
 
 /// How fast questions are answered by the index, beside reading the log.
-async fn ask() {
+async fn ask(figures: &mut Figures) {
     let folder = tempfile::tempdir().expect("a folder");
     let log = open(folder.path(), AuditSettings { segment_bytes: 16 << 20, ..AuditSettings::default() });
     let (mut calls, mut middle) = (0, None);
-    while calls * RECORDS < ASKED_RECORDS {
-        if calls * RECORDS * 2 >= ASKED_RECORDS && middle.is_none() {
+    let asked_records = scaled(ASKED_RECORDS, ASKED_RECORDS / 20);
+    while calls * RECORDS < asked_records {
+        if calls * RECORDS * 2 >= asked_records && middle.is_none() {
             let own = context();
             middle = Some((own.call, jiff::Timestamp::now()));
             record(&log, own, Durability::Relaxed).await;
@@ -122,36 +144,27 @@ async fn ask() {
     let index = LogIndex::open(folder.path()).await.expect("opened");
     let begun = Instant::now();
     let indexed = index.catch_up(|_| {}).await.expect("indexed");
-    println!("index: {} records in {:?}", indexed.records, begun.elapsed());
+    let each = begun.elapsed().as_secs_f64() / indexed.records as f64;
+    figures.row(Figure::new("log/index_records", 1.0 / each, Unit::PerSecond));
     let principal = |name: &str| Some(name.parse().expect("a name"));
     let questions = [
-        ("a call", Question { call: Some(call), ..Question::default() }, usize::MAX),
-        ("a principal, 100 records", Question { principal: principal("bench"), ..Question::default() }, 100),
-        (
-            "a principal that has none",
-            Question { principal: principal("nobody"), ..Question::default() },
-            100,
-        ),
-        ("a time, 100 records", Question { since: Some(since), ..Question::default() }, 100),
+        ("call", Question { call: Some(call), ..Question::default() }, usize::MAX),
+        ("principal_100", Question { principal: principal("bench"), ..Question::default() }, 100),
+        ("principal_that_has_none", Question { principal: principal("nobody"), ..Question::default() }, 100),
+        ("time_100", Question { since: Some(since), ..Question::default() }, 100),
     ];
     for (name, question, limit) in questions {
-        let mut times = [Vec::new(), Vec::new()];
+        let mut times = [Times::default(), Times::default()];
         for (way, times) in [Way::Index(index.clone()), Way::Read].into_iter().zip(&mut times) {
-            for _ in 0..TURNS {
-                let begun = Instant::now();
+            for _ in 0..scaled(TURNS, 1) {
                 let order = Order::OldestFirst;
                 let mut search = Search::new(folder.path(), way.clone(), question.clone(), order, limit);
-                while search.next().await.expect("answered").is_some() {}
-                times.push(begun.elapsed().as_secs_f64());
+                times.of(async { while search.next().await.expect("answered").is_some() {} }).await;
             }
         }
-        let [by_index, by_reading] = times.each_mut().map(|times| median(times));
-        println!(
-            "query by {name}: {:?} by the index, {:?} by reading, {:.4}x of that",
-            Duration::from_secs_f64(by_index),
-            Duration::from_secs_f64(by_reading),
-            by_index / by_reading,
-        );
+        let [by_index, by_reading] = times;
+        let floor = (&*format!("log/query/{name}/by_reading"), &by_reading);
+        figures.times(&format!("log/query/{name}"), &by_index, Some(floor), None);
     }
     index.close().await;
 }
@@ -200,10 +213,10 @@ async fn record(log: &Log, context: Arc<CallContext>, durability: Durability) {
 }
 
 /// What one record without an effect costs who makes it.
-async fn buffered() -> Duration {
+async fn buffered(figures: &mut Figures) {
     let folder = tempfile::tempdir().expect("a folder");
     let log = open(folder.path(), AuditSettings::default());
-    let mut took = Vec::new();
+    let mut times = Times::default();
     for _ in 0..200 {
         let begun = log.begin_call(context(), vec![GrantId(1)], 2, Recording::default()).await;
         let mut recorder = begun.expect("recorded");
@@ -211,26 +224,25 @@ async fn buffered() -> Duration {
         for _ in 0..BUFFERED {
             recorder.observe(read()).expect("room");
         }
-        took.push((started.elapsed() / BUFFERED).as_secs_f64());
+        times.push(started.elapsed() / BUFFERED);
         recorder.finish(CallOutcome::Ok, Usage::default()).await.expect("recorded");
     }
     log.close().await.expect("closed");
-    Duration::from_secs_f64(median(&mut took))
+    figures.times("log/buffered_record", &times, None, Some(Aim::ValueAtMost(500.0)));
 }
 
 /// Fills a log, of which the closed segments are compressed.
-async fn long_log(folder: &Path) -> u64 {
+async fn long_log(folder: &Path) {
     let settings = AuditSettings { segment_bytes: 64 << 20, ..AuditSettings::default() };
     let log = open(folder, settings);
-    let mut calls = 0;
-    while portcullis::audit::query::text_bytes(folder).expect("measured") < LONG_BYTES {
+    while portcullis::audit::query::text_bytes(folder).expect("measured")
+        < scaled(LONG_BYTES, LONG_BYTES / 16)
+    {
         for _ in 0..5_000 {
             record_call(&log, Durability::Relaxed).await;
         }
-        calls += 5_000;
     }
     log.close().await.expect("closed");
-    calls * RECORDS
 }
 
 fn key() -> CheckpointKey {

@@ -1,130 +1,194 @@
-//! Runs the benchmarks, and gives their numbers as JSON.
+//! Runs the benchmarks, and makes one table or one JSON document of what they found.
 //!
-//! Built with the profile that everything is built with: the engine is optimised in it, and
-//! compiling it once more takes a quarter of an hour.
+//! Built with the profile that everything is built with unless another is said: the engine is optimised in it, and
+//! compiling it once more takes a quarter of an hour. Each file of `host/benches` is a benchmark of its name.
 
-use std::collections::BTreeMap;
+mod check;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
 
+use crate::debian::apt_install;
+use crate::figures::{self, FILE, QUICK};
 use crate::folders::Folders;
-use crate::guests::guests;
 use crate::peers;
 use crate::process::{self, BUILD_TIME_MAX};
 
+/// What the comparison with the baseline is asked for by.
+const CHECK: &str = "check";
+const BENCHES: &str = "host/benches";
+const PROFILE: &str = "dev";
+/// How often each benchmark is run for a comparison, unless it is said.
+const RUNS: usize = 5;
+/// Those that ask with `wrk`, which is installed if it is not there.
+const NEED_WRK: [&str; 3] = ["load", "memory", "concurrency"];
+
 /// What to run, and how to show it.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// Only benchmarks whose name contains this.
+    /// Only benchmarks whose name contains this; after a `/`, only this part of them.
     name: Option<String>,
     /// One JSON document on stdout; progress goes to stderr.
     json: bool,
+    /// Each part does just enough to show that it works.
+    quick: bool,
+    profile: String,
+    /// Of [`CHECK`]: how often each benchmark is run.
+    runs: usize,
+    /// Of [`CHECK`]: what is found becomes the baseline.
+    update: bool,
 }
 
 impl Options {
     /// Reads the words after `bench`.
     pub(crate) fn parse(words: &[&str]) -> Result<Self> {
-        let mut options = Options::default();
-        for word in words {
+        let mut options = Options {
+            name: None,
+            json: false,
+            quick: false,
+            profile: PROFILE.to_owned(),
+            runs: RUNS,
+            update: false,
+        };
+        let (mut words, mut runs) = (words.iter(), None);
+        while let Some(word) = words.next() {
+            let mut next = || words.next().with_context(|| format!("`{word}` needs a word after it"));
             match *word {
                 "--json" => options.json = true,
+                "--quick" => options.quick = true,
+                "--update" => options.update = true,
+                "--profile" => options.profile = (*next()?).to_owned(),
+                "--runs" => {
+                    let text = next()?;
+                    runs = Some(text.parse().with_context(|| format!("`--runs {text}`"))?);
+                }
                 option if option.starts_with('-') => bail!("`bench` does not take `{option}`"),
                 name if options.name.is_none() => options.name = Some(name.to_owned()),
                 name => bail!("`bench` takes one name; `{name}` is the second"),
             }
         }
+        if !options.is_check() && (options.update || runs.is_some()) {
+            bail!("`--update` and `--runs` are of `bench {CHECK}`");
+        }
+        if runs == Some(0) {
+            bail!("no run finds nothing");
+        }
+        if options.update && options.quick {
+            bail!("what is only tried out is no baseline");
+        }
+        options.runs = runs.unwrap_or(RUNS);
         Ok(options)
+    }
+
+    fn is_check(&self) -> bool {
+        self.name.as_deref() == Some(CHECK)
     }
 }
 
-/// Builds the guests, runs the benchmarks, and gives their numbers.
+/// Builds what is needed, runs the benchmarks, and gives their figures.
 pub(crate) fn bench(folders: &Folders, options: &Options) -> Result<()> {
     if options.name.as_deref() == Some(peers::NAME) {
-        return peers::bench(folders, options.json);
+        return peers::bench(folders, options.json, options.quick);
     }
-    if !options.json {
-        guests(folders)?;
-        return process::run(&mut command(folders, options), BUILD_TIME_MAX);
+    if options.is_check() {
+        return check::check(folders, options);
     }
-    // Stdout is for the document alone, so that a program may read it.
-    let mut own = Command::new(std::env::current_exe()?);
-    eprint!("{}", process::read(own.arg("guests"), BUILD_TIME_MAX)?);
-    let results = folders.target.join("criterion");
-    if results.is_dir() {
-        // Numbers of earlier runs are not numbers of this one.
-        fs::remove_dir_all(&results).with_context(|| format!("removing {}", results.display()))?;
+    build_guests()?;
+    let name = options.name.as_deref().unwrap_or_default();
+    let (name, part) = name.split_once('/').unwrap_or((name, ""));
+    let all = benches(&folders.root.join(BENCHES))?;
+    let chosen: Vec<&String> = all.iter().filter(|bench| bench.contains(name)).collect();
+    if chosen.is_empty() {
+        bail!("no benchmark of the name `{name}`: there are {}, {} and {CHECK}", all.join(", "), peers::NAME);
     }
-    eprint!("{}", process::read(&mut command(folders, options), BUILD_TIME_MAX)?);
-    println!("{:#}", numbers(&results)?);
+    // Before the work, which is load as well.
+    let run = figures::run(folders, &options.profile, options.quick);
+    let file = figures::file(folders)?;
+    let parts: Vec<&str> = (!part.is_empty()).then_some(part).into_iter().collect();
+    let mut failed = Vec::new();
+    for bench in chosen {
+        // The others have figures nevertheless; they took minutes.
+        if let Err(error) = run_bench(folders, options, bench, &parts, &file) {
+            eprintln!("{bench}: {error:#}");
+            failed.push(bench.as_str());
+        }
+    }
+    let rows = figures::some(figures::rows(&file)?)?;
+    if options.json {
+        println!("{:#}", figures::document(run, &rows));
+    } else {
+        println!("{}", figures::table(&run, &rows));
+    }
+    if !failed.is_empty() {
+        bail!("these failed, and what figures they gave is not all: {}", failed.join(", "));
+    }
     Ok(())
 }
 
-fn command(folders: &Folders, options: &Options) -> Command {
-    let mut command = process::cargo();
-    command.args(["bench", "--package", "portcullis", "--profile", "dev", "--benches", "--"]);
-    command.args(&options.name).current_dir(&folders.root);
-    command
+/// Stdout is for the figures alone.
+pub(crate) fn build_guests() -> Result<()> {
+    let mut own = Command::new(std::env::current_exe()?);
+    eprint!("{}", process::read(own.arg("guests"), BUILD_TIME_MAX)?);
+    Ok(())
 }
 
-/// Each benchmark's numbers in nanoseconds. Percentiles are of criterion's samples; where a sample
-/// has more than one iteration, `iterations_max` says so, and they are percentiles of means.
-fn numbers(results: &Path) -> Result<Value> {
-    let mut all = BTreeMap::new();
-    for folder in measured(results)? {
-        let name = folder.strip_prefix(results)?.to_string_lossy().into_owned();
-        let sample: Value = serde_json::from_slice(&fs::read(folder.join("new/sample.json"))?)?;
-        all.insert(name.clone(), summary(&sample).with_context(|| format!("reading the samples of {name}"))?);
-    }
-    if all.is_empty() {
-        bail!("no benchmark of this name");
-    }
-    Ok(json!(all))
-}
-
-fn measured(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    if folder.join("new/sample.json").is_file() {
-        found.push(folder.to_owned());
-    }
-    if !folder.is_dir() {
-        return Ok(found);
-    }
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() && entry.file_name() != "new" {
-            found.extend(measured(&entry.path())?);
+/// The names of all, in order.
+fn benches(folder: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            names.extend(path.file_stem().and_then(|stem| Some(stem.to_str()?.to_owned())));
         }
     }
-    Ok(found)
+    names.sort();
+    Ok(names)
 }
 
-fn summary(sample: &Value) -> Result<Value> {
-    let list = |key: &str| -> Result<Vec<f64>> {
-        let values = sample[key].as_array().context("a list is missing")?;
-        values.iter().map(|value| value.as_f64().context("not a number")).collect()
-    };
-    let (iterations, times) = (list("iters")?, list("times")?);
-    let mut each: Vec<f64> = times.iter().zip(&iterations).map(|(time, count)| time / count).collect();
-    each.sort_by(f64::total_cmp);
-    let (Some(least), Some(most)) = (each.first(), each.last()) else { bail!("there are no samples") };
-    Ok(json!({
-        "samples": each.len(),
-        "iterations_max": iterations.iter().copied().fold(0.0, f64::max),
-        "min_ns": least,
-        "p50_ns": percentile(&each, 50),
-        "p99_ns": percentile(&each, 99),
-        "max_ns": most,
-        "mean_ns": times.iter().sum::<f64>() / iterations.iter().sum::<f64>(),
-    }))
+/// Runs one, or parts of it, and has its rows appended to the file.
+fn run_bench(folders: &Folders, options: &Options, bench: &str, parts: &[&str], file: &Path) -> Result<()> {
+    if NEED_WRK.contains(&bench) {
+        install_wrk()?;
+    }
+    eprintln!("==> bench {bench} {}", parts.join(" "));
+    let mut command = command(folders, &options.profile, bench)?;
+    command.args(parts).env(FILE, file);
+    if options.quick {
+        command.env(QUICK, "1");
+    }
+    process::run(&mut command, BUILD_TIME_MAX)
 }
 
-/// The smallest value that `percent` of all values do not exceed. `sorted` is not empty.
-fn percentile(sorted: &[f64], percent: usize) -> f64 {
-    sorted[(sorted.len() * percent).div_ceil(100).clamp(1, sorted.len()) - 1]
+/// A benchmark whose output is progress. What follows are its own arguments.
+pub(crate) fn command(folders: &Folders, profile: &str, bench: &str) -> Result<Command> {
+    let mut command = process::cargo();
+    command.args([
+        "bench",
+        "--quiet",
+        "--package",
+        "portcullis",
+        "--profile",
+        profile,
+        "--bench",
+        bench,
+        "--",
+    ]);
+    let progress = std::io::stderr().as_fd().try_clone_to_owned().context("copying stderr")?;
+    command.current_dir(&folders.root).stdout(Stdio::from(progress));
+    Ok(command)
+}
+
+/// Installs `wrk` if it is not there.
+pub(crate) fn install_wrk() -> Result<()> {
+    if Command::new("wrk").arg("--version").output().is_err() {
+        eprintln!("==> installing wrk");
+        apt_install(&["wrk"]).context("install wrk")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -133,20 +197,35 @@ mod tests {
 
     #[test]
     fn options_are_read() {
-        let parsed = Options::parse(&["--json", "call"]).expect("valid");
-        assert_eq!(parsed, Options { name: Some("call".to_owned()), json: true });
-        assert!(Options::parse(&["a", "b"]).is_err());
-        assert!(Options::parse(&["--jsn"]).is_err());
+        let parsed = Options::parse(&["--json", "call/library", "--profile", "release"]).expect("valid");
+        assert_eq!(parsed.name.as_deref(), Some("call/library"));
+        assert_eq!((parsed.json, parsed.profile.as_str(), parsed.quick), (true, "release", false));
+        let parsed = Options::parse(&["check", "--runs", "3", "--update"]).expect("valid");
+        assert_eq!((parsed.is_check(), parsed.runs, parsed.update), (true, 3, true));
+        for bad in [
+            &["a", "b"][..],
+            &["--jsn"],
+            &["--profile"],
+            &["call", "--update"],
+            &["--runs", "3"],
+            &["check", "--runs", "0"],
+            &["check", "--runs", "x"],
+            &["check", "--update", "--quick"],
+        ] {
+            assert!(Options::parse(bad).is_err(), "{bad:?}");
+        }
     }
 
+    /// Cargo builds what the manifest names, and the names are those of the files.
     #[test]
-    fn a_summary_is_of_the_time_of_one_iteration() {
-        let sample = json!({ "iters": [1.0, 2.0, 4.0], "times": [30.0, 20.0, 80.0] });
-        let summary = summary(&sample).expect("valid");
-        assert_eq!((&summary["min_ns"], &summary["p50_ns"]), (&json!(10.0), &json!(20.0)));
-        assert_eq!((&summary["p99_ns"], &summary["iterations_max"]), (&json!(30.0), &json!(4.0)));
-        let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
-        assert_eq!((percentile(&hundred, 50), percentile(&hundred, 99)), (50.0, 99.0));
-        assert!(super::summary(&json!({ "iters": [], "times": [] })).is_err());
+    fn each_file_is_a_benchmark_that_cargo_knows() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
+        let manifest = fs::read_to_string(root.join("host/Cargo.toml")).expect("text");
+        let all = benches(&root.join(BENCHES)).expect("there");
+        assert!(all.iter().any(|name| name == "call"), "{all:?}");
+        for name in &all {
+            let entry = format!("[[bench]]\nname = \"{name}\"\nharness = false\n");
+            assert!(manifest.contains(&entry), "host/Cargo.toml has no\n{entry}");
+        }
     }
 }

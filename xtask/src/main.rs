@@ -13,6 +13,7 @@ mod bench;
 mod clients;
 mod debian;
 mod demo;
+mod figures;
 mod folders;
 mod fuzz;
 mod guests;
@@ -38,8 +39,8 @@ const CHORES: [(&str, &str, &str); 8] = [
     ("programs", "", "install programs of the system that tests are held against: minisign, docker-registry"),
     (
         "bench",
-        "[NAME] [--json]",
-        "run the benchmarks, or those whose name contains NAME; `peers` installs other hosts and compares",
+        "[NAME[/PART]|check|peers] [--json] [--quick] …",
+        "run the benchmarks, or those whose name contains NAME; `check` compares ratios with the baseline, `peers` other hosts",
     ),
     (
         "soak",

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::figures;
 use crate::folders::Folders;
 use crate::guests::toolchain::{self, Way};
 use crate::process::{self, BUILD_TIME_MAX, INSTALL_TIME_MAX};
@@ -20,7 +21,7 @@ const SCRIPTS: &str = "host/benches/peers";
 const LOCK: [&str; 2] = ["package.json", "package-lock.json"];
 
 /// Installs what is missing, builds the jobs and the program, and compares.
-pub(crate) fn bench(folders: &Folders, json: bool) -> Result<()> {
+pub(crate) fn bench(folders: &Folders, json: bool, quick: bool) -> Result<()> {
     let (scripts, installed) = (folders.root.join(SCRIPTS), folders.target.join(NAME));
     for file in requirements(&scripts)? {
         install_python(&file, &installed)?;
@@ -32,14 +33,24 @@ pub(crate) fn bench(folders: &Folders, json: bool) -> Result<()> {
         BUILD_TIME_MAX,
     )?;
 
-    let commit =
-        process::ask(Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(&folders.root));
+    let run = figures::run(folders, "dev", quick);
+    let file = figures::file(folders)?;
     let mut compare = Command::new("python3");
     compare.arg(scripts.join("peers.py")).arg("--portcullis").arg(folders.portcullis());
-    compare.arg("--jobs").arg(jobs).arg("--installed").arg(&installed);
-    compare.arg("--commit").arg(commit.unwrap_or_default()).args(json.then_some("--json"));
+    compare.arg("--jobs").arg(jobs).arg("--installed").arg(&installed).arg("--figures").arg(&file);
+    compare.args(json.then_some("--json")).args(["--seconds", if quick { "0.2" } else { "2" }]);
     compare.env("PYTHONDONTWRITEBYTECODE", "1");
-    process::run(&mut compare, BUILD_TIME_MAX)
+    // What is no figure: what failed, and what became of jobs without an end.
+    let told = process::read(&mut compare, BUILD_TIME_MAX)?;
+    let rows = figures::some(figures::rows(&file)?)?;
+    if json {
+        let mut document = figures::document(run, &rows);
+        document[NAME] = serde_json::from_str(&told).context("what peers.py told")?;
+        println!("{document:#}");
+    } else {
+        println!("{}\n\n{told}", figures::table(&run, &rows));
+    }
+    Ok(())
 }
 
 /// The files of what pip installs, one for each peer: they need different versions of the same packages.

@@ -5,13 +5,13 @@
 //! `fuzz` is libFuzzer's search, by programs of its own.
 
 use std::fs;
-use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
-use crate::debian::apt_install;
+use crate::bench::{self, build_guests, install_wrk};
+use crate::figures;
 use crate::folders::Folders;
 use crate::fuzz;
 use crate::guests::guests;
@@ -50,6 +50,9 @@ const SOAKS: [(&str, &str, &str); 6] = [
 
 /// A host that is asked over loopback: a program of its own, and `wrk`.
 const LOAD: &str = "load";
+
+/// The profile of the driver.
+const PROFILE: &str = "dev";
 
 /// The fuzz targets, all of them.
 const FUZZ: &str = "fuzz";
@@ -131,30 +134,19 @@ pub(crate) fn soak(folders: &Folders, options: &Options) -> Result<()> {
 
 /// Builds the program and its driver, and has it measured. Needs `wrk`, which is installed if it is not there.
 fn load(folders: &Folders, options: &Options) -> Result<Value> {
-    if Command::new("wrk").arg("--version").output().is_err() {
-        eprintln!("==> soak {LOAD}: it needs wrk");
-        apt_install(&["wrk"]).context("install wrk")?;
-    }
-    let mut own = Command::new(std::env::current_exe()?);
-    eprint!("{}", process::read(own.arg("guests"), BUILD_TIME_MAX)?);
+    install_wrk()?;
+    build_guests()?;
     eprintln!("==> soak {LOAD}: over loopback; about {} min", options.minutes);
-    let report = folders.target.join("soak-load.json");
-    // Figures of an earlier run are not figures of this one.
-    let _ = fs::remove_file(&report);
-    let mut command = process::cargo();
-    command
-        .args(["bench", "--quiet", "--package", "portcullis", "--profile", "dev", "--bench", LOAD])
-        .current_dir(&folders.root)
-        .env("PORTCULLIS_SOAK_SECONDS", (options.minutes * 60).to_string())
-        .env("PORTCULLIS_SOAK_REPORT", &report);
-    let time_max = Duration::from_secs(options.minutes * 60) + PATIENCE;
-    if options.json {
-        eprint!("{}", process::read(&mut command, time_max)?);
-    } else {
-        process::run(&mut command, time_max)?;
+    let run = figures::run(folders, PROFILE, false);
+    let file = figures::file(folders)?;
+    let mut command = bench::command(folders, PROFILE, LOAD)?;
+    command.env("PORTCULLIS_SOAK_SECONDS", (options.minutes * 60).to_string()).env(figures::FILE, &file);
+    process::run(&mut command, Duration::from_secs(options.minutes * 60) + PATIENCE)?;
+    let rows = figures::some(figures::rows(&file)?)?;
+    if !options.json {
+        println!("{}", figures::table(&run, &rows));
     }
-    let text = fs::read(&report).context("the driver gave no figures")?;
-    Ok(serde_json::from_slice(&text)?)
+    Ok(figures::document(run, &rows))
 }
 
 /// Those that are tests.
@@ -166,8 +158,7 @@ fn soak_tests(
 ) -> Result<()> {
     if options.json {
         // Stdout is for the document alone.
-        let mut own = Command::new(std::env::current_exe()?);
-        eprint!("{}", process::read(own.arg("guests"), BUILD_TIME_MAX)?);
+        build_guests()?;
     } else {
         guests(folders)?;
     }

@@ -23,6 +23,11 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CALLS_MAX = 2_000
+# Fewer have no such percentile.
+P99_CALLS_MIN = 100
+# As the figures' names begin, and what each is put beside.
+NAME = "peers"
+BASE = "portcullis, HTTP"
 # The longest that anybody is waited for: for an answer, and until a job without an end counts as going on.
 ANSWER_SECONDS_MAX = 60
 RUNAWAY_SECONDS_MAX = 10
@@ -553,7 +558,7 @@ def compare(hosts, seconds, names):
                     if answers.setdefault(job, answer) != answer:
                         raise Failed(f"another answer than the others: {answer[:80]}")
                     p50, p99 = percentile(times, 50), percentile(times, 99)
-                    row["jobs"][job] = {"calls": len(times), "p50_us": p50 / 1e3, "p99_us": p99 / 1e3}
+                    row["jobs"][job] = {"calls": len(times), "p50": p50, "p99": p99}
                 # One job that a peer can't do does not end the comparison.
                 except Exception as error:  # noqa: BLE001
                     row["jobs"][job] = {"error": f"{type(error).__name__}: {error}"[:200]}
@@ -574,25 +579,41 @@ def compare(hosts, seconds, names):
     return results, runaways
 
 
-def table(report):
-    """The figures for people."""
-    base = next((row["jobs"] for row in report["results"] if row["name"] == "portcullis, HTTP"), {})
-    lines = ["| p50 of a call, and beside `portcullis, HTTP` | fresh for each call | " + " | ".join(TEXTS) + " |"]
-    lines.append("| --- | --- |" + " --- |" * len(TEXTS))
-    for row in report["results"]:
-        cells = []
-        for job in TEXTS:
-            figure = row["jobs"].get(job, {"error": row.get("error", "not run")})
+def rows(results):
+    """The figures in the shape of all benchmarks (`figures/mod.rs`): one for each peer, job and percentile."""
+    base = next((row["jobs"] for row in results if row["name"] == BASE), {})
+    for row in results:
+        for job, figure in row["jobs"].items():
+            for part in ["p50", "p99"]:
+                if "error" in figure or (part == "p99" and figure["calls"] < P99_CALLS_MIN):
+                    continue
+                value, floor = figure[part], base.get(job, {}).get(part)
+                yield {
+                    "name": f"{NAME}/{row['name']}, fresh: {row['fresh']}/{job}/{part}",
+                    "value": value,
+                    "unit": "ns",
+                    "floor": floor and {"name": f"{NAME}/{BASE}/{job}/{part}", "value": floor},
+                    "ratio": floor and value / floor,
+                    "aim": None,
+                }
+
+
+def failures(results):
+    """What a peer did not do, and why."""
+    found = {row["name"]: row["error"] for row in results if "error" in row}
+    for row in results:
+        for job, figure in row["jobs"].items():
             if "error" in figure:
-                cells.append(f"fails: {figure['error'][:60]}")
-            else:
-                p50, own = figure["p50_us"], base.get(job, {}).get("p50_us")
-                shown = f"{p50 / 1000:.1f} ms" if p50 >= 10_000 else f"{p50 / 1000:.2f} ms" if p50 >= 1000 else f"{p50:.0f} µs"
-                cells.append(shown + (f" ({p50 / own:.2g}x)" if own else ""))
-        lines.append(f"| {row['name']} | {row['fresh']} | " + " | ".join(cells) + " |")
+                found[f"{row['name']}: {job}"] = figure["error"]
+    return found
+
+
+def table(failed, runaways):
+    """What is no figure, for people."""
+    lines = [f"{name} fails: {error[:120]}" for name, error in failed.items()]
     lines += ["", "| given a job without an end | ended | after | memory at most | what its log says last |"]
     lines.append("| --- | --- | --- | --- | --- |")
-    for name, jobs in report["runaways"].items():
+    for name, jobs in runaways.items():
         for job, told in jobs.items():
             if "error" in told:
                 lines.append(f"| {name}: {job} | fails: {told['error'][:80]} | | | |")
@@ -609,25 +630,22 @@ def main():
     parser.add_argument("--portcullis", required=True, help="the program")
     parser.add_argument("--jobs", required=True, help="the folder with the built jobs")
     parser.add_argument("--installed", required=True, help="the folder with the peers")
-    parser.add_argument("--commit", default="", help="what the program was built of")
+    parser.add_argument("--figures", required=True, help="the file that the figures are appended to")
     parser.add_argument("--seconds", type=float, default=2, help="for each job of each peer")
     parser.add_argument("--only", help="peers whose names fit this expression")
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--json", action="store_true", help="what failed and ran away as JSON")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="peers-"))
     try:
         results, runaways = compare(Hosts(options, folder), options.seconds, options.only)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    report = {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "commit": options.commit,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}",
-        "load": os.getloadavg()[0],
-        "results": results,
-        "runaways": runaways,
-    }
-    print(json.dumps(report, indent=1) if options.json else table(report))
+    with open(options.figures, "a") as file:
+        for row in rows(results):
+            file.write(json.dumps(row) + "\n")
+    failed = failures(results)
+    told = {"failures": failed, "runaways": runaways}
+    print(json.dumps(told, indent=1) if options.json else table(failed, runaways))
 
 
 if __name__ == "__main__":

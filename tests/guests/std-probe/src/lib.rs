@@ -64,6 +64,12 @@ impl Guest for Probe {
         eprint!("{err}");
     }
 
+    fn print_lines(times: u32) {
+        for _ in 0..times {
+            eprintln!("a line of the log");
+        }
+    }
+
     fn read_file(path: String, bytes_max: u64) -> Result<u64, String> {
         let file = fs::File::open(path).map_err(|error| error.to_string())?;
         io::copy(&mut file.take(bytes_max), &mut io::sink()).map_err(|error| error.to_string())
