@@ -235,8 +235,8 @@ async fn approve_package(
     let wanted: ApproveRequest = if bytes.is_empty() { ApproveRequest::default() } else { json(&bytes)? };
     let host = Arc::clone(&api.host);
     to_its_end(async move {
-        let ApproveRequest { digest, downgrade, compared_with, unless_wider } = wanted;
-        let approval = Approval { digest, downgrade, compared_with, unless_wider };
+        let ApproveRequest { digest, downgrade, compared_with, allow_wider } = wanted;
+        let approval = Approval { digest, downgrade, compared_with, allow_wider };
         let ApprovalMade { digest, trust, upgrade } =
             host.approve_as(caller.principal(), &name, approval).await?;
         let details = host.package(&name).await?;

@@ -104,9 +104,10 @@ pub struct ApproveRequest {
     /// whatever is approved.
     #[serde(default)]
     pub compared_with: Option<PackageDigest>,
-    /// Whether nothing is done if they ask for more than what is approved, or say something else. Default: no.
+    /// Whether bytes are meant that ask for more than what is approved, or say something else. Default: no, and then
+    /// nothing is done if they do.
     #[serde(default)]
-    pub unless_wider: bool,
+    pub allow_wider: bool,
 }
 
 /// What was approved.
