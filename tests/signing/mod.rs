@@ -4,6 +4,7 @@ mod gate;
 mod keys;
 mod private;
 pub(crate) mod registry;
+mod resumed;
 mod sent;
 mod sigstore;
 pub(crate) mod trust;

@@ -43,6 +43,8 @@ struct PushedAnswer {
     attachments: usize,
     /// Whether the component's bytes were there before.
     was_there: bool,
+    /// How many of them were not sent again after connections broke.
+    resumed: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -138,6 +140,7 @@ pub(super) async fn push(arguments: PushArguments, output: &Output) -> Result<Ex
         attachments: pushed.attachments,
         was_there: pushed.was_there,
     };
+        resumed: pushed.resumed,
     output.answer(&answer, |answer| {
         let there = if answer.was_there { " (its bytes were there before)" } else { "" };
         format!(

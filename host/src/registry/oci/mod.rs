@@ -11,6 +11,7 @@
 //! | `attachment` | what an SBOM and a provenance are told by |
 //! | `transport` | one request: challenge, token, redirects |
 //! | `layout` | manifests, configs and indexes as data |
+//! | `upload` | one blob on its way, gone on with if it breaks off |
 //! | `pull`, `push` | what is done with them |
 
 mod attachment;
@@ -22,6 +23,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod upload;
 
 pub use attachment::{ATTACHMENT_BYTES_MAX, Attachment, AttachmentError, AttachmentKind};
 pub use credentials::{
