@@ -1,5 +1,6 @@
 //! Cases 96 to 102: who made a component is proved before it runs, and what is not trusted does not.
 
+mod attached;
 mod gate;
 mod keys;
 mod private;

@@ -142,8 +142,8 @@ async fn add(client: Client, arguments: AddArguments, output: &Output) -> Result
                 "the signatures of what is in a registry are there too: leave --signature out",
             ));
         }
-        let oci::Taken { bytes, signatures, reference } =
-            oci::take(reference, arguments.registry.clone(), output).await?;
+        let oci::Taken { bytes, signatures, reference, .. } =
+            oci::take(reference, arguments.registry.clone(), false, output).await?;
         let registered = Registered { bytes, signatures, source: Some(reference) };
         return register(client, registered, arguments, output).await;
     }
