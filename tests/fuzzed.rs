@@ -5,6 +5,8 @@ use crate::harness::random::Random;
 
 #[path = "../host/fuzz/properties/arguments.rs"]
 mod arguments;
+#[path = "../host/fuzz/properties/attachment.rs"]
+mod attachment;
 #[path = "../host/fuzz/properties/grants.rs"]
 mod grants;
 #[path = "../host/fuzz/properties/leaks.rs"]
@@ -214,6 +216,46 @@ fn signatures_and_keys_are_read_or_refused() {
     hold(0x51_97, 4_000, &parts, signature::holds);
     signature::holds(written.as_bytes());
     signature::holds(include_bytes!("../host/fuzz/seeds/signature/public"));
+}
+
+#[test]
+fn sboms_and_statements_are_read_or_refused() {
+    let seeds = [
+        include_str!("../host/fuzz/seeds/attachment/cyclonedx"),
+        include_str!("../host/fuzz/seeds/attachment/spdx"),
+        include_str!("../host/fuzz/seeds/attachment/statement"),
+    ];
+    let parts = [
+        "{\"bomFormat\":\"CycloneDX\",\"components\":",
+        "{\"spdxVersion\":\"SPDX-2.3\",\"packages\":",
+        "{\"@context\":\"https://spdx.org/rdf/3.0.1/c\",\"@graph\":",
+        "{\"_type\":\"https://in-toto.io/Statement/v1\",\"predicateType\":\"https://slsa.dev/provenance/v1\",\"subject\":",
+        "{\"payloadType\":\"application/vnd.in-toto+json\",\"payload\":",
+        "\"predicate\":",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        "\"purl\":\"pkg:cargo/a@1%2B\"",
+        "\"components\":",
+        "\"externalRefs\":",
+        "\"digest\":{\"sha256\":\"00\"}",
+        "\"e30=\"",
+        "null",
+        seeds[2],
+    ];
+    hold(0xa7_7a, 4_000, &parts, attachment::holds);
+    for seed in seeds {
+        attachment::holds(seed.as_bytes());
+        // Each of its beginnings, and each with one byte altered.
+        for at in 0..seed.len() {
+            attachment::holds(&seed.as_bytes()[..at]);
+            let mut altered = seed.as_bytes().to_vec();
+            altered[at] ^= 1;
+            attachment::holds(&altered);
+        }
+    }
 }
 
 #[test]

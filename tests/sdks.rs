@@ -241,12 +241,32 @@ fn a_new_projects_tests_pass_without_wasm_and_fail_with_a_mistake() {
 /// A helper whose line is not in the world: the build says which.
 #[test]
 fn a_helper_without_its_line_in_the_world_is_told_at_the_build() {
-    let cli = Cli::new();
-    cli.run(["new", "lacking", "--lang", "python", "--kind", "sdk"]).expect(0);
-    let folder = cli.path("lacking");
-    std::os::unix::fs::symlink(root().join("target/python"), folder.join(".venv")).expect("linked");
-    let app = std::fs::read_to_string(folder.join("app.py")).expect("there");
-    std::fs::write(folder.join("app.py"), app.replace("import Json,", "import Json, kv,")).expect("written");
-    let failed = cli.start(["build", "lacking"]).end_within(CASES_TIME_MAX).expect(2);
-    assert!(failed.stderr.contains("include portcullis:sdk/kv@0.1.0;"), "{failed:?}");
+    for (language, source, old, used, dependencies, at) in [
+        ("python", "app.py", "import Json,", "import Json, kv,", "target/python", ".venv"),
+        (
+            "javascript",
+            "tool.js",
+            "import { json, schema",
+            "import * as kv from './sdk/kv.js';\nglobalThis.kv = kv;\nimport { json, schema",
+            "target/javascript/node_modules",
+            "node_modules",
+        ),
+    ] {
+        let cli = Cli::new();
+        cli.run(["new", "lacking", "--lang", language, "--kind", "sdk"]).expect(0);
+        let folder = cli.path("lacking");
+        std::os::unix::fs::symlink(root().join(dependencies), folder.join(at)).expect("linked");
+        let text = std::fs::read_to_string(folder.join(source)).expect("there");
+        assert!(text.contains(old), "{text}");
+        std::fs::write(folder.join(source), text.replace(old, used)).expect("written");
+        let build = || cli.start(["build", "lacking"]).end_within(CASES_TIME_MAX);
+        let line = "include portcullis:sdk/kv@0.1.0;";
+        let failed = build().expect(2);
+        assert!(failed.stderr.contains(line), "{failed:?}");
+        // The twin: with the line that was told, it is built.
+        let world = folder.join("wit/world.wit");
+        let text = std::fs::read_to_string(&world).expect("there");
+        std::fs::write(&world, text.replace(&format!("// {line}"), line)).expect("written");
+        build().expect(0);
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use portcullis::authn::local_admin;
-use portcullis::gateway::{Blame, CallAnswer, CallError, HostError};
+use portcullis::gateway::{Approval, Blame, CallAnswer, CallError, HostError};
 use portcullis::ids::PackageName;
 use portcullis::package::{ToolDescription, ToolExport};
 use portcullis::sandbox::{InvokeError, PackageError};
@@ -77,7 +77,8 @@ async fn take(world: &World, case: Case, random: &mut Random, figures: &mut Figu
         Err(error) => panic!("made from {}, and not refused but: {error}: {error:?}", case.from),
     };
     figures.accepted += 1;
-    world.host.approve(&admin, &name, Some(added.digest)).await.expect("approved");
+    let wanted = Approval { digest: Some(added.digest), allow_wider: true, ..Approval::default() };
+    world.host.approve_as(&admin, &name, wanted).await.expect("approved");
     world.folder("scratch");
     world
         .grant(&format!(

@@ -124,11 +124,46 @@ fn without_a_terminal_what_widened_needs_a_word() {
     let third = cli.file("3.wasm", asking(3, "1.2.0", ""));
     cli.run(add(&third, "1.2.0")).expect(0);
     cli.run(["package", "approve", "tool"]).expect(0);
-    // A program that reads the answer is told there.
+    // To read the answer is no consent; said, what differs is in it.
     let fourth = cli.file("4.wasm", asking(4, "1.3.0", ONE_HOST));
     cli.run(add(&fourth, "1.3.0")).expect(0);
-    let answer = cli.json(&["package", "approve", "tool"]);
+    cli.run(["package", "approve", "tool", "--json"]).expect(2).says("a.example");
+    let answer = cli.json(&["package", "approve", "tool", "--yes"]);
     assert_eq!(answer["upgrade"]["changes"][0]["widened"], json!(true), "{answer}");
+}
+
+/// Whoever asks over the API and says nothing of it approves nothing that widened.
+#[test]
+fn over_the_api_what_widened_needs_a_word() {
+    let cli = Cli::new();
+    let first = cli.file("1.wasm", asking(1, "1.0.0", ONE_HOST));
+    install(&cli, &first);
+    let door = Door::serve(cli, &[]);
+    let cli = &door.cli;
+    let target = "/v1/packages/tool/approve";
+    let approve = |wanted: &str| door.admin.ask("POST", target, wanted.as_bytes());
+    let second = asking(2, "1.1.0", TWO_HOSTS);
+    let digest = PackageDigest::of(&second).to_string();
+    let second = cli.file("2.wasm", &second);
+    cli.run(add(&second, "1.1.0")).expect(0);
+    let by_digest = json!({"digest": digest}).to_string();
+    let said_no = json!({"digest": digest, "allow_wider": false}).to_string();
+    // That there is a difference to what is approved was known, and is no word that it is meant.
+    let compared = json!({"compared_with": PackageDigest::of(&asking(1, "1.0.0", ONE_HOST))}).to_string();
+    for unsaid in ["", "{}", &by_digest, &said_no, &compared] {
+        let refused = approve(unsaid).expect(409).json().to_string();
+        assert!(refused.contains("evil.example") && refused.contains("allow_wider"), "{unsaid}: {refused}");
+        assert_eq!(value(cli), json!(1), "{unsaid}");
+    }
+    // The former field is no word for it either, and is not passed over.
+    approve(r#"{"unless_wider":false}"#).expect(400);
+    assert_eq!(value(cli), json!(1));
+    approve(&json!({"digest": digest, "allow_wider": true}).to_string()).expect(200);
+    cli.run(["call", "tool", "run", "--as", AGENT]).expect(3).says("made for other bytes");
+    // What asks for no more needs no word.
+    let third = cli.file("3.wasm", asking(3, "1.2.0", ONE_HOST));
+    cli.run(add(&third, "1.2.0")).expect(0);
+    approve("").expect(200);
 }
 
 /// An approval by what was shown: of these bytes, compared with those.

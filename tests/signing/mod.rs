@@ -1,9 +1,12 @@
 //! Cases 96 to 102: who made a component is proved before it runs, and what is not trusted does not.
 
+mod attached;
 mod gate;
 mod keys;
 mod private;
 pub(crate) mod registry;
+mod resumed;
+mod sent;
 mod sigstore;
 pub(crate) mod trust;
 

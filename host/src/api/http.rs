@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 use super::messages::{
     AddLine, AddQuery, ApproveRequest, Approved, AuditQuery, GrantEffect, GrantList, GrantStatus,
-    GrantsQuery, Health, Removed, SIGNATURE_HEADER, TailError,
+    GrantsQuery, Health, Removed, SIGNATURE_HEADER, SIGNATURE_LIST_BYTES_MAX, TailError,
 };
 use super::openapi::Described;
 use super::problem::{ErrorKind, Problem};
@@ -118,9 +118,9 @@ pub(super) fn describe(api: &mut Described) {
     .query::<AddQuery>()
     .header::<String>(
         SIGNATURE_HEADER,
-        "The base64 of a signature's file, as minisign writes it. One header for each, at most 16.",
+        "The base64 of a signature's file, as minisign writes it. One header for each; 16 KiB in all.",
     )
-    .bytes_body("application/wasm", "The component.")
+    .bytes_body("application/wasm", "The component, after its signatures if `signature_bytes` says so.")
     .changes()
     .lines::<AddLine>("How far it is, at least once a second; then the package, or the problem.")
     .done();
@@ -202,14 +202,21 @@ async fn add_package(
 ) -> Result<Response, Problem> {
     // Before the body, which is held in memory until it is registered.
     let registration = api.host.reserve_registration(caller.principal())?;
-    let signatures = trust::signatures(request.headers())?;
+    let AddQuery { name, version, source, signature_bytes } = query;
+    if signature_bytes > SIGNATURE_LIST_BYTES_MAX {
+        let detail = format!("signature_bytes is {signature_bytes}, at most {SIGNATURE_LIST_BYTES_MAX}");
+        return Err(Problem::bad_input(detail));
+    }
+    let headers = request.headers().clone();
     let max = api.host.limits().ceiling_of(Limit::ComponentBytes);
-    let bytes = body(request, usize::try_from(max).unwrap_or(usize::MAX)).await.map_err(|error| {
+    let both = max.saturating_add(signature_bytes.into());
+    let mut bytes = body(request, usize::try_from(both).unwrap_or(usize::MAX)).await.map_err(|error| {
         error.into_problem(|value| {
+            let value = value.saturating_sub(signature_bytes.into());
             Problem::component_too_large(LimitReached { limit: Limit::ComponentBytes, value, max })
         })
     })?;
-    let AddQuery { name, version, source } = query;
+    let signatures = trust::signatures(&headers, &mut bytes, signature_bytes)?;
     let component = NewComponent { bytes, name, version, signatures, source };
     Ok(packages::add(api.host, component, registration))
 }
@@ -235,8 +242,8 @@ async fn approve_package(
     let wanted: ApproveRequest = if bytes.is_empty() { ApproveRequest::default() } else { json(&bytes)? };
     let host = Arc::clone(&api.host);
     to_its_end(async move {
-        let ApproveRequest { digest, downgrade, compared_with, unless_wider } = wanted;
-        let approval = Approval { digest, downgrade, compared_with, unless_wider };
+        let ApproveRequest { digest, downgrade, compared_with, allow_wider } = wanted;
+        let approval = Approval { digest, downgrade, compared_with, allow_wider };
         let ApprovalMade { digest, trust, upgrade } =
             host.approve_as(caller.principal(), &name, approval).await?;
         let details = host.package(&name).await?;

@@ -37,10 +37,18 @@ pub struct AddQuery {
     /// Where it came from, in a line: for the log, which does not vouch for it.
     #[serde(default)]
     pub source: Option<Remark>,
+    /// How many bytes of the body are signatures: a JSON list of the texts of their files, before the component. At
+    /// most 512 KiB. Default: none.
+    #[serde(default)]
+    pub signature_bytes: u32,
 }
 
+/// The most bytes of the signatures in the body of `POST /v1/packages`: 16 of 16 KiB, each quote and line end escaped.
+pub const SIGNATURE_LIST_BYTES_MAX: u32 = 512 << 10;
+
 /// The header of `POST /v1/packages` that holds a signature: the base64 of its file. One for each, at most
-/// [`SIGNATURES_MAX`](crate::signing::SIGNATURES_MAX).
+/// [`SIGNATURES_MAX`](crate::signing::SIGNATURES_MAX), as long as the head has no more than 16 KiB; longer ones go
+/// into the body ([`AddQuery::signature_bytes`]).
 pub const SIGNATURE_HEADER: &str = "portcullis-signature";
 
 /// One line of the answer to `POST /v1/packages`. The last line is a result or an error.
@@ -104,9 +112,10 @@ pub struct ApproveRequest {
     /// whatever is approved.
     #[serde(default)]
     pub compared_with: Option<PackageDigest>,
-    /// Whether nothing is done if they ask for more than what is approved, or say something else. Default: no.
+    /// Whether bytes are meant that ask for more than what is approved, or say something else. Default: no, and then
+    /// nothing is done if they do.
     #[serde(default)]
-    pub unless_wider: bool,
+    pub allow_wider: bool,
 }
 
 /// What was approved.

@@ -36,7 +36,7 @@ pub const PEER_CONNECTIONS_MAX: usize = 256;
 /// The longest that a request's head may take, and that a connection may be idle between two requests.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
 /// The most bytes of a request's head: 16 KiB.
-const HEADER_BYTES_MAX: usize = 64 << 10;
+const HEADER_BYTES_MAX: usize = 16 << 10;
 /// The longest that a TLS handshake may take.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// The longest that a client may take nothing of what is sent to it.

@@ -20,7 +20,7 @@ pub const CONNECTIONS_MAX: usize = 64;
 /// The longest that a request's head may take.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
 /// The most bytes of a request's head: 16 KiB.
-const HEADER_BYTES_MAX: usize = 64 << 10;
+const HEADER_BYTES_MAX: usize = 16 << 10;
 /// The longest that requests may go on after `shutdown`; then they are dropped, which cancels calls.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 /// After a failed `accept` (no descriptors left), before the next.

@@ -5,6 +5,7 @@ use axum::routing::get;
 use axum::{Extension, Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::json as example;
 
@@ -60,19 +61,33 @@ async fn remove(
     to_its_end(async move { Ok(Json(api.host.remove_trust(caller.principal()).await?)) }).await
 }
 
-/// The signatures in the headers of a request, each in one of its own, in base64.
-pub(super) fn signatures(headers: &HeaderMap) -> Result<Vec<Signature>, Box<Problem>> {
+/// The signatures in the headers of a request, each in one of its own, in base64; and those that its body begins with,
+/// which are taken out of it.
+pub(super) fn signatures(
+    headers: &HeaderMap,
+    body: &mut Bytes,
+    in_body: u32,
+) -> Result<Vec<Signature>, Box<Problem>> {
     let refused = |detail: String| Box::new(Problem::bad_input(detail));
-    let mut signatures = Vec::new();
+    let mut texts = Vec::new();
     for value in headers.get_all(SIGNATURE_HEADER) {
-        if signatures.len() == SIGNATURES_MAX {
-            return Err(refused(format!("a component has at most {SIGNATURES_MAX} signatures")));
-        }
         let text = STANDARD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let text = text.ok_or_else(|| {
+        texts.push(text.ok_or_else(|| {
             refused(format!("the header {SIGNATURE_HEADER} is not the base64 of a signature's file"))
-        })?;
-        signatures.push(text.parse().map_err(|error: SignatureError| refused(error.to_string()))?);
+        })?);
     }
-    Ok(signatures)
+    if in_body > 0 {
+        let length = usize::try_from(in_body).unwrap_or(usize::MAX);
+        if body.len() < length {
+            let detail = format!("signature_bytes is {in_body}, and the body has {} bytes", body.len());
+            return Err(refused(detail));
+        }
+        let list: Vec<String> = json(&body.split_to(length))?;
+        texts.extend(list);
+    }
+    if texts.len() > SIGNATURES_MAX {
+        return Err(refused(format!("a component has at most {SIGNATURES_MAX} signatures")));
+    }
+    let read = |text: String| text.parse().map_err(|error: SignatureError| refused(error.to_string()));
+    texts.into_iter().map(read).collect()
 }

@@ -5,6 +5,8 @@ use super::project::Language;
 
 /// Cargo.toml of the Rust SDK, as a package of its own.
 const SDK_CARGO: &str = include_str!("templates/sdk/Cargo.toml");
+/// The worlds of the helpers.
+const SDK_WIT: &str = include_str!("../../../guest-sdk/wit/sdk.wit");
 const MACROS_CARGO: &str = include_str!("templates/sdk/macros.Cargo.toml");
 
 /// Each file of a language's SDK with its path below a project's folder; nothing for a language that has none.
@@ -100,7 +102,7 @@ const WIT: &[Source] = &[
     ("wit/secrets.wit", include_str!("../../../wit/secrets.wit")),
     ("wit/tools.wit", include_str!("../../../wit/tools.wit")),
     ("wit/world.wit", include_str!("../../../wit/world.wit")),
-    ("guest-sdk/wit/sdk.wit", include_str!("../../../guest-sdk/wit/sdk.wit")),
+    ("guest-sdk/wit/sdk.wit", SDK_WIT),
 ];
 
 /// The Python SDK.
@@ -183,6 +185,22 @@ const JAVASCRIPT: &[Source] = &[
     ("guest-sdk/javascript/tool.js", include_str!("../../../guest-sdk/javascript/tool.js")),
     ("guest-sdk/javascript/values.js", include_str!("../../../guest-sdk/javascript/values.js")),
 ];
+
+/// The helper of the SDKs whose world imports an interface, and the line that includes it.
+pub(super) fn helper_of(interface: &str) -> Option<(&'static str, String)> {
+    let wit = SDK_WIT.lines().map(str::trim);
+    let package = SDK_WIT.lines().find_map(|line| line.strip_prefix("package ")?.strip_suffix(';'))?;
+    let (package, version) = package.split_once('@')?;
+    let mut world = None;
+    for line in wit {
+        if let Some(name) = line.strip_prefix("world ") {
+            world = name.strip_suffix(" {");
+        } else if line.strip_prefix("import ").and_then(|line| line.strip_suffix(';')) == Some(interface) {
+            return world.map(|world| (world, format!("include {package}/{world}@{version};")));
+        }
+    }
+    None
+}
 
 #[cfg(test)]
 mod tests {

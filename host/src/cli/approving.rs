@@ -1,7 +1,7 @@
 //! `portcullis package approve`: what is to be approved is on screen before it is.
 //!
 //! At a terminal it is shown and asked for; what is approved then are the very bytes that were shown, compared with the
-//! very bytes that were approved. Where nobody can be asked, the host refuses what widened unless `--yes` was said.
+//! very bytes that were approved. Where nobody can be asked, `--json` included, the host refuses what widened unless `--yes` was said.
 
 use http::Method;
 
@@ -15,6 +15,7 @@ use crate::api::messages::{ApproveRequest, Approved};
 use crate::database::PackageState;
 use crate::gateway::{HostError, PackageDetails};
 use crate::ids::{PackageDigest, PackageName};
+use crate::policy::UpgradeDiff;
 use crate::registry::RegistryError;
 
 pub(super) async fn approve(
@@ -25,9 +26,8 @@ pub(super) async fn approve(
     output: &Output,
 ) -> Result<(), Failure> {
     if output.json || is_meant || !input::can_ask() {
-        // The answer to --json says what differs; who reads it has said that nobody is asked.
-        let unless_wider = !output.json && !is_meant;
-        let wanted = ApproveRequest { digest, downgrade, compared_with: None, unless_wider };
+        // --json is a form of the answer, and no consent: a program says --yes like everybody.
+        let wanted = ApproveRequest { digest, downgrade, compared_with: None, allow_wider: is_meant };
         let approved: Approved = client.document(request(&name, &wanted)?).await?;
         return output.answer(&approved, show::approved);
     }
@@ -49,7 +49,8 @@ pub(super) async fn approve(
         digest: Some(chosen.package.digest),
         downgrade,
         compared_with: chosen.upgrade.as_ref().map(|upgrade| upgrade.from),
-        unless_wider: chosen.upgrade.is_none(),
+        // Only of what was shown as wider: if it has become so since, nothing is approved.
+        allow_wider: chosen.upgrade.as_ref().is_some_and(UpgradeDiff::widens),
     };
     let approved: Approved = again.client().await?.document(request(&name, &wanted)?).await?;
     output.answer(&approved, show::approval)

@@ -338,8 +338,7 @@ Examples:
     /// give nothing any more.
     ///
     /// Before that it shows what they ask for, and what differs from the bytes that are approved, and asks. Without
-    /// a terminal to ask at, bytes that ask for more or say something else need --yes; with --json they do not: the
-    /// answer says what differs.
+    /// a terminal to ask at, and with --json, bytes that ask for more or say something else need --yes.
     #[command(after_help = "Example:\n  portcullis package approve notes")]
     Approve {
         /// The package
@@ -350,7 +349,7 @@ Examples:
         /// Approve them although a later version, or others of the same, were approved before
         #[arg(long)]
         allow_downgrade: bool,
-        /// Do not ask
+        /// Do not ask, and approve them also if they ask for more than what is approved
         #[arg(long)]
         yes: bool,
     },

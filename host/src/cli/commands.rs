@@ -4,10 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, header};
+use http::{Method, Request, header};
 use serde::Serialize;
 
 use super::arguments::{
@@ -22,9 +20,7 @@ use super::{
     admin, approving, archive, calls, evidence, input, keys, mcp, oci, records, secret, show, signing, state,
     trust,
 };
-use crate::api::messages::{
-    AddLine, AuditKey, GrantList, Health, Removed, SIGNATURE_HEADER, Settings, TailError,
-};
+use crate::api::messages::{AddLine, AuditKey, GrantList, Health, Removed, Settings, TailError};
 use crate::api::{Body, Problem};
 use crate::audit::commitment::Opening;
 use crate::audit::event::Record;
@@ -146,8 +142,8 @@ async fn add(client: Client, arguments: AddArguments, output: &Output) -> Result
                 "the signatures of what is in a registry are there too: leave --signature out",
             ));
         }
-        let oci::Taken { bytes, signatures, reference } =
-            oci::take(reference, arguments.registry.clone(), output).await?;
+        let oci::Taken { bytes, signatures, reference, .. } =
+            oci::take(reference, arguments.registry.clone(), false, output).await?;
         let registered = Registered { bytes, signatures, source: Some(reference) };
         return register(client, registered, arguments, output).await;
     }
@@ -181,12 +177,19 @@ async fn register(
     if let Some(source) = &source {
         query.push("source", source);
     }
-    let mut request = send(Method::POST, &query.0, bytes)?;
-    for signature in &signatures {
-        let value = HeaderValue::from_str(&STANDARD.encode(signature.as_str()))
-            .map_err(|error| Failure::host(format!("the request can't be made: {error}")))?;
-        request.headers_mut().append(SIGNATURE_HEADER, value);
-    }
+    // In the body, since a bundle may be as long as a request's head.
+    let list = match signatures.is_empty() {
+        true => Bytes::new(),
+        false => json(&signatures.iter().map(Signature::as_str).collect::<Vec<_>>())?,
+    };
+    let body = match list.len() {
+        0 => bytes,
+        length => {
+            query.push("signature_bytes", &length.to_string());
+            [list, bytes].concat().into()
+        }
+    };
+    let request = send(Method::POST, &query.0, body)?;
     let mut lines = client.lines(request).await?;
     let mut progress = Progress::new(output);
     while let Some(line) = lines.next(Some(PROGRESS_PATIENCE)).await? {

@@ -8,6 +8,7 @@ mod approving;
 mod archive;
 mod arguments;
 mod asked;
+mod attached;
 mod authoring;
 mod bundle;
 mod calls;

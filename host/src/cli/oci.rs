@@ -17,14 +17,14 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::Meter;
-use super::{environment, helper, input, signing};
+use super::{attached, environment, helper, input, signing};
 use crate::api::{ErrorKind, Problem};
 use crate::egress::Roots;
 use crate::gateway::Blame;
 use crate::ids::PackageDigest;
 use crate::registry::oci::{
-    ATTACHMENT_BYTES_MAX, Attachment, AttachmentError, AttachmentKind, Credentials, DOCKER_CONFIG_BYTES_MAX,
-    Found, OciError, Pulling, Pushing, Reference, Registry, RegistryOptions, from_docker_config,
+    Attachment, AttachmentKind, Credentials, DOCKER_CONFIG_BYTES_MAX, Found, OciError, Pulling, Pushing,
+    Reference, Registry, RegistryOptions, from_docker_config,
 };
 use crate::signing::{KeyId, Signature};
 
@@ -43,6 +43,8 @@ struct PushedAnswer {
     attachments: usize,
     /// Whether the component's bytes were there before.
     was_there: bool,
+    /// How many of them were not sent again after connections broke.
+    resumed: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,6 +83,7 @@ struct PulledSignature {
 pub(super) struct Taken {
     pub(super) bytes: Bytes,
     pub(super) signatures: Vec<Signature>,
+    pub(super) attachments: Vec<Attachment>,
     /// By digest.
     pub(super) reference: String,
 }
@@ -100,7 +103,7 @@ pub(super) async fn push(arguments: PushArguments, output: &Output) -> Result<Ex
     let mut attachments = Vec::new();
     for (files, is_sbom) in [(sbom, true), (provenance, false)] {
         for file in files {
-            attachments.push(attachment(file, is_sbom, PackageDigest::of(&component)).await?);
+            attachments.push(attached::read(file, is_sbom, PackageDigest::of(&component)).await?);
         }
     }
     let registry = Registry::new(reference.clone(), options(&reference, registry).await?)?;
@@ -137,6 +140,7 @@ pub(super) async fn push(arguments: PushArguments, output: &Output) -> Result<Ex
         signatures: pushed.signatures,
         attachments: pushed.attachments,
         was_there: pushed.was_there,
+        resumed: pushed.resumed,
     };
     output.answer(&answer, |answer| {
         let there = if answer.was_there { " (its bytes were there before)" } else { "" };
@@ -212,10 +216,11 @@ pub(super) async fn pull(arguments: PullArguments, output: &Output) -> Result<Ex
     Ok(Exit::Ok)
 }
 
-/// Takes a component from a registry, to be registered.
+/// Takes a component from a registry, to be registered or looked at.
 pub(super) async fn take(
     reference: Reference,
     registry: RegistryArguments,
+    with_attachments: bool,
     output: &Output,
 ) -> Result<Taken, Failure> {
     let registry = Registry::new(reference.clone(), options(&reference, registry).await?)?;
@@ -229,7 +234,8 @@ pub(super) async fn take(
     drop(meter);
     let bytes = input::component(pulled.file).await?;
     let signatures = registry.signatures(&pulling).await?;
-    Ok(Taken { bytes, signatures, reference: pulling.pinned.to_string() })
+    let attachments = if with_attachments { registry.attachments(&pulling).await? } else { Vec::new() };
+    Ok(Taken { bytes, signatures, attachments, reference: pulling.pinned.to_string() })
 }
 
 /// Looks a reference up, and says what a tag means now.
@@ -268,23 +274,6 @@ async fn from_docker(file: PathBuf, reference: &Reference) -> Result<Credentials
         Found::Credentials(credentials) => Ok(credentials),
         Found::Helper { program, server } => helper::credentials(program, server).await,
     }
-}
-
-/// An SBOM or a provenance that is to be pushed beside a component.
-async fn attachment(file: PathBuf, is_sbom: bool, of: PackageDigest) -> Result<Attachment, Failure> {
-    let name = file.display().to_string();
-    let wrong = |error: AttachmentError| Failure::input(format!("{name}: {error}"));
-    let text = input::text(file, ATTACHMENT_BYTES_MAX).await?;
-    let attachment = Attachment::read(text.into()).map_err(wrong)?;
-    if attachment.kind.is_sbom() != is_sbom {
-        let flag = if is_sbom { "--provenance" } else { "--sbom" };
-        return Err(Failure::input(format!(
-            "{name} is {}: give it with {flag}",
-            attachment.kind.media_type()
-        )));
-    }
-    attachment.check_subject(of).map_err(wrong)?;
-    Ok(attachment)
 }
 
 async fn roots(file: PathBuf) -> Result<Roots, Failure> {

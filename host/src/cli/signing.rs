@@ -321,13 +321,18 @@ pub(super) async fn signatures(
 
 /// `FILE.minisig` and `FILE.*.minisig`, and bundles: `FILE.sigstore.json` and `FILE.*.sigstore.json`.
 fn beside_component(component: &Path) -> Result<Vec<PathBuf>, Failure> {
+    beside_named(component, is_signature)
+}
+
+/// The files beside a component whose names begin with its own, and fit.
+pub(super) fn beside_named(component: &Path, fits: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, Failure> {
     let Some(name) = component.file_name().and_then(|name| name.to_str()) else { return Ok(Vec::new()) };
     let folder = match component.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) | None => Path::new("."),
     };
     let start = format!("{name}.");
-    in_folder(folder, |entry| entry.starts_with(&start) && is_signature(entry))
+    in_folder(folder, |entry| entry.starts_with(&start) && fits(entry))
 }
 
 fn is_signature(name: &str) -> bool {
@@ -339,8 +344,7 @@ fn in_folder(folder: &Path, fits: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>,
     let mut files = Vec::new();
     for (index, entry) in std::fs::read_dir(folder).map_err(unusable)?.enumerate() {
         if index >= ENTRIES_MAX {
-            let detail =
-                format!("{} has more than {ENTRIES_MAX} entries: name the signatures", folder.display());
+            let detail = format!("{} has more than {ENTRIES_MAX} entries: name the files", folder.display());
             return Err(Failure::input(detail));
         }
         let entry = entry.map_err(unusable)?;

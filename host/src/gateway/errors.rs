@@ -172,7 +172,7 @@ pub enum HostError {
     },
     /// Bytes that ask for more than what is approved, or say something else, were to be approved unseen.
     #[error(
-        "nothing was approved: {digest} asks for more than what is approved of package {package}, or says something else{}; approve it at a terminal, or with --yes",
+        "nothing was approved: {digest} asks for more than what is approved of package {package}, or says something else{}; look at the difference, and approve it at a terminal, with --yes, or with `allow_wider` in the request",
         widened(.changes)
     )]
     Wider {

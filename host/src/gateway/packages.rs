@@ -114,9 +114,9 @@ pub struct Approval {
     pub downgrade: bool,
     /// The approved bytes that whoever approves was shown the difference to. Default: whatever is approved.
     pub compared_with: Option<PackageDigest>,
-    /// Whether nothing is approved that asks for more than what is approved, or says something else: nobody was
-    /// shown the difference.
-    pub unless_wider: bool,
+    /// Whether bytes are meant that ask for more than what is approved, or say something else. Default: nothing is
+    /// approved that does.
+    pub allow_wider: bool,
 }
 
 /// What was approved.
@@ -486,8 +486,8 @@ impl Host {
     /// under the name end.
     ///
     /// # Errors
-    /// If there are none, or several and none was named, or they are quarantined, not trusted, or of an earlier
-    /// version than was approved before.
+    /// If there are none, or several and none was named, or they are quarantined, not trusted, of an earlier
+    /// version than was approved before, or ask for more than what is approved.
     pub async fn approve(
         &self,
         by: &PrincipalId,
@@ -498,7 +498,7 @@ impl Host {
         Ok(made.digest)
     }
 
-    /// The same, also where an earlier version is meant.
+    /// The same, also where an earlier version is meant, or one that asks for more.
     ///
     /// # Errors
     /// As [`approve`](Self::approve); [`HostError::NotTrusted`], [`HostError::Downgrade`],
@@ -531,7 +531,7 @@ impl Host {
         if let Some(compared_with) = wanted.compared_with.filter(|shown| Some(*shown) != approved) {
             return Err(HostError::Outdated { package: name.clone(), compared_with });
         }
-        if let Some(upgrade) = upgrade.as_ref().filter(|upgrade| wanted.unless_wider && upgrade.widens()) {
+        if let Some(upgrade) = upgrade.as_ref().filter(|upgrade| upgrade.widens() && !wanted.allow_wider) {
             let (package, changes) = (name.clone(), upgrade.changes.clone());
             return Err(HostError::Wider { package, digest, changes });
         }

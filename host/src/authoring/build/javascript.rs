@@ -6,7 +6,12 @@ use serde_json::Value;
 
 use super::{BuildError, Job};
 use crate::authoring::files::read_text;
+use crate::authoring::sdk;
 use crate::policy::Asked;
+use crate::text::clean_line;
+
+/// The most bytes of an interface's name that are told.
+const INTERFACE_BYTES_MAX: usize = 200;
 
 /// The module that implements the world, unless `sources` names another.
 const SOURCE: &str = "tool.js";
@@ -41,6 +46,65 @@ pub(super) fn build(job: &Job<'_>) -> Result<(PathBuf, String), BuildError> {
         .arg(disabled)
         .arg(&output)
         .current_dir(job.folder);
-    programs.run(&mut command, SCRIPT.as_bytes())?;
+    let ran = programs.run(&mut command, SCRIPT.as_bytes());
+    ran.map_err(|error| not_imported(error, &job.settings.wit))?;
     Ok((output, format!("componentize-js {version}")))
+}
+
+/// What the engine says of a module that is neither a file nor an import of the world. Python's helpers say it
+/// themselves, where they are imported; an import of JavaScript can't be tried.
+fn not_imported(error: BuildError, wit: &str) -> BuildError {
+    let BuildError::Failed { said, .. } = &error else { return error };
+    let module = said.split_once("Error loading module \"").and_then(|(_, rest)| rest.split_once('"'));
+    let Some((module, _)) = module.filter(|(module, _)| is_interface(module)) else { return error };
+    let interface = clean_line(module, INTERFACE_BYTES_MAX);
+    let (helper, line) = match sdk::helper_of(&interface) {
+        Some((helper, line)) => (Some(helper), line),
+        None => (None, format!("import {interface};")),
+    };
+    BuildError::NotImported { interface, helper, wit: wit.to_owned(), line }
+}
+
+/// `namespace:package/interface@version`, and no file.
+fn is_interface(module: &str) -> bool {
+    let package = module.split_once('/').map(|(package, _)| package);
+    package.is_some_and(|package| package.contains(':') && !package.contains("//"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(said: &str) -> String {
+        let (command, status) = ("node".to_owned(), "exit status: 1".to_owned());
+        not_imported(BuildError::Failed { command, status, said: said.to_owned() }, "wit").to_string()
+    }
+
+    #[test]
+    fn an_import_that_the_world_lacks_is_told_with_its_line() {
+        let said = |module: &str| {
+            format!(
+                "Exception while evaluating\nReferenceError: Error loading module \"{module}\" (resolved path \"x\"): No such file"
+            )
+        };
+        let told_of = |module: &str| told(&said(module));
+        for (module, helper) in [
+            ("wasi:keyvalue/atomics@0.2.0-draft", "kv"),
+            ("wasi:http/outgoing-handler@0.2.12", "http"),
+            ("portcullis:tool/secrets@0.1.0", "secrets"),
+        ] {
+            let told = told_of(module);
+            assert!(told.contains(&format!("include portcullis:sdk/{helper}@0.1.0;")), "{told}");
+            assert!(told.contains(module) && told.contains(&format!("sdk/{helper}.js")), "{told}");
+        }
+        let other = told_of("wasi:clocks/wall-clock@0.2.12");
+        assert!(
+            other.contains("import wasi:clocks/wall-clock@0.2.12;") && !other.contains("sdk/"),
+            "{other}"
+        );
+        // What is no interface is told as the toolchain tells it.
+        for other in [&said("./gone.js"), &said("lodash"), "SyntaxError: x", "Error loading module \"a:b"] {
+            assert!(told(other).contains(other), "{other}");
+        }
+    }
 }

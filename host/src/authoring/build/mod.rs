@@ -85,6 +85,21 @@ pub enum BuildError {
         /// The end of its stderr and stdout.
         said: String,
     },
+    /// A source imports what the world does not, so that it could not be granted.
+    #[error(
+        "the sources import {interface}, and the world in {wit} does not{}: it needs a line there: {line}",
+        helper.map(|helper| format!(" (it is what sdk/{helper}.js uses)")).unwrap_or_default()
+    )]
+    NotImported {
+        /// The interface.
+        interface: String,
+        /// The helper of the SDK that needs it, if one does.
+        helper: Option<&'static str>,
+        /// The folder of the WIT, as the project names it.
+        wit: String,
+        /// What to write into the world.
+        line: String,
+    },
     /// The WIT can't be read.
     #[error("{} can't be read: {reason}", .path.display())]
     Wit {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::RegistryArguments;
 use crate::authoring::project::{Kind, Language};
 use crate::ids::{PackageName, ToolName};
 
@@ -103,15 +104,31 @@ pub(in crate::cli) struct TestArguments {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct InspectArguments {
-    /// The component
+    /// The component: a file, or oci://HOST/REPOSITORY with :TAG or @sha256:HEX
     #[arg(required_unless_present = "diff")]
     pub(in crate::cli) file: Option<PathBuf>,
     /// Show what differs between two files instead
-    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["file", "advisories"])]
+    #[arg(
+        long,
+        num_args = 2,
+        value_names = ["OLD", "NEW"],
+        conflicts_with_all = ["file", "advisories", "sbom", "provenance"]
+    )]
     pub(in crate::cli) diff: Vec<PathBuf>,
-    /// A copy of the RustSec advisory database, to look up the crates that the component was built from
+    /// A copy of the RustSec advisory database, to look up the crates that the component was built from, and those
+    /// that its SBOMs list
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) advisories: Option<PathBuf>,
+    /// An SBOM of it: SPDX or CycloneDX, as JSON. May be given several times. Default, with --provenance: what `pull`
+    /// writes beside a component, or what is attached to it in the registry
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) sbom: Vec<PathBuf>,
+    /// A provenance of it: an in-toto statement, or a DSSE envelope or Sigstore bundle of one. It must be about these
+    /// bytes. May be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) provenance: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) registry: RegistryArguments,
 }
 
 impl Allowed {

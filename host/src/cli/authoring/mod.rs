@@ -66,6 +66,7 @@ fn build_failure(error: BuildError) -> Failure {
         BuildError::NoProject { .. }
         | BuildError::NoToolchain(_)
         | BuildError::Failed { .. }
+        | BuildError::NotImported { .. }
         | BuildError::Wit { .. }
         | BuildError::NotAComponent(_)
         | BuildError::Section(_) => Failure::input(detail),

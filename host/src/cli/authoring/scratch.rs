@@ -72,9 +72,11 @@ impl Scratch {
         Ok(added)
     }
 
-    /// Approves what was registered, also if it says that it is earlier than what was approved before.
+    /// Approves what was registered, also if it says that it is earlier than what was approved before, or asks for
+    /// more: it is its author's.
     pub(super) async fn approve(&self, added: &AddedPackage) -> Result<(), Failure> {
-        let wanted = Approval { digest: Some(added.digest), downgrade: true, ..Approval::default() };
+        let wanted =
+            Approval { digest: Some(added.digest), downgrade: true, allow_wider: true, compared_with: None };
         self.host.approve_as(&local_admin(), &added.package, wanted).await?;
         Ok(())
     }

@@ -1,12 +1,16 @@
 //! What can stand beside a component in a registry, and tells of it: SBOMs and provenance. Told apart by what they say of
-//! themselves; their author's word, which nothing here verifies. Pure.
+//! themselves; their author's word, of which only what it is about is held against the component. Pure.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use std::fmt;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::layout::BUNDLE;
+use super::sbom::{self, Sbom};
+use super::statement::{self, Statement};
 use crate::ids::PackageDigest;
+use crate::text::clean_line;
 
 /// The most bytes of an attachment.
 pub const ATTACHMENT_BYTES_MAX: usize = 16 << 20;
@@ -23,10 +27,12 @@ pub enum AttachmentKind {
     InToto,
     /// The same in an envelope with signatures (DSSE).
     Dsse,
+    /// Such an envelope in a Sigstore bundle.
+    Sigstore,
 }
 
 impl AttachmentKind {
-    const ALL: [Self; 4] = [Self::Spdx, Self::CycloneDx, Self::InToto, Self::Dsse];
+    const ALL: [Self; 5] = [Self::Spdx, Self::CycloneDx, Self::InToto, Self::Dsse, Self::Sigstore];
 
     /// Its media type, which is the artifact's type as well.
     pub const fn media_type(self) -> &'static str {
@@ -35,22 +41,29 @@ impl AttachmentKind {
             AttachmentKind::CycloneDx => "application/vnd.cyclonedx+json",
             AttachmentKind::InToto => "application/vnd.in-toto+json",
             AttachmentKind::Dsse => "application/vnd.dsse.envelope.v1+json",
+            AttachmentKind::Sigstore => BUNDLE,
         }
     }
 
-    /// How the name of its file ends.
+    /// How the name of its file ends. That of a bundle is not that of one which signs the component.
     pub const fn suffix(self) -> &'static str {
         match self {
             AttachmentKind::Spdx => ".spdx.json",
             AttachmentKind::CycloneDx => ".cdx.json",
             AttachmentKind::InToto => ".intoto.json",
             AttachmentKind::Dsse => ".dsse.json",
+            AttachmentKind::Sigstore => ".sigstore-dsse.json",
         }
     }
 
     /// That of a media type.
     pub(super) fn of(media_type: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.media_type() == media_type)
+    }
+
+    /// Whether a file is named as [`suffix`](Self::suffix) has it.
+    pub fn names(file: &str) -> bool {
+        Self::ALL.into_iter().any(|kind| file.ends_with(kind.suffix()))
     }
 
     /// Whether it is an SBOM.
@@ -78,8 +91,13 @@ pub enum AttachmentError {
         bytes: usize,
     },
     /// None of those that are known.
-    #[error("it is neither JSON of SPDX or CycloneDX, nor an in-toto statement, nor a DSSE envelope of one")]
+    #[error(
+        "it is neither JSON of SPDX or CycloneDX, nor an in-toto statement, nor a DSSE envelope or a Sigstore bundle of one"
+    )]
     Unknown,
+    /// It is one, and can't be read as one.
+    #[error("it can't be read: {0}")]
+    Malformed(String),
     /// A statement about something else.
     #[error("its subject is not this component: it names no digest {0}")]
     OtherSubject(PackageDigest),
@@ -98,20 +116,17 @@ struct Told {
     kind: Option<String>,
     #[serde(rename = "payloadType")]
     payload_type: Option<String>,
-    payload: Option<String>,
-    #[serde(default)]
-    subject: Vec<Subject>,
-}
-
-#[derive(Deserialize)]
-struct Subject {
-    #[serde(default)]
-    digest: std::collections::BTreeMap<String, String>,
+    payload: Option<serde::de::IgnoredAny>,
+    #[serde(rename = "mediaType")]
+    media_type: Option<String>,
+    #[serde(rename = "dsseEnvelope")]
+    envelope: Option<serde::de::IgnoredAny>,
 }
 
 const STATEMENT: &str = "https://in-toto.io/Statement/";
 const PAYLOAD: &str = "application/vnd.in-toto+json";
 const SPDX_3: &str = "https://spdx.org/rdf/3";
+const BUNDLES: &str = "application/vnd.dev.sigstore.bundle";
 
 impl Attachment {
     /// Tells what some bytes are.
@@ -130,27 +145,42 @@ impl Attachment {
     /// checked.
     ///
     /// # Errors
-    /// [`AttachmentError::OtherSubject`].
+    /// [`AttachmentError::OtherSubject`], [`AttachmentError::Malformed`].
     pub fn check_subject(&self, digest: PackageDigest) -> Result<(), AttachmentError> {
-        let told = told(&self.bytes).ok_or(AttachmentError::Unknown)?;
-        let statement = match self.kind {
-            AttachmentKind::Spdx | AttachmentKind::CycloneDx => return Ok(()),
-            AttachmentKind::InToto => Some(told),
-            AttachmentKind::Dsse => {
-                let payload = told.payload.and_then(|payload| STANDARD.decode(payload).ok());
-                payload.and_then(|payload| self::told(&payload))
-            }
-        };
-        let wanted = digest.to_string();
-        let wanted = wanted.strip_prefix("sha256:").unwrap_or(&wanted);
-        let names = |subject: &Subject| {
-            subject.digest.get("sha256").is_some_and(|hex| hex.eq_ignore_ascii_case(wanted))
-        };
-        match statement.is_some_and(|statement| statement.subject.iter().any(names)) {
-            true => Ok(()),
+        match self.said_of(digest) {
+            Err(error) if !self.kind.is_sbom() => Err(error),
+            // What it lists is read when it is shown.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// What it says, of these bytes.
+    ///
+    /// # Errors
+    /// [`AttachmentError::OtherSubject`] of a statement about other bytes, [`AttachmentError::Malformed`].
+    pub fn said_of(&self, digest: PackageDigest) -> Result<Said, AttachmentError> {
+        if self.kind.is_sbom() {
+            return sbom::read(&self.bytes).map(Said::Sbom);
+        }
+        let read = statement::read(self.kind, &self.bytes)?;
+        match read.is_about(digest) {
+            true => Ok(Said::Statement(read.statement)),
             false => Err(AttachmentError::OtherSubject(digest)),
         }
     }
+}
+
+/// What an attachment says: its author's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// An SBOM's.
+    Sbom(Sbom),
+    /// A statement's.
+    Statement(Statement),
+}
+
+pub(super) fn malformed(error: &dyn fmt::Display) -> AttachmentError {
+    AttachmentError::Malformed(clean_line(&error.to_string(), 300))
 }
 
 fn told(bytes: &[u8]) -> Option<Told> {
@@ -171,6 +201,10 @@ impl Told {
             Some(AttachmentKind::InToto)
         } else if self.payload_type.as_deref() == Some(PAYLOAD) && self.payload.is_some() {
             Some(AttachmentKind::Dsse)
+        } else if self.media_type.as_deref().is_some_and(|kind| kind.starts_with(BUNDLES))
+            && self.envelope.is_some()
+        {
+            Some(AttachmentKind::Sigstore)
         } else {
             None
         }

@@ -9,8 +9,10 @@
 //! | `reference` | `oci://HOST/REPOSITORY[:TAG][@DIGEST]` |
 //! | `credentials` | what docker's configuration says of a registry |
 //! | `attachment` | what an SBOM and a provenance are told by |
+//! | `sbom`, `statement` | what they say |
 //! | `transport` | one request: challenge, token, redirects |
 //! | `layout` | manifests, configs and indexes as data |
+//! | `upload` | one blob on its way, gone on with if it breaks off |
 //! | `pull`, `push` | what is done with them |
 
 mod attachment;
@@ -19,15 +21,20 @@ mod layout;
 mod pull;
 mod push;
 mod reference;
+mod sbom;
+mod statement;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod upload;
 
-pub use attachment::{ATTACHMENT_BYTES_MAX, Attachment, AttachmentError, AttachmentKind};
+pub use attachment::{ATTACHMENT_BYTES_MAX, Attachment, AttachmentError, AttachmentKind, Said};
 pub use credentials::{
     Credentials, CredentialsError, DOCKER_CONFIG_BYTES_MAX, Found, from_docker_config, from_helper,
 };
 pub use pull::{Pulled, Pulling};
 pub use push::{Pushed, Pushing};
 pub use reference::{Pinned, Reference, ReferenceError};
+pub use sbom::{ListedCrate, SBOM_COMPONENTS_MAX, Sbom};
+pub use statement::Statement;
 pub use transport::{OciError, Registry, RegistryOptions};

@@ -209,7 +209,9 @@ impl Registry {
     /// [`OciError`].
     pub async fn attachments(&self, pulling: &Pulling) -> Result<Vec<Attachment>, OciError> {
         let is_known = |kind: &str| AttachmentKind::of(kind).is_some();
-        let found = self.referring(pulling, ATTACHMENTS_MAX, ATTACHMENT_BYTES_MAX, is_known).await?;
+        // Bundles that sign the component have the type of those that hold a statement.
+        let count_max = ATTACHMENTS_MAX + SIGNATURES_MAX;
+        let found = self.referring(pulling, count_max, ATTACHMENT_BYTES_MAX, is_known).await?;
         let read = found.into_iter().filter_map(|(kind, bytes)| {
             let attachment = Attachment::read(bytes.into()).ok()?;
             (attachment.kind.media_type() == kind).then_some(attachment)
@@ -242,6 +244,10 @@ impl Registry {
             let manifest = Manifest::read(&bytes)?;
             let subject = manifest.subject.as_ref().map(Descriptor::sha256).transpose()?;
             let [layer] = manifest.layers.as_slice() else { continue };
+            if layer.media_type == BUNDLE && layer.size > bytes_max as u64 {
+                // Longer than one over the component is: a statement.
+                continue;
+            }
             if subject == Some(pulling.manifest_digest) && is_wanted(&layer.media_type) {
                 let bytes = self.small_blob(layer, bytes_max as u64).await?;
                 found.push((layer.media_type.clone(), bytes));

@@ -1,12 +1,8 @@
 //! What is put into a registry: the component with its config and manifest, then its signatures as referrers.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use http::header;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
-use url::Url;
 
 use super::attachment::Attachment;
 use super::layout::{
@@ -16,6 +12,7 @@ use super::layout::{
 use super::pull::referrers_tag;
 use super::reference::Pinned;
 use super::transport::{Asked, OciError, Registry, status};
+use super::upload::{Meter, Put};
 use crate::ids::PackageDigest;
 use crate::signing::Signature;
 
@@ -46,16 +43,16 @@ pub struct Pushed {
     pub digest: PackageDigest,
     /// Whether the bytes were there before.
     pub was_there: bool,
+    /// How many of its bytes were not sent again after connections broke.
+    pub resumed: u64,
     /// How many signatures refer to it now by this push.
     pub signatures: usize,
     /// How many SBOMs and statements of provenance.
     pub attachments: usize,
 }
 
-type Meter = Arc<dyn Fn(u64) + Send + Sync>;
-
 impl Registry {
-    /// Pushes a component and its signatures.
+    /// Pushes a component and its signatures. What breaks off is gone on with, a few times.
     ///
     /// # Errors
     /// [`OciError`]. What was pushed until then stays: it is named by its digest, and not sent again the next time.
@@ -66,7 +63,7 @@ impl Registry {
         let mut manifest =
             Manifest::new(Descriptor::of(WASM_CONFIG, &config), Descriptor::of(WASM, &component));
         manifest.annotations.extend(annotations);
-        let was_there = self.put_blob(component, Some(progress)).await?;
+        let Put { was_there, resumed } = self.put_blob(component, Some(progress)).await?;
         self.put_blob(config.into(), None).await?;
         let bytes = written(&manifest);
         let pinned_digest = PackageDigest::of(&bytes);
@@ -85,38 +82,8 @@ impl Registry {
             self.put_referrer(&subject, kind.media_type(), bytes.clone()).await?;
         }
         let pinned = self.reference.pinned(pinned_digest);
-        Ok(Pushed { pinned, digest, was_there, signatures: signatures.len(), attachments: attachments.len() })
-    }
-
-    /// Puts bytes there, unless they are. Whether they were.
-    async fn put_blob(&self, bytes: Bytes, progress: Option<Meter>) -> Result<bool, OciError> {
-        let digest = PackageDigest::of(&bytes);
-        let base = self.reference.base();
-        let url = format!("{base}/blobs/{digest}");
-        let mut head = Asked::get(url, "application/octet-stream");
-        head.method = Method::HEAD;
-        if self.ask(head).await?.status() == StatusCode::OK {
-            return Ok(true);
-        }
-        let start = format!("{base}/blobs/uploads/");
-        let answer = self
-            .ask(Asked::send(Method::POST, start.clone(), "application/octet-stream", Bytes::new()))
-            .await?;
-        let location = answer.headers().get(header::LOCATION).cloned();
-        let location = match (answer.status(), location) {
-            (StatusCode::ACCEPTED, Some(location)) => location,
-            _ => return Err(status(&start, answer).await),
-        };
-        let place = self.upload_url(&location)?;
-        let mut place = Url::parse(&place).map_err(|error| OciError::Layout(error.to_string()))?;
-        place.query_pairs_mut().append_pair("digest", &digest.to_string());
-        let mut put = Asked::send(Method::PUT, place.to_string(), "application/octet-stream", bytes);
-        put.sent = progress;
-        let answer = self.ask(put).await?;
-        match answer.status() {
-            StatusCode::CREATED => Ok(false),
-            _ => Err(status(&start, answer).await),
-        }
+        let (signatures, attachments) = (signatures.len(), attachments.len());
+        Ok(Pushed { pinned, digest, was_there, resumed, signatures, attachments })
     }
 
     /// Puts a manifest there. Whether the registry lists what it refers to by itself.
