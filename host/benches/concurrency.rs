@@ -339,16 +339,19 @@ async fn open(port: u16, requests: &[Arc<[u8]>], rate: f64, time: Duration) -> (
     let came = Arc::new(Came::default());
     let free = Arc::new(std::sync::Mutex::new(Vec::<BufReader<TcpStream>>::new()));
     let took = Arc::new(std::sync::Mutex::new(Vec::<(Instant, Duration)>::new()));
-    let (started, mut begun, mut tasks) = (Instant::now(), 0_u64, Vec::new());
+    let (started, mut begun, mut tasks) = (Instant::now(), 0_u32, Vec::new());
+    let mut of_agents = requests.iter().cycle();
     while started.elapsed() < time {
         tokio::time::sleep(TICK).await;
-        let due = (started.elapsed().as_secs_f64() * rate) as u64;
-        while begun < due {
-            let planned = started + Duration::from_secs_f64(begun as f64 / rate);
+        loop {
+            let planned = started + Duration::from_secs_f64(f64::from(begun) / rate);
+            if planned > Instant::now() {
+                break;
+            }
             if planned.elapsed() > Duration::from_millis(100) {
                 came.late.fetch_add(1, Ordering::Relaxed);
             }
-            let request = Arc::clone(&requests[begun as usize % requests.len()]);
+            let request = Arc::clone(of_agents.next().expect("there are agents"));
             begun += 1;
             let (came, free, took) = (Arc::clone(&came), Arc::clone(&free), Arc::clone(&took));
             tasks.push(tokio::spawn(async move {
