@@ -6,6 +6,7 @@ mod deep;
 mod handles;
 mod host_limits;
 mod hostile;
+mod loaded;
 mod memory;
 mod neighbours;
 mod text;
@@ -73,6 +74,7 @@ const fn test_of(limit: Limit) -> fn() {
         Limit::Modules => registration::too_many_modules,
         Limit::CompileTime => compiling::compile_time,
         Limit::CompileMemory => compiling::compile_memory,
+        Limit::LoadedCode => loaded::loaded_code,
     }
 }
 

@@ -341,7 +341,7 @@ impl Host {
             roots,
             stand_ins,
         };
-        let registered = registry.list().await?.into_iter().map(|package| package.digest).collect();
+        let registered = registry.digests().await?;
         let sandbox = blocking(move || {
             let sandbox = Sandbox::new(options)?;
             sandbox.tidy(&registered).map(|()| sandbox)
@@ -351,7 +351,7 @@ impl Host {
             payloads: Payloads::new(paths.payloads()),
             access,
             evidence_keys,
-            disk: DiskWatch::new(folder.paths().audit(), disk_reserve_bytes),
+            disk: DiskWatch::new(folder.paths().audit(), disk::reserve(disk_reserve_bytes, &limits)),
             folder,
             registry,
             database,
@@ -696,15 +696,10 @@ impl Host {
         let keys = Arc::new(KeyRing::new(self.database.api_keys().await?));
         let policy = self.database.policy().await?;
         let mut in_force = InForce { policy, approved: BTreeMap::new(), keys };
-        for package in self.registry.list().await? {
-            if in_force.approved.contains_key(&package.name) {
-                continue;
-            }
-            if let Some(approved) = self.registry.approved(&package.name).await? {
-                if let Some(distrusted) = self.distrusted(&in_force.policy, &package.name, &approved).await? {
-                    in_force.policy.distrusted.insert(package.name.clone(), distrusted);
-                }
-                in_force.approved.insert(package.name, Arc::new(approved));
+        in_force.approved = self.registry.all_approved(&self.in_force().approved).await?;
+        for (name, approved) in &in_force.approved {
+            if let Some(distrusted) = self.distrusted(&in_force.policy, name, approved).await? {
+                in_force.policy.distrusted.insert(name.clone(), distrusted);
             }
         }
         Ok(in_force)

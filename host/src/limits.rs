@@ -113,6 +113,8 @@ pub enum Limit {
     CompileTime,
     /// Bytes that the compiler's process may hold. Refused at registration.
     CompileMemory,
+    /// Bytes of compiled code that are kept in memory between calls. What was called longest ago is loaded anew.
+    LoadedCode,
 }
 
 /// What happens at a limit.
@@ -134,6 +136,8 @@ pub enum Effect {
     Refused,
     /// The call waits for its turn. One that a tool makes is refused as busy.
     Waits,
+    /// What was used longest ago is given up, and had again when it is needed.
+    GivesUp,
 }
 
 /// One row of the table.
@@ -157,7 +161,7 @@ const MIB: u64 = 1 << 20;
 
 impl Limit {
     /// All limits, in the order of the table.
-    pub const ALL: [Limit; 47] = [
+    pub const ALL: [Limit; 48] = [
         Limit::Fuel,
         Limit::WallTime,
         Limit::Memory,
@@ -205,11 +209,12 @@ impl Limit {
         Limit::Modules,
         Limit::CompileTime,
         Limit::CompileMemory,
+        Limit::LoadedCode,
     ];
 
     /// The limit's row: unit, default, ceiling, effect.
     pub const fn row(self) -> LimitRow {
-        use Effect::{Answers, Busy, Cuts, Ends, Refused, RefusedAtRegistration, Waits};
+        use Effect::{Answers, Busy, Cuts, Ends, GivesUp, Refused, RefusedAtRegistration, Waits};
         let (unit, default, ceiling, effect, grantable) = match self {
             Limit::Fuel => ("wasmtime fuel", 1_000_000_000, 1_000_000_000_000, Ends, true),
             Limit::WallTime => ("milliseconds", 10_000, 600_000, Ends, true),
@@ -234,13 +239,13 @@ impl Limit {
             Limit::HttpBytesIn => ("bytes", 8 * MIB, 1024 * MIB, Answers, true),
             Limit::HttpBytesOut => ("bytes", MIB, 1024 * MIB, Answers, true),
             Limit::Connections => ("connections", 8, 64, Answers, true),
-            Limit::PackageConnections => ("connections", 64, 1_024, Answers, false),
+            Limit::PackageConnections => ("connections", 64, 4_096, Answers, false),
             Limit::Depth => ("calls", 4, 16, Answers, true),
             Limit::FanOut => ("calls", 16, 256, Answers, true),
-            Limit::Concurrency => ("calls", 16, 64, Waits, true),
-            Limit::PrincipalConcurrency => ("calls", 16, 64, Waits, false),
-            Limit::HostConcurrency => ("calls", 64, 64, Waits, false),
-            Limit::PrincipalQueue => ("calls", 64, 1_024, Busy, false),
+            Limit::Concurrency => ("calls", 16, 4_096, Waits, true),
+            Limit::PrincipalConcurrency => ("calls", 16, 4_096, Waits, false),
+            Limit::HostConcurrency => ("calls", 64, 4_096, Waits, false),
+            Limit::PrincipalQueue => ("calls", 64, 4_096, Busy, false),
             Limit::HostQueue => ("calls", 1_024, 4_096, Busy, false),
             Limit::QueueTime => ("milliseconds", 10_000, 300_000, Busy, false),
             Limit::PrincipalCallsPerMinute => ("calls", 1_000_000, 1_000_000, Refused, false),
@@ -262,6 +267,7 @@ impl Limit {
             Limit::Modules => ("modules", 128, 128, RefusedAtRegistration, false),
             Limit::CompileTime => ("milliseconds", 120_000, 600_000, RefusedAtRegistration, false),
             Limit::CompileMemory => ("bytes", 2048 * MIB, 16 * 1024 * MIB, RefusedAtRegistration, false),
+            Limit::LoadedCode => ("bytes", 1024 * MIB, 1 << 40, GivesUp, false),
         };
         LimitRow { limit: self, unit, default, ceiling, effect, grantable }
     }
@@ -316,6 +322,7 @@ impl Limit {
             Limit::Modules => "modules",
             Limit::CompileTime => "compile_time",
             Limit::CompileMemory => "compile_memory",
+            Limit::LoadedCode => "loaded_code",
         }
     }
 
@@ -381,6 +388,7 @@ impl Limit {
             Limit::Modules => "core modules and nested components",
             Limit::CompileTime => "elapsed time of the compiler's process",
             Limit::CompileMemory => "bytes of writable private memory of the compiler's process",
+            Limit::LoadedCode => "bytes of compiled code that are kept in memory between calls",
         }
     }
 

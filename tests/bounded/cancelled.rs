@@ -148,7 +148,10 @@ fn admitted(world: &World) -> usize {
 }
 
 /// Starts calls that sleep until they are aborted, and waits until all of them run.
-async fn sleepers(world: &Arc<World>, calls: impl IntoIterator<Item = (&str, &str)>) -> Vec<JoinHandle<()>> {
+pub(super) async fn sleepers(
+    world: &Arc<World>,
+    calls: impl IntoIterator<Item = (&str, &str)>,
+) -> Vec<JoinHandle<()>> {
     let mut expected = admitted(world);
     let mut sleepers = Vec::new();
     for (agent, package) in calls {
@@ -183,7 +186,7 @@ async fn busy(world: &World, agent: &str, package: &str) -> LimitReached {
 }
 
 /// Ends calls, and waits for each.
-async fn end_all(sleepers: Vec<JoinHandle<()>>) {
+pub(super) async fn end_all(sleepers: Vec<JoinHandle<()>>) {
     sleepers.iter().for_each(JoinHandle::abort);
     for call in sleepers {
         assert!(call.await.expect_err("aborted").is_cancelled());

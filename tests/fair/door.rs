@@ -14,7 +14,7 @@ use crate::harness::process::{Cli, wait_until};
 const LONG: &str = "limits = { wall_time = \"10m\", fuel = 1_000_000_000_000 }\n";
 
 /// A host with `std-probe` for three agents, and with limits of its own.
-fn door(limits: &str) -> (Door, [Client; 3]) {
+pub(super) fn door(limits: &str) -> (Door, [Client; 3]) {
     let cli = Cli::new();
     cli.install("std-probe", &guest("std-probe"), LONG);
     let agents = ["ann", "bob", "cleo"];
@@ -27,16 +27,16 @@ fn door(limits: &str) -> (Door, [Client; 3]) {
     (door, clients)
 }
 
-fn call(client: &Client, tool: &str, arguments: Value) -> Answer {
+pub(super) fn call(client: &Client, tool: &str, arguments: Value) -> Answer {
     client.ask("POST", &format!("/v1/calls?package=std-probe&tool={tool}"), arguments.to_string().as_bytes())
 }
 
-fn start(client: &Client, tool: &'static str, arguments: Value) -> JoinHandle<Answer> {
+pub(super) fn start(client: &Client, tool: &'static str, arguments: Value) -> JoinHandle<Answer> {
     let client = client.clone();
     std::thread::spawn(move || call(&client, tool, arguments))
 }
 
-fn until(door: &Door, running: usize, waiting: u64) {
+pub(super) fn until(door: &Door, running: usize, waiting: u64) {
     wait_until(&format!("{running} run and {waiting} wait"), || {
         let status = door.admin.get("/v1/status").expect(200).json();
         status["running"].as_array().map(Vec::len) == Some(running) && status["waiting"] == waiting

@@ -2,6 +2,7 @@
 
 pub(crate) mod bounds;
 mod door;
+mod overload;
 pub(crate) mod quotas;
 mod turns;
 

@@ -275,7 +275,7 @@ async fn quotas_that_can_not_be_are_refused() {
     };
     for (change, told) in [
         (json!({"calls_per_minute": 0}), "`calls_per_minute` is 0; it can be 1 to 1000000"),
-        (json!({"concurrency": 65}), "`concurrency` is 65; it can be 1 to 64"),
+        (json!({"concurrency": 4_097}), "`concurrency` is 4097; it can be 1 to 4096"),
     ] {
         let error = set(principal("ann"), change).await.expect_err("refused");
         assert_eq!((error.to_string(), error.blame()), (told.to_owned(), Blame::Admin));

@@ -1,5 +1,8 @@
 //! Which components are registered under which name, and which of them is approved.
 
+use std::collections::BTreeSet;
+
+use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -186,6 +189,59 @@ impl Database {
         .await?;
         let quarantines = self.quarantines().await?;
         rows.into_iter().map(|row| package(row, &quarantines)).collect()
+    }
+
+    /// What is approved under each name: its bytes and version.
+    pub(crate) async fn approved_packages(
+        &self,
+    ) -> Result<Vec<(PackageName, PackageDigest, semver::Version)>, DatabaseError> {
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT name, digest, version FROM packages WHERE state = 'approved' ORDER BY name, added_at, digest",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let read = |(name, digest, version): (String, String, String)| {
+            Ok((
+                from_text("packages.name", &name)?,
+                from_text("packages.digest", &digest)?,
+                from_text("packages.version", &version)?,
+            ))
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    /// The description of all that is approved, each with its name and bytes, one after the other.
+    pub(crate) async fn approved_descriptions(
+        &self,
+        mut take: impl FnMut(PackageName, PackageDigest, PackageDescription),
+    ) -> Result<(), DatabaseError> {
+        let mut rows = sqlx::query_as::<_, (String, String, String)>(
+            "SELECT name, digest, description FROM packages WHERE state = 'approved'",
+        )
+        .fetch(&self.pool);
+        while let Some((name, digest, description)) = rows.try_next().await? {
+            take(
+                from_text("packages.name", &name)?,
+                from_text("packages.digest", &digest)?,
+                from_json("packages.description", &description)?,
+            );
+        }
+        Ok(())
+    }
+
+    /// The bytes that are registered, under whatever name.
+    pub(crate) async fn digests(&self) -> Result<BTreeSet<PackageDigest>, DatabaseError> {
+        let rows: Vec<String> =
+            sqlx::query_scalar("SELECT DISTINCT digest FROM packages").fetch_all(&self.pool).await?;
+        rows.iter().map(|digest| from_text("packages.digest", digest)).collect()
+    }
+
+    /// The names that something is registered under.
+    pub(crate) async fn package_names(&self) -> Result<Vec<PackageName>, DatabaseError> {
+        let rows: Vec<String> = sqlx::query_scalar("SELECT DISTINCT name FROM packages ORDER BY name")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(|name| from_text("packages.name", name)).collect()
     }
 
     /// The components under a name, by when they were added.

@@ -106,7 +106,7 @@ fn open_files() -> Check {
 fn judge_open_files(limit: Option<u64>) -> Check {
     const NAME: &str = "open files";
     let one_call = Limit::OpenFiles.row().ceiling;
-    let needed = OWN_FILES + Limit::Concurrency.row().ceiling * one_call;
+    let needed = OWN_FILES + Limit::HostConcurrency.row().default * one_call;
     match limit {
         None => Check::ok(NAME, "unlimited"),
         Some(limit) if limit >= needed => Check::ok(NAME, format!("{limit}, at most {needed} are needed")),

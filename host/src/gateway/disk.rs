@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::audit::RECORDER_BYTES_MAX;
-use crate::limits::Limit;
+use crate::limits::{HostLimits, Limit};
 use crate::platform;
 
 /// For what an admin does, the database, and what is queued for the log.
@@ -20,7 +20,14 @@ const MEASURED_FOR: Duration = Duration::from_secs(1);
 /// The default of [`HostOptions::disk_reserve_bytes`](super::HostOptions): 64 MiB, and the most that the
 /// records of as many calls as may run at once can take (192 MiB).
 pub const DISK_RESERVE_BYTES_DEFAULT: u64 =
-    ADMIN_BYTES + Limit::Concurrency.row().ceiling * RECORDER_BYTES_MAX;
+    ADMIN_BYTES + Limit::HostConcurrency.row().default * RECORDER_BYTES_MAX;
+
+/// What is kept free in a host with its limits: as much more as calls more may run than by default. 0 stays 0.
+pub(super) fn reserve(bytes: u64, limits: &HostLimits) -> u64 {
+    let places = limits.ceiling_of(Limit::HostConcurrency);
+    let more = places.saturating_sub(Limit::HostConcurrency.row().default);
+    if bytes == 0 { 0 } else { bytes.saturating_add(more * RECORDER_BYTES_MAX) }
+}
 
 /// Why nothing new is begun. The fault of whoever fills the disk; no tool hears of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,6 +140,18 @@ mod tests {
             }
         };
         (DiskWatch::with_probe("/log".into(), 100, Box::new(probe)), free, looks)
+    }
+
+    #[test]
+    fn more_places_keep_more_free_and_nothing_stays_nothing() {
+        let mut limits = HostLimits::default();
+        let default = DISK_RESERVE_BYTES_DEFAULT;
+        assert_eq!(reserve(default, &limits), default);
+        limits.set_value(Limit::HostConcurrency, 1_064).expect("below the table's");
+        assert_eq!(reserve(default, &limits), default + 1_000 * RECORDER_BYTES_MAX);
+        assert_eq!(reserve(0, &limits), 0);
+        limits.set_value(Limit::HostConcurrency, 1).expect("below the table's");
+        assert_eq!(reserve(default, &limits), default);
     }
 
     #[test]

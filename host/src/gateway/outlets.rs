@@ -51,6 +51,7 @@ impl Host {
         let moment = Moment {
             running_calls: status.running.len() as u64,
             waiting_calls: status.waiting,
+            code: self.sandbox.code_held(),
             waits: Some(self.admission.waits()),
             log_failed: health.log_failure.is_some(),
             disk_low: health.disk_low.is_some(),

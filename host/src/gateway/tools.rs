@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{Host, InForce};
@@ -48,11 +49,21 @@ impl Host {
     /// Each tool that the agent may call now, let in as it was, in the order of the names.
     pub fn granted_tools(&self, agent: &PrincipalId, admission: &Admission) -> Vec<GrantedTool> {
         let in_force = self.in_force();
+        let (call, now) = (CallId::generate(), self.now());
         let mut granted = Vec::new();
         for (package, approved) in &in_force.approved {
+            // Most packages are not for most agents: of those, nothing more is asked.
+            if !in_force.policy.grants_name(package, agent, &admission.groups) {
+                continue;
+            }
             for (index, tool) in approved.description.tools.iter().enumerate() {
-                let Ok(call) = self.would_allow(&in_force, (agent, admission), package, approved, &tool.name)
-                else {
+                let Ok(call) = self.would_allow(
+                    &in_force,
+                    (agent, admission),
+                    package,
+                    approved,
+                    (&tool.name, call, now),
+                ) else {
                     continue;
                 };
                 let name = name_under(&in_force.policy, call.grants(), package, &tool.name);
@@ -73,6 +84,24 @@ impl Host {
         granted
     }
 
+    /// The tool that has this name for the agent, if it may call it now.
+    pub fn granted_tool(
+        &self,
+        agent: &PrincipalId,
+        admission: &Admission,
+        name: &str,
+    ) -> Option<GrantedTool> {
+        let in_force = self.in_force();
+        let (package, tool) = candidate(&in_force, name)?;
+        let approved = in_force.approved.get(&package)?;
+        let index = approved.description.tools.iter().position(|known| known.name == tool)?;
+        let asked = (&tool, CallId::generate(), self.now());
+        let call = self.would_allow(&in_force, (agent, admission), &package, approved, asked).ok()?;
+        let known_as = name_under(&in_force.policy, call.grants(), &package, &tool);
+        let approved = Arc::clone(approved);
+        (known_as.as_str() == name).then_some(GrantedTool { name: known_as, package, approved, index })
+    }
+
     /// The tool that has this name for the agent, whether it may call it or not: the call decides that, and is
     /// recorded. None if there is no such tool, or the agent knows it by another name.
     pub fn tool_named(
@@ -85,7 +114,8 @@ impl Host {
         let (package, tool) = candidate(&in_force, name)?;
         let approved = in_force.approved.get(&package)?;
         approved.description.tools.iter().find(|known| known.name == tool)?;
-        match self.would_allow(&in_force, (agent, admission), &package, approved, &tool) {
+        let asked = (&tool, CallId::generate(), self.now());
+        match self.would_allow(&in_force, (agent, admission), &package, approved, asked) {
             Ok(call) => {
                 let known_as = name_under(&in_force.policy, call.grants(), &package, &tool);
                 (known_as.as_str() == name).then_some((package, tool))
@@ -107,18 +137,18 @@ impl Host {
         (agent, admission): (&PrincipalId, &Admission),
         package: &PackageName,
         approved: &ApprovedPackage,
-        tool: &ToolName,
+        (tool, call, now): (&ToolName, CallId, Timestamp),
     ) -> Result<AuthorizedCall, Denial> {
         authorize(
             &AuthorizationRequest {
-                call: CallId::generate(),
+                call,
                 principal: agent,
                 groups: &admission.groups,
                 package,
                 tool,
                 approved: Some(approved.digest),
                 declared: &approved.description.capabilities,
-                now: self.now(),
+                now,
                 limits: &self.limits,
             },
             &in_force.policy,

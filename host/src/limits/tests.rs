@@ -77,6 +77,9 @@ fn at_the_limit(limit: Limit) -> &'static str {
             Effect::RefusedAtRegistration => "refused at registration",
             Effect::Waits => "waits its turn; the call of a tool is refused as busy",
             Effect::Refused => "refused until there is room again (exit code 6)",
+            Effect::GivesUp => {
+                "what was called longest ago, and runs no call, is loaded anew when it is called"
+            }
             Effect::Busy => "refused as busy (exit code 6)",
         },
     }

@@ -20,6 +20,7 @@ use super::OutletHealth;
 use crate::audit::follow::Follower;
 use crate::audit::index::FoundLine;
 use crate::ids::Sequence;
+use crate::sandbox::CodeHeld;
 
 /// The longest that one answer counts records; the next goes on.
 const COUNT_TIME_MAX: Duration = Duration::from_secs(2);
@@ -35,6 +36,8 @@ pub struct Moment {
     pub running_calls: u64,
     /// Calls that wait for a place.
     pub waiting_calls: u64,
+    /// Compiled code in memory.
+    pub code: CodeHeld,
     /// How long calls waited for their places, in seconds.
     pub waits: Option<Histogram>,
     /// Whether the log takes no records.
@@ -268,6 +271,8 @@ fn register(moment: &Moment, counted: Sequence, registry: &mut Registry) {
     };
     gauge("calls_running", "Calls that run", moment.running_calls);
     gauge("calls_waiting", "Calls that wait for a place", moment.waiting_calls);
+    gauge("code_components", "Components whose compiled code is in memory", moment.code.components);
+    gauge("code_bytes", "Bytes of compiled code in memory", moment.code.bytes);
     gauge("log_failed", "1 if the log takes no records, so that calls are refused", moment.log_failed.into());
     gauge("disk_low", "1 if the disk is low, so that nothing new begins", moment.disk_low.into());
     gauge("frozen", "1 if the host is frozen", moment.frozen.into());
@@ -277,6 +282,15 @@ fn register(moment: &Moment, counted: Sequence, registry: &mut Registry) {
     gauge("log_queue_units", "What waits for the log's writer: records, or 256 bytes of one", moment.queued);
     let uncounted = moment.written.saturating_sub(counted.0);
     gauge("metrics_behind_records", "Records that the counters here do not have yet", uncounted);
+    let dropped: Counter = Counter::default();
+    dropped.inc_by(moment.code.dropped);
+    let help = "Components whose code was given up for that of others: each is loaded anew when it is called";
+    registry.register("code_given_up", help, dropped);
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        registry.register(name, help, gauge);
+    };
     if let Some((records, age)) = moment.checkpoint {
         gauge("checkpoint_records", "Records that the newest checkpoint covers", records);
         gauge("checkpoint_age_seconds", "How old the newest checkpoint is", age.as_secs());

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::ids::{
     GrantId, GroupName, PackageDigest, PackageName, PrincipalId, Revision, SecretName, ToolName,
@@ -123,13 +125,99 @@ pub enum Access {
     ReadWrite,
 }
 
+/// Grants in the order of their ids, and which are of which package: a call is judged without a look at all.
+///
+/// Whoever changes them does so through `DerefMut`, which forgets the order by packages; it is made when it is next
+/// asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Grants {
+    list: Vec<Grant>,
+    /// Places in the list, by package and then by place.
+    by_package: OnceLock<Vec<usize>>,
+}
+
+impl Grants {
+    /// Those of a package, in the order of their ids.
+    pub fn of<'g>(&'g self, package: &PackageName) -> impl Iterator<Item = &'g Grant> {
+        let order = self.by_package.get_or_init(|| {
+            let mut order: Vec<usize> = (0..self.list.len()).collect();
+            // Stable, so that ids stay in order.
+            order.sort_by(|one, other| self.list[*one].package.cmp(&self.list[*other].package));
+            order
+        });
+        let from = order.partition_point(|index| self.list[*index].package < *package);
+        let count = order[from..].partition_point(|index| self.list[*index].package == *package);
+        order[from..from + count].iter().map(|index| &self.list[*index])
+    }
+}
+
+impl From<Vec<Grant>> for Grants {
+    fn from(list: Vec<Grant>) -> Self {
+        Self { list, by_package: OnceLock::new() }
+    }
+}
+
+impl FromIterator<Grant> for Grants {
+    fn from_iter<I: IntoIterator<Item = Grant>>(grants: I) -> Self {
+        Vec::from_iter(grants).into()
+    }
+}
+
+impl IntoIterator for Grants {
+    type Item = Grant;
+    type IntoIter = std::vec::IntoIter<Grant>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.into_iter()
+    }
+}
+
+impl<'g> IntoIterator for &'g Grants {
+    type Item = &'g Grant;
+    type IntoIter = std::slice::Iter<'g, Grant>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.iter()
+    }
+}
+
+impl Deref for Grants {
+    type Target = Vec<Grant>;
+
+    fn deref(&self) -> &Vec<Grant> {
+        &self.list
+    }
+}
+
+impl DerefMut for Grants {
+    fn deref_mut(&mut self) -> &mut Vec<Grant> {
+        self.by_package.take();
+        &mut self.list
+    }
+}
+
+impl PartialEq for Grants {
+    fn eq(&self, other: &Self) -> bool {
+        self.list == other.list
+    }
+}
+
+impl Eq for Grants {}
+
+impl Serialize for Grants {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.list.serialize(serializer)
+    }
+}
+
 /// All that is in force at one revision: what [`authorize`](super::authorize) judges by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Policy {
     /// The number of this state.
     pub revision: Revision,
     /// The grants in force, in the order of their ids.
-    pub grants: Vec<Grant>,
+    #[schemars(with = "Vec<Grant>")]
+    pub grants: Grants,
     /// Who is in which group.
     pub groups: BTreeMap<GroupName, BTreeSet<PrincipalId>>,
     /// Nothing runs while this is set.
@@ -162,6 +250,29 @@ impl Policy {
             AgentSelector::Group(_) => None,
         });
         self.principals.keys().chain(self.groups.values().flatten()).chain(named).collect()
+    }
+
+    /// Whether the grant names the agent, by itself or by a group: one of grants files, or one that its credential
+    /// says.
+    pub(super) fn names(&self, grant: &Grant, agent: &PrincipalId, groups: &BTreeSet<GroupName>) -> bool {
+        grant.terms.agents.iter().any(|selector| match selector {
+            AgentSelector::Agent(named) => named == agent,
+            AgentSelector::Group(group) => {
+                groups.contains(group)
+                    || self.groups.get(group).is_some_and(|members| members.contains(agent))
+            }
+        })
+    }
+
+    /// Whether a grant of the package names the agent: if none does, [`authorize`](super::authorize) allows none of
+    /// its tools.
+    pub fn grants_name(
+        &self,
+        package: &PackageName,
+        agent: &PrincipalId,
+        groups: &BTreeSet<GroupName>,
+    ) -> bool {
+        self.grants.of(package).any(|grant| self.names(grant, agent, groups))
     }
 
     /// The grants that name each agent, by itself or by a group, in the order of their ids; and whether

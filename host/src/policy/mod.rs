@@ -19,7 +19,8 @@ pub use authorize::{
 };
 pub use evidence::{Durability, Evidence};
 pub use grant::{
-    Access, AgentSelector, CLOCK_RESOLUTION_MS_MAX, ClockRule, FilesystemRule, Grant, GrantTerms, Policy,
+    Access, AgentSelector, CLOCK_RESOLUTION_MS_MAX, ClockRule, FilesystemRule, Grant, GrantTerms, Grants,
+    Policy,
 };
 pub use manifest::{Ask, Asked, MANIFEST_BYTES_MAX, MANIFEST_VERSION, Manifest, ManifestError, Mismatch};
 pub(crate) use parse::nearest;

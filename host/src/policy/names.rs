@@ -42,7 +42,7 @@ pub fn public_name(package: &PackageName, tool: &ToolName) -> ToolName {
 
 /// What agents call a tool under grants that allow it: the name that the first of them gives, if one does.
 pub fn name_under(policy: &Policy, grants: &[GrantId], package: &PackageName, tool: &ToolName) -> ToolName {
-    let allowing = policy.grants.iter().filter(|grant| grants.contains(&grant.id));
+    let allowing = policy.grants.of(package).filter(|grant| grants.contains(&grant.id));
     let given = allowing.filter_map(|grant| grant.terms.names.get(tool)).next();
     given.cloned().unwrap_or_else(|| public_name(package, tool))
 }

@@ -9,7 +9,9 @@ pub mod oci;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -194,11 +196,12 @@ impl Registry {
     /// # Errors
     /// `Alike` or `Database`.
     pub async fn tell_apart(&self, name: &PackageName) -> Result<(), RegistryError> {
-        let packages = self.list().await?;
-        let is_known = packages.iter().any(|package| package.name == *name);
-        let other = packages.into_iter().find(|package| are_alike(name.as_str(), package.name.as_str()));
-        match other.filter(|_| !is_known) {
-            Some(other) => Err(RegistryError::Alike { name: name.clone(), other: other.name }),
+        let names = self.database.package_names().await?;
+        if names.contains(name) {
+            return Ok(());
+        }
+        match names.into_iter().find(|other| are_alike(name.as_str(), other.as_str())) {
+            Some(other) => Err(RegistryError::Alike { name: name.clone(), other }),
             None => Ok(()),
         }
     }
@@ -281,6 +284,52 @@ impl Registry {
         Ok(self.database.packages().await?)
     }
 
+    /// The bytes that are registered, under whatever name.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn digests(&self) -> Result<BTreeSet<PackageDigest>, RegistryError> {
+        Ok(self.database.digests().await?)
+    }
+
+    /// What runs under each name. Of bytes that `known` has under the name, what they are is not read again: it
+    /// never changes.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn all_approved(
+        &self,
+        known: &BTreeMap<PackageName, Arc<ApprovedPackage>>,
+    ) -> Result<BTreeMap<PackageName, Arc<ApprovedPackage>>, RegistryError> {
+        let (mut all, mut unknown) = (BTreeMap::new(), BTreeMap::new());
+        for (name, digest, version) in self.database.approved_packages().await? {
+            match known.get(&name).filter(|known| known.digest == digest && known.version == version) {
+                Some(known) => drop(all.insert(name, Arc::clone(known))),
+                None => drop(unknown.insert(name, (digest, version))),
+            }
+        }
+        // One statement for many of them, and one for each of a few.
+        if unknown.len() > all.len() {
+            let mut descriptions = BTreeMap::new();
+            self.database
+                .approved_descriptions(|name, digest, description| {
+                    if unknown.get(&name).is_some_and(|(unknown, _)| *unknown == digest) {
+                        descriptions.insert(name, description);
+                    }
+                })
+                .await?;
+            for (name, description) in descriptions {
+                let Some((digest, version)) = unknown.remove(&name) else { continue };
+                all.insert(name, Arc::new(ApprovedPackage { digest, version, description }));
+            }
+        }
+        for (name, (digest, version)) in unknown {
+            let Some(description) = self.database.package_description(&name, digest).await? else { continue };
+            all.insert(name, Arc::new(ApprovedPackage { digest, version, description }));
+        }
+        Ok(all)
+    }
+
     /// The components under a name, by when they were added; never empty.
     ///
     /// # Errors
@@ -330,8 +379,7 @@ impl Registry {
     /// `File` or `Database`.
     pub async fn tidy(&self) -> Result<(), RegistryError> {
         let _guard = self.database.begin_change().await?;
-        let registered = self.list().await?.into_iter().map(|package| package.digest).collect();
-        self.files.keep_only(registered).await
+        self.files.keep_only(self.digests().await?).await
     }
 }
 

@@ -250,7 +250,7 @@ async fn removing_takes_grants_and_files_but_not_what_another_name_uses() {
     assert_eq!(removal.change().map(|change| change.revoked().len()), Some(1));
     removal.commit().await.expect("removed");
     assert!(matches!(prepare().await, Err(RegistryError::NotFound { .. })));
-    assert_eq!(fixture.database.policy().await.expect("policy").grants, []);
+    assert_eq!(fixture.database.policy().await.expect("policy").grants, Vec::new().into());
     assert_eq!(fixture.approved("notes").await, None);
     assert!(fixture.path(b"one").exists() && !fixture.path(b"two").exists());
     // Added again, it starts anew: pending, without grants.

@@ -8,6 +8,7 @@ mod artifact;
 #[doc(hidden)]
 pub mod bindings;
 pub(crate) mod capabilities;
+mod code;
 pub mod compiler;
 pub(crate) mod connections;
 mod control;
@@ -26,10 +27,10 @@ mod turns;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, Linker};
@@ -40,6 +41,8 @@ use self::bindings::tool::exports::portcullis::tool::tools as tool_world;
 use self::capabilities::CallState;
 use self::capabilities::filesystem::{DISK_WORKERS_MAX, Quotas};
 use self::capabilities::http::Sender;
+pub use self::code::CodeHeld;
+use self::code::LoadedCode;
 use self::compiler::{Compiler, Job};
 use self::connections::Connections;
 pub use self::control::{CANCEL_GRACE, CallControl, Progress};
@@ -57,7 +60,7 @@ use crate::audit::Recorder;
 use crate::database::KeyValue;
 use crate::egress::{Client, Meter, Resolver, Roots};
 use crate::ids::{PackageDigest, ToolName};
-use crate::limits::{CallLimits, HostLimits};
+use crate::limits::{CallLimits, HostLimits, Limit};
 use crate::package::{CompileCost, ComponentSize, PackageDescription, ToolDescription, ToolExport};
 use crate::policy::{AuthorizedCall, Stop};
 use crate::secrets::CallSecrets;
@@ -89,9 +92,6 @@ pub enum PrepareError {
     Sandbox(#[from] SandboxError),
 }
 
-/// A package that is ready, or is being made so by the first who asked.
-type ReadyCell = Arc<OnceCell<Arc<ReadyPackage>>>;
-
 /// The engine, and every component that was made ready on it.
 pub struct Sandbox {
     engine: Engine,
@@ -100,7 +100,7 @@ pub struct Sandbox {
     artifacts: Arc<Artifacts>,
     limits: Arc<HostLimits>,
     compiler: Arc<Compiler>,
-    ready: Mutex<HashMap<PackageDigest, ReadyCell>>,
+    ready: LoadedCode<ReadyPackage>,
     compilers: Arc<Semaphore>,
     turns: Arc<Turns>,
     connections: Arc<Connections>,
@@ -236,7 +236,7 @@ impl Sandbox {
             engine,
             ticker,
             linker,
-            ready: Mutex::default(),
+            ready: LoadedCode::new(limits.ceiling_of(Limit::LoadedCode)),
             compilers: Arc::new(Semaphore::new(COMPILERS_MAX)),
             turns: Arc::new(Turns::new()),
             connections: Arc::new(Connections::new(&limits)),
@@ -383,16 +383,25 @@ impl Sandbox {
         E: std::fmt::Display,
     {
         // Who comes second waits for the first, instead of compiling the same again.
-        let cell = Arc::clone(self.ready().entry(digest).or_default());
-        let mut origin = Origin::Memory;
-        let ready = cell
-            .get_or_try_init(|| async {
-                let (component, loaded) = self.load_or_compile(digest, read).await?;
-                origin = loaded;
-                self.link(&component, tools).map(Arc::new)
-            })
-            .await?;
-        Ok((Arc::clone(ready), origin))
+        let cell = self.ready.cell(digest);
+        let (mut origin, mut bytes) = (Origin::Memory, 0);
+        let ready = cell.get_or_try_init(|| async {
+            let (component, loaded) = self.load_or_compile(digest, read).await?;
+            origin = loaded;
+            bytes = code_bytes(&component);
+            self.link(&component, tools).map(Arc::new)
+        });
+        let ready = match ready.await {
+            Ok(ready) => Arc::clone(ready),
+            Err(error) => {
+                self.ready.failed(digest, &cell);
+                return Err(error);
+            }
+        };
+        if origin != Origin::Memory {
+            self.ready.loaded(digest, &cell, bytes);
+        }
+        Ok((ready, origin))
     }
 
     async fn load_or_compile<E>(
@@ -425,7 +434,7 @@ impl Sandbox {
 
     /// Forgets a package and its artifact.
     pub fn forget(&self, digest: PackageDigest) {
-        self.ready().remove(&digest);
+        self.ready.forget(digest);
         self.artifacts.remove(digest);
     }
 
@@ -456,6 +465,11 @@ impl Sandbox {
         &self.turns
     }
 
+    /// How much compiled code is in memory.
+    pub fn code_held(&self) -> CodeHeld {
+        self.ready.count()
+    }
+
     /// How often guests were asked to yield since the start; it rises 100 times a second.
     pub fn epoch_ticks(&self) -> u64 {
         self.ticker.ticks()
@@ -481,10 +495,6 @@ impl Sandbox {
             stand_ins: &self.stand_ins,
             host_calls_seen: self.host_calls_seen.get(),
         }
-    }
-
-    fn ready(&self) -> std::sync::MutexGuard<'_, HashMap<PackageDigest, ReadyCell>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Compiles a component, one at a time in a host.
@@ -527,6 +537,12 @@ impl Sandbox {
         }
         Ok(ReadyPackage { loaded: Loaded { pre }, entries })
     }
+}
+
+/// The memory that a component's machine code takes, with what it says of itself to the engine.
+fn code_bytes(component: &Component) -> u64 {
+    let image = component.image_range();
+    (image.end as usize).saturating_sub(image.start as usize) as u64
 }
 
 fn not_listed(error: wasmtime::Error) -> PackageError {

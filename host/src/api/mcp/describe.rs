@@ -7,7 +7,6 @@ use serde_json::json;
 
 use crate::api::described;
 use crate::gateway::GrantedTool;
-use crate::ids::ToolName;
 
 /// The most tools of a page.
 const PAGE_TOOLS_MAX: usize = 100;
@@ -33,9 +32,8 @@ pub(super) fn tool(granted: &GrantedTool) -> Tool {
     tool.with_meta(meta)
 }
 
-/// The tools behind the cursor that fit a page, and the cursor of the next one.
-pub(super) fn page(tools: Vec<Tool>, after: Option<&ToolName>) -> (Vec<Tool>, Option<String>) {
-    let mut rest = tools.into_iter().filter(|tool| after.is_none_or(|after| *tool.name > *after.as_str()));
+/// The first of some tools that fit a page, and the cursor of the next one.
+pub(super) fn page(mut rest: impl Iterator<Item = Tool>) -> (Vec<Tool>, Option<String>) {
     let (mut page, mut bytes) = (Vec::new(), 0);
     let next = rest.find_map(|tool| {
         bytes += schema_bytes(&tool);
@@ -68,13 +66,14 @@ mod tests {
                 Tool::new_with_raw(format!("t__{number:03}"), None, schema)
             })
             .collect();
-        let (mut after, mut lengths, mut names) = (None, Vec::new(), Vec::new());
+        let (mut after, mut lengths, mut names) = (None::<String>, Vec::new(), Vec::new());
         loop {
-            let (page, next) = page(tools.clone(), after.as_ref());
+            let rest = tools.iter().filter(|tool| after.as_ref().is_none_or(|after| *tool.name > **after));
+            let (page, next) = page(rest.cloned());
             lengths.push(page.len());
             names.extend(page.into_iter().map(|tool| tool.name));
             let Some(next) = next else { break };
-            after = Some(next.parse().expect("a cursor is a name"));
+            after = Some(next);
         }
         assert_eq!(lengths, [100, 20, 1, 100, 29]);
         assert!(names.iter().eq(tools.iter().map(|tool| &tool.name)));

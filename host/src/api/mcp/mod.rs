@@ -224,7 +224,10 @@ impl ServerHandler for McpServer {
         let after = after.transpose().map_err(|_| {
             ErrorData::invalid_params("the cursor is not one that this host has given".to_owned(), None)
         })?;
-        let (tools, next_cursor) = describe::page(self.tools(), after.as_ref());
+        let granted = self.host.granted_tools(&self.agent, &self.admission);
+        let rest = granted.iter().filter(|tool| after.as_ref().is_none_or(|after| tool.name > *after));
+        // What is on another page need not be described.
+        let (tools, next_cursor) = describe::page(rest.map(describe::tool));
         let mut page = ListToolsResult::with_all_items(tools)
             .with_ttl_ms(LIST_TIME_MS)
             .with_cache_scope(CacheScope::Private);
@@ -265,7 +268,7 @@ impl ServerHandler for McpServer {
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.tools().into_iter().find(|tool| tool.name == name)
+        self.host.granted_tool(&self.agent, &self.admission, name).as_ref().map(describe::tool)
     }
 
     /// Revisions before 2026-07-28 hear of changes without asking, where there is a stream for that.

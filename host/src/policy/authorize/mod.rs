@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
-use super::grant::{Access, AgentSelector, ClockRule, FilesystemRule, Grant, Policy};
+use super::grant::{Access, ClockRule, FilesystemRule, Grant, Policy};
 use super::rule::{OnLeak, Rule};
 use super::standing::Role;
 use crate::ids::{
@@ -359,11 +359,8 @@ fn matching<'p>(
     approved: PackageDigest,
 ) -> Result<Vec<&'p Grant>, Denial> {
     let (package, principal, tool) = (request.package, request.principal, request.tool);
-    let mut grants: Vec<&Grant> = policy
-        .grants
-        .iter()
-        .filter(|grant| grant.package == *package && names_agent(grant, request, policy))
-        .collect();
+    let mut grants: Vec<&Grant> =
+        policy.grants.of(package).filter(|grant| policy.names(grant, principal, request.groups)).collect();
     if grants.is_empty() {
         return Err(Denial::NotGranted { package: package.clone(), principal: principal.clone() });
     }
@@ -383,17 +380,6 @@ fn matching<'p>(
         (true, Some((expires, grant))) => Err(Denial::Expired { grant, expires }),
         (true, None) => Err(Denial::OtherBytes { package: package.clone() }),
     }
-}
-
-fn names_agent(grant: &Grant, request: &AuthorizationRequest<'_>, policy: &Policy) -> bool {
-    let principal = request.principal;
-    grant.terms.agents.iter().any(|selector| match selector {
-        AgentSelector::Agent(agent) => agent == principal,
-        AgentSelector::Group(group) => {
-            request.groups.contains(group)
-                || policy.groups.get(group).is_some_and(|members| members.contains(principal))
-        }
-    })
 }
 
 /// Each limit is the largest that one of the grants gives, a silent grant giving the default.
@@ -456,7 +442,8 @@ fn set_limit(limits: &mut CallLimits, limit: Limit, value: u64) {
         | Limit::Imports
         | Limit::Modules
         | Limit::CompileTime
-        | Limit::CompileMemory => {}
+        | Limit::CompileMemory
+        | Limit::LoadedCode => {}
     }
 }
 

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ids::GroupName;
 use crate::policy::evidence::Evidence;
-use crate::policy::grant::{Access, ClockRule, GrantTerms};
+use crate::policy::grant::{Access, AgentSelector, ClockRule, GrantTerms};
 use crate::policy::rule::{InvokeRule, KeyvalueRule, Setting, StoreScope};
 use crate::policy::standing::{Freeze, Principal, Quarantine, Standing};
 
@@ -115,7 +115,7 @@ fn granted() -> (Question, Policy) {
         },
     };
     let groups = BTreeMap::from([(id("readers"), BTreeSet::from([id("ann")]))]);
-    (question, Policy { revision: Revision(3), grants: vec![grant], groups, ..Policy::default() })
+    (question, Policy { revision: Revision(3), grants: vec![grant].into(), groups, ..Policy::default() })
 }
 
 #[test]

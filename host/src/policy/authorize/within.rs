@@ -220,6 +220,7 @@ pub(in crate::policy) fn limit_of(limits: &CallLimits, limit: Limit) -> Option<u
         | Limit::Imports
         | Limit::Modules
         | Limit::CompileTime
-        | Limit::CompileMemory => return None,
+        | Limit::CompileMemory
+        | Limit::LoadedCode => return None,
     })
 }
