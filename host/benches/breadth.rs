@@ -21,7 +21,7 @@ use portcullis::database::Database;
 use portcullis::ids::{PackageDigest, PackageName};
 use portcullis::registry::Registry;
 use serde_json::{Value, json};
-use served::{Served, request, run};
+use served::{Served, request_with, run};
 
 /// What an agent may use that may use little.
 const FEW: usize = 10;
@@ -140,7 +140,7 @@ fn measure(figures: &mut Figures, count: usize, one: Option<&Times>) -> Times {
 }
 
 fn call(key: &str, number: usize) -> Vec<u8> {
-    request("POST", &format!("/v1/calls?package={}&tool=answer", name(number)), key, "", "{}")
+    request_with("POST", &format!("/v1/calls?package={}&tool=answer", name(number)), key, "", "{}")
 }
 
 /// Calls of one package after the other of some that are loaded.
@@ -166,7 +166,7 @@ fn calls(served: &Served, key: &str, count: usize) -> Times {
 fn lists(figures: &mut Figures, served: &Served, key: &str, name: &str, expected: usize) {
     let mut client = served.client();
     let (mut http, mut page, mut pages) = (Times::default(), Times::default(), Times::default());
-    let plain = request("GET", "/v1/tools", key, "", "");
+    let plain = request_with("GET", "/v1/tools", key, "", "");
     for _ in 0..scaled(20, 2) {
         let started = Instant::now();
         let (status, body) = client.ask(&plain);
@@ -211,7 +211,7 @@ fn mcp_list(client: &mut served::Client, key: &str, cursor: &Value) -> Value {
     }
     let more = "content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
                 mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/list\r\n";
-    let (status, body) = client.ask(&request("POST", "/mcp", key, more, &message.to_string()));
+    let (status, body) = client.ask(&request_with("POST", "/mcp", key, more, &message.to_string()));
     let text = String::from_utf8_lossy(&body).into_owned();
     assert_eq!(status, 200, "{text}");
     // One document, or the events of a stream.

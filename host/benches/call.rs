@@ -9,6 +9,7 @@ mod figures;
 mod floor;
 mod ours;
 mod program;
+mod served;
 
 use std::sync::Arc;
 
@@ -20,9 +21,8 @@ use self::figures::rounds::{Measured, Rounds};
 use self::figures::{Aim, Figure, Figures, Unit, scaled, wanted};
 use self::floor::{Floor, default_engine, tuned_engine};
 use self::ours::Ours;
-use self::program::{
-    Client, ECHO, INITIALIZED, MCP_REVISION, McpStdio, Served, TEXT, initialize, message, null, request,
-};
+use self::program::{ECHO, ForAgents, INITIALIZED, MCP_REVISION, McpStdio, TEXT, initialize, message, null};
+use self::served::{Client, request};
 
 const SAID: &str = "a short string";
 
@@ -66,11 +66,11 @@ fn main() {
     let served: Vec<_> = if wanted("http") || wanted("mcp") {
         let address = null(&serving, Arc::clone(&tuned));
         for (name, target) in [(NULL, "/null"), ("call/http/bare", "/bare")] {
-            let (mut client, asked) = (Client::connect(address), request(target, "", TEXT));
+            let (mut client, asked) = (Client::connect(address), request("POST", target, "", TEXT));
             rounds.add_blocking(name, pieces.some, move || assert_eq!(client.ask(&asked).0, 200));
         }
         let levels = [("relaxed", pieces.some), ("committed", pieces.few)];
-        levels.map(|(durability, pieces)| (durability, Served::new(durability), pieces)).into()
+        levels.map(|(durability, pieces)| (durability, ForAgents::new(durability), pieces)).into()
     } else {
         Vec::new()
     };
@@ -88,7 +88,7 @@ fn main() {
 }
 
 /// One client each, on a connection that it keeps.
-fn over_http(rounds: &mut Rounds, served: &[(&str, Served, usize)]) {
+fn over_http(rounds: &mut Rounds, served: &[(&str, ForAgents, usize)]) {
     for (durability, served, pieces) in served {
         if wanted("http") {
             let (mut client, asked) = (served.connect(), served.request(ECHO, "", TEXT));
@@ -112,7 +112,7 @@ fn tools_call() -> String {
 }
 
 /// Introduces the client, and gives the bytes that it asks with.
-fn mcp(served: &Served, client: &mut Client, asked: &str) -> Vec<u8> {
+fn mcp(served: &ForAgents, client: &mut Client, asked: &str) -> Vec<u8> {
     let head = format!(
         "content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
          mcp-protocol-version: {MCP_REVISION}\r\n"

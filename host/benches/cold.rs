@@ -10,6 +10,7 @@ mod figures;
 mod floor;
 mod ours;
 mod program;
+mod served;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use figures::{Aim, Figure, Figures, Times, Unit, scaled};
 use serde_json::json;
-use served::{Served, request, run};
+use served::{Served, request_with, run};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -161,7 +161,7 @@ impl Data {
     }
 
     fn call(&self, agent: usize, target: &str, body: &str) -> Arc<[u8]> {
-        request("POST", target, &self.keys[agent % self.keys.len()], "", body).into()
+        request_with("POST", target, &self.keys[agent % self.keys.len()], "", body).into()
     }
 }
 

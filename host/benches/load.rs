@@ -13,6 +13,7 @@
 mod figures;
 mod floor;
 mod program;
+mod served;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use tokio::runtime::Runtime;
 
 use self::figures::{Aim, Figure, Figures, Times, Unit, scaled};
 use self::floor::{Floor, tuned_engine};
-use self::program::{ECHO, Served, TEXT, null, said, script, wrk};
+use self::program::{ECHO, ForAgents, TEXT, null, said, script, wrk};
 
 /// Set by `cargo xtask soak load`: how long all of it may take, in seconds. Without it only throughput is measured, as
 /// a part of all benchmarks.
@@ -56,7 +57,7 @@ fn main() {
 }
 
 /// How long each of some calls of the polite agent takes, one after the other over one connection.
-fn times(served: &Served, calls: usize) -> Times {
+fn times(served: &ForAgents, calls: usize) -> Times {
     let (mut client, asked) = (served.connect(), served.request(ECHO, "", TEXT));
     let mut times = Times::default();
     for _ in 0..calls {
@@ -94,7 +95,7 @@ fn throughput(figures: &mut Figures, time: Duration) {
     row("bare_http", of_bare, ("bare_tuned", alone), None);
     row("bare_http", of_bare, ("null_http", of_null), None);
     for durability in ["committed", "relaxed"] {
-        let served = Served::new(durability);
+        let served = ForAgents::new(durability);
         let ours = rate(served.port, &served.script("echo.lua", ECHO, TEXT));
         let aim = (durability == "committed").then_some(Aim::RatioAtLeast(0.6));
         row(durability, ours, ("bare_tuned", alone), aim);
@@ -132,7 +133,7 @@ fn bare(floor: &Arc<Floor>, time: Duration) -> f64 {
 
 /// (b) Resident memory after so many calls, beside that after the first ten thousand.
 fn memory(figures: &mut Figures, time: Duration) {
-    let served = Served::new("relaxed");
+    let served = ForAgents::new("relaxed");
     let script = served.script("echo.lua", ECHO, TEXT);
     let deadline = Instant::now() + time;
     let (mut calls, mut next, mut first) = (0, 10_000, None);
@@ -140,7 +141,7 @@ fn memory(figures: &mut Figures, time: Duration) {
         let seconds = if calls == 0 { 2 } else { 10 };
         calls += said(served.wrk(&script, CONNECTIONS, Duration::from_secs(seconds))).calls;
         if calls >= next {
-            let resident = served.resident_kilobytes() as f64 * 1024.0;
+            let resident = served.resident() as f64;
             let of_first = *first.get_or_insert(resident);
             let figure = Figure::new(format!("load/memory/after_{calls}_calls"), resident, Unit::Bytes);
             figures.row(figure.beside("load/memory/after_the_first", of_first));
@@ -153,7 +154,7 @@ fn memory(figures: &mut Figures, time: Duration) {
 /// compute, and beside one that makes short calls as fast as it can.
 fn beside_a_loop(figures: &mut Figures) {
     for durability in ["committed", "relaxed"] {
-        let served = Served::new(durability);
+        let served = ForAgents::new(durability);
         times(&served, POLITE_CALLS / 10);
         let alone = times(&served, POLITE_CALLS);
         let name_of = |name: &str| format!("load/polite/{durability}/{name}");
@@ -188,9 +189,9 @@ fn beside_a_loop(figures: &mut Figures) {
 
 /// (d) What idle subscriptions of MCP hold.
 fn subscriptions(figures: &mut Figures) {
-    let served = Served::new("relaxed");
+    let served = ForAgents::new("relaxed");
     times(&served, 100);
-    let before = served.resident_kilobytes();
+    let before = served.resident();
     let message = json!({
         "jsonrpc": "2.0", "id": "sub", "method": "subscriptions/listen",
         "params": {
@@ -218,8 +219,8 @@ fn subscriptions(figures: &mut Figures) {
         }
         open.push(client);
     }
-    let bytes = |kilobytes: u64| kilobytes as f64 * 1024.0;
-    let held = (bytes(served.resident_kilobytes()) - bytes(before)).max(0.0);
+    let bytes = |count: u64| count as f64;
+    let held = (bytes(served.resident()) - bytes(before)).max(0.0);
     let figure = Figure::new(format!("load/subscriptions/{}", open.len()), held, Unit::Bytes);
     figures.row(figure.beside("load/subscriptions/none", bytes(before)).aim(Aim::ValueAtMost(100e6)));
 }

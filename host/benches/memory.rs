@@ -11,6 +11,7 @@ mod figures;
 mod floor;
 mod ours;
 mod program;
+mod served;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,8 @@ use tokio::runtime::Runtime;
 
 use self::figures::{Aim, Figure, Figures, Unit, scaled, wanted};
 use self::floor::{Floor, guest_bytes, tuned_engine};
-use self::program::{Data, ECHO, Served, TEXT, resident_kilobytes, said};
+use self::program::{Data, ECHO, ForAgents, TEXT, said};
+use self::served::resident;
 
 /// So many calls of one agent run at once, by default.
 const RUNNING: u32 = 16;
@@ -46,8 +48,8 @@ fn main() {
     }
 }
 
-fn bytes(kilobytes: u64) -> f64 {
-    kilobytes as f64 * 1024.0
+fn bytes(count: u64) -> f64 {
+    count as f64
 }
 
 /// The same component again and again, each with some other bytes at its end: a custom section that nobody reads.
@@ -62,8 +64,8 @@ fn variant(component: &[u8], number: u32) -> Bytes {
 /// What a package holds that is registered, and one that was called.
 fn packages(figures: &mut Figures) {
     let count = scaled(50, 5);
-    let bare = bare_kilobytes();
-    let idle = used(&Served::new("relaxed"));
+    let bare = bare_bytes();
+    let idle = used(&ForAgents::new("relaxed"));
     let figure = Figure::new("memory/idle_host", bytes(idle), Unit::Bytes);
     figures.row(figure.beside("memory/idle_bare_tuned", bytes(bare)));
     let component = guest_bytes("echo");
@@ -83,7 +85,7 @@ fn packages(figures: &mut Figures) {
     let grants =
         grants.collect::<String>() + "[[grant]]\npackage = \"echo\"\nagents = [\"looping\", \"polite\"]\n";
     data.grant(&grants);
-    let served = Served::over(data);
+    let served = ForAgents::over(data);
     let registered = used(&served);
     let mut client = served.connect();
     for number in 0..count {
@@ -91,7 +93,7 @@ fn packages(figures: &mut Figures) {
         let (status, body) = client.ask(&served.request(&target, "", TEXT));
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
     }
-    let called = served.resident_kilobytes();
+    let called = served.resident();
     for (name, before, after) in [("registered", idle, registered), ("called", registered, called)] {
         let each = (bytes(after) - bytes(before)).max(0.0) / f64::from(count);
         let figure = Figure::new(format!("memory/package/{name}"), each, Unit::Bytes);
@@ -100,16 +102,16 @@ fn packages(figures: &mut Figures) {
 }
 
 /// What a host holds that has made some calls of one package: what the first ones take is no package's.
-fn used(served: &Served) -> u64 {
+fn used(served: &ForAgents) -> u64 {
     let (mut client, asked) = (served.connect(), served.request(ECHO, "", TEXT));
     for _ in 0..WARM_CALLS {
         assert_eq!(client.ask(&asked).0, 200);
     }
-    served.resident_kilobytes()
+    served.resident()
 }
 
 /// What this process holds with an engine, the same guest, and as many calls made.
-fn bare_kilobytes() -> u64 {
+fn bare_bytes() -> u64 {
     let floor = Floor::echo(&tuned_engine());
     Runtime::new().expect("a runtime").block_on(async {
         for _ in 0..WARM_CALLS {
@@ -117,13 +119,13 @@ fn bare_kilobytes() -> u64 {
             assert_eq!(answer, "a short string");
         }
     });
-    resident_kilobytes(std::process::id())
+    resident(std::process::id(), false)
 }
 
 /// What a call holds that runs, beside a bare instance of the same guest.
 fn running(figures: &mut Figures) {
     let bare = running_bare();
-    let served = Served::new("relaxed");
+    let served = ForAgents::new("relaxed");
     let asked = |milliseconds: u128| {
         let body = format!("{{\"milliseconds\":{milliseconds}}}");
         served.request_of_looping("/v1/calls?package=std-probe&tool=sleep", &body)
@@ -133,10 +135,10 @@ fn running(figures: &mut Figures) {
     for client in &mut clients {
         assert_eq!(client.ask(&asked(1)).0, 200);
     }
-    let before = served.resident_kilobytes();
+    let before = served.resident();
     clients.iter_mut().for_each(|client| client.send(&asked(SLEEP.as_millis())));
     std::thread::sleep(LOOK);
-    let during = served.resident_kilobytes();
+    let during = served.resident();
     for client in &mut clients {
         assert_eq!(client.answer().0, 200);
     }
@@ -145,9 +147,9 @@ fn running(figures: &mut Figures) {
     figures.row(figure.beside("memory/running_call/bare_tuned", each(bare.0, bare.1)));
 }
 
-/// Resident kilobytes of this process before and during so many bare calls.
+/// Resident bytes of this process before and during so many bare calls.
 fn running_bare() -> (u64, u64) {
-    let own = || resident_kilobytes(std::process::id());
+    let own = || resident(std::process::id(), false);
     let floor = Floor::new(&tuned_engine(), "std-probe", "test:std-probe/probe@0.1.0", "sleep", None);
     let floor = Arc::new(floor);
     Runtime::new().expect("a runtime").block_on(async {
@@ -169,16 +171,16 @@ fn running_bare() -> (u64, u64) {
 
 /// What a host holds after many calls, beside what it held after the first ten thousand.
 fn calls(figures: &mut Figures) {
-    let served = Served::new("relaxed");
+    let served = ForAgents::new("relaxed");
     let script = served.script("echo.lua", ECHO, TEXT);
     let mut calls = 0;
     while calls < FIRST_CALLS {
         calls += said(served.wrk(&script, CONNECTIONS, Duration::from_secs(1))).calls;
     }
-    let (first, after_first) = (calls, served.resident_kilobytes());
+    let (first, after_first) = (calls, served.resident());
     calls += said(served.wrk(&script, CONNECTIONS, Duration::from_secs(scaled(30, 3)))).calls;
     eprintln!("memory: {first} calls, then {calls}");
-    let figure = Figure::new("memory/after_many_calls", bytes(served.resident_kilobytes()), Unit::Bytes);
+    let figure = Figure::new("memory/after_many_calls", bytes(served.resident()), Unit::Bytes);
     let figure = figure.beside("memory/after_first_calls", bytes(after_first));
     // Malloc keeps some of what was given back; what may grow is asserted by the soak.
     figures.row(figure.aim(Aim::RatioAtMost(1.1)));

@@ -71,6 +71,17 @@ pub struct ComponentSize {
     pub instances: u64,
 }
 
+/// How much compiled code is in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CodeHeld {
+    /// Components.
+    pub components: u64,
+    /// Bytes of their code.
+    pub bytes: u64,
+    /// How often one was given up for another since the start.
+    pub dropped: u64,
+}
+
 /// What compiling a component took at its registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CompileCost {

@@ -1,15 +1,15 @@
-//! The built program, served on loopback, and a client that keeps its connection: what a benchmark of the protocols
-//! asks. And a server that does nothing, or only a call of bare wasmtime, as the floor of both.
+//! What a benchmark of the protocols asks: a host with two guests and two agents, over HTTP or over stdio. And a server
+//! that does nothing, or only a call of bare wasmtime, as the floor of both.
 
 #![allow(dead_code, reason = "each benchmark takes what it needs of it")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark starts the program that it measures")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::routing::post;
 use axum::serve::ListenerExt;
@@ -18,12 +18,9 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::floor::{Floor, guest_path};
+use crate::served::{Client, Served, program, request_with, run};
 
-/// No answer takes longer.
-pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 const SETTLE_TIME: Duration = Duration::from_millis(500);
-/// The longest answer.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 pub(crate) const ECHO: &str = "/v1/calls?package=echo&tool=text";
 pub(crate) const TEXT: &str = r#"{"value":"a short string"}"#;
@@ -61,58 +58,51 @@ impl Data {
 
     /// What a command prints.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
-        let ran = self.program().args(arguments).output().expect("it runs");
-        assert!(ran.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
-        String::from_utf8(ran.stdout).expect("text").trim().to_owned()
+        run(&self.folder, arguments)
     }
 
     pub(crate) fn program(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.arg("--data-dir").arg(&self.folder);
-        command
+        program(&self.folder)
     }
 }
 
-/// A host that is served. Ended when it is dropped.
-pub(crate) struct Served {
-    server: Child,
+/// A host that is served to two agents.
+pub(crate) struct ForAgents {
+    served: Served,
     pub(crate) port: u16,
     pub(crate) looping: String,
     pub(crate) polite: String,
     data: Data,
 }
 
-impl Served {
+impl ForAgents {
     pub(crate) fn new(durability: &str) -> Self {
         Self::over(Data::new(durability))
     }
 
     pub(crate) fn over(data: Data) -> Self {
         let [looping, polite] = ["looping", "polite"].map(|agent| data.run(&["key", "create", agent]));
-        let mut serve = data.program();
-        serve.args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::null()).stderr(Stdio::null());
-        let server = serve.spawn().expect("it starts");
-        let port = port(&data.folder.join("serving.json"), server.id());
-        Self { server, port, looping, polite, data }
+        let served = Served::start(&data.folder);
+        Self { port: served.port, served, looping, polite, data }
     }
 
     /// The bytes of a request as the polite agent.
     pub(crate) fn request(&self, target: &str, more: &str, body: &str) -> Vec<u8> {
-        let head = format!("authorization: Bearer {}\r\n{more}", self.polite);
-        request(target, &head, body)
+        request_with("POST", target, &self.polite, more, body)
     }
 
     /// The same as the agent in a loop.
     pub(crate) fn request_of_looping(&self, target: &str, body: &str) -> Vec<u8> {
-        request(target, &format!("authorization: Bearer {}\r\n", self.looping), body)
+        request_with("POST", target, &self.looping, "", body)
     }
 
     pub(crate) fn connect(&self) -> Client {
-        Client::connect(SocketAddr::from(([127, 0, 0, 1], self.port)))
+        self.served.client()
     }
 
-    pub(crate) fn resident_kilobytes(&self) -> u64 {
-        resident_kilobytes(self.server.id())
+    /// Bytes of memory that the host has now.
+    pub(crate) fn resident(&self) -> u64 {
+        self.served.resident(false)
     }
 
     /// Has `wrk` ask until the time is over.
@@ -124,106 +114,6 @@ impl Served {
     pub(crate) fn script(&self, name: &str, target: &str, body: &str) -> PathBuf {
         let head = format!("wrk.headers['Authorization'] = 'Bearer {}'\n", self.looping);
         script(self.data.temporary.path(), name, target, &head, body)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
-/// The resident memory of a process.
-pub(crate) fn resident_kilobytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|text| text.trim().strip_suffix(" kB")?.parse().ok()).expect("it runs")
-}
-
-fn port(file: &Path, pid: u32) -> u16 {
-    let deadline = Instant::now() + ANSWER_TIME_MAX;
-    loop {
-        let said = std::fs::read(file).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
-        let url = said.as_ref().and_then(|said| said["urls"][0].as_str());
-        if let Some(port) = url.and_then(|url| url.rsplit(':').next()?.parse().ok()) {
-            return port;
-        }
-        assert!(Instant::now() < deadline, "process {pid} does not listen");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// The bytes of a request whose head has these lines more.
-pub(crate) fn request(target: &str, head: &str, body: &str) -> Vec<u8> {
-    let length = body.len();
-    format!("POST {target} HTTP/1.1\r\nhost: 127.0.0.1\r\n{head}content-length: {length}\r\n\r\n{body}")
-        .into_bytes()
-}
-
-/// One connection that stays open, without Nagle's delay.
-pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
-}
-
-impl Client {
-    pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("connected");
-        stream.set_nodelay(true).expect("set");
-        stream.set_read_timeout(Some(ANSWER_TIME_MAX)).expect("set");
-        Self { stream: BufReader::new(stream) }
-    }
-
-    pub(crate) fn send(&mut self, request: &[u8]) {
-        self.stream.get_mut().write_all(request).expect("sent");
-    }
-
-    /// Asks, and gives status and body.
-    pub(crate) fn ask(&mut self, request: &[u8]) -> (u16, Vec<u8>) {
-        self.send(request);
-        self.answer()
-    }
-
-    pub(crate) fn line(&mut self) -> String {
-        let mut line = String::new();
-        assert_ne!(self.stream.read_line(&mut line).expect("a line"), 0, "the connection ended");
-        line
-    }
-
-    pub(crate) fn answer(&mut self) -> (u16, Vec<u8>) {
-        let status = self.line().split(' ').nth(1).and_then(|text| text.parse().ok()).expect("a status");
-        let (mut length, mut in_pieces) = (0, false);
-        loop {
-            let line = self.line().to_ascii_lowercase();
-            let Some((name, value)) = line.split_once(": ") else { break };
-            match name {
-                "content-length" => length = value.trim().parse().expect("a length"),
-                "transfer-encoding" => in_pieces = value.trim() == "chunked",
-                _ => {}
-            }
-        }
-        let mut body = Vec::new();
-        if !in_pieces {
-            self.piece(length, &mut body);
-            return (status, body);
-        }
-        loop {
-            let line = self.line();
-            let length = usize::from_str_radix(line.trim(), 16).expect("a length");
-            self.piece(length, &mut body);
-            assert_eq!(self.line(), "\r\n");
-            if length == 0 {
-                return (status, body);
-            }
-        }
-    }
-
-    fn piece(&mut self, length: usize, body: &mut Vec<u8>) {
-        let before = body.len();
-        assert!(before + length <= ANSWER_BYTES_MAX, "an answer of {length} bytes");
-        body.resize(before + length, 0);
-        self.stream.read_exact(&mut body[before..]).expect("a body");
     }
 }
 

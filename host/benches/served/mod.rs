@@ -4,7 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads what the program says of itself")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// No start and no answer takes longer.
-const TIME_MAX: Duration = Duration::from_secs(120);
+pub(crate) const TIME_MAX: Duration = Duration::from_secs(120);
+/// The longest answer: the list of ten thousand tools.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// A host that is served. Ended in good order when it is dropped.
 pub(crate) struct Served {
@@ -47,21 +49,16 @@ impl Served {
 
     fn is_ready(&self) -> bool {
         let Ok(stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
-        let mut client = Client::over(stream);
-        client.ask(b"GET /readyz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").0 == 200
+        Client::over(stream).ask(b"GET /readyz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").0 == 200
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::over(TcpStream::connect(("127.0.0.1", self.port)).expect("connected"))
+        Client::connect(SocketAddr::from(([127, 0, 0, 1], self.port)))
     }
 
     /// Bytes of memory that the host has now, or had at most.
     pub(crate) fn resident(&self, peak: bool) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.server.id())).expect("it runs");
-        let name = if peak { "VmHWM:" } else { "VmRSS:" };
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux says it");
-        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-        kilobytes << 10
+        resident(self.server.id(), peak)
     }
 
     /// Descriptors that the host has open.
@@ -80,6 +77,15 @@ impl Drop for Served {
     }
 }
 
+/// Bytes of memory that a process has now, or had at most.
+pub(crate) fn resident(pid: u32, peak: bool) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let name = if peak { "VmHWM:" } else { "VmRSS:" };
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux says it");
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kilobytes << 10
+}
+
 pub(crate) fn program(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
     command.arg("--data-dir").arg(data);
@@ -93,62 +99,82 @@ pub(crate) fn run(data: &Path, arguments: &[&str]) -> String {
     String::from_utf8(ran.stdout).expect("text").trim().to_owned()
 }
 
-/// A request's bytes.
-pub(crate) fn request(method: &str, target: &str, key: &str, more: &str, body: &str) -> Vec<u8> {
+/// The bytes of a request whose head has these lines more.
+pub(crate) fn request(method: &str, target: &str, head: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    format!(
-        "{method} {target} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n{more}\
-         content-length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
+    format!("{method} {target} HTTP/1.1\r\nhost: 127.0.0.1\r\n{head}content-length: {length}\r\n\r\n{body}")
+        .into_bytes()
 }
 
-/// One connection.
-pub(crate) struct Client(BufReader<TcpStream>);
+/// The same with a key.
+pub(crate) fn request_with(method: &str, target: &str, key: &str, more: &str, body: &str) -> Vec<u8> {
+    request(method, target, &format!("authorization: Bearer {key}\r\n{more}"), body)
+}
+
+/// One connection that stays open, without Nagle's delay.
+pub(crate) struct Client {
+    stream: BufReader<TcpStream>,
+}
 
 impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::over(TcpStream::connect(address).expect("connected"))
+    }
+
     fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("set");
         stream.set_read_timeout(Some(TIME_MAX)).expect("set");
-        Self(BufReader::new(stream))
+        Self { stream: BufReader::new(stream) }
     }
 
-    /// Status and body of the answer.
+    pub(crate) fn send(&mut self, request: &[u8]) {
+        self.stream.get_mut().write_all(request).expect("sent");
+    }
+
+    /// Asks, and gives status and body.
     pub(crate) fn ask(&mut self, request: &[u8]) -> (u16, Vec<u8>) {
-        self.0.get_mut().write_all(request).expect("sent");
-        let (mut status, mut length, mut chunked, mut line) = (0, 0, false, String::new());
+        self.send(request);
+        self.answer()
+    }
+
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        assert_ne!(self.stream.read_line(&mut line).expect("a line"), 0, "the connection ended");
+        line
+    }
+
+    pub(crate) fn answer(&mut self) -> (u16, Vec<u8>) {
+        let status = self.line().split(' ').nth(1).and_then(|text| text.parse().ok()).expect("a status");
+        let (mut length, mut in_pieces) = (0, false);
         loop {
-            line.clear();
-            assert_ne!(self.0.read_line(&mut line).expect("a line"), 0, "the connection ended");
-            if status == 0 {
-                status = line.split(' ').nth(1).and_then(|text| text.parse().ok()).expect("a status");
-            } else if let Some((name, value)) = line.split_once(": ") {
-                if name.eq_ignore_ascii_case("content-length") {
-                    length = value.trim().parse().expect("a length");
-                }
-                chunked |= name.eq_ignore_ascii_case("transfer-encoding");
-            } else if line == "\r\n" {
-                break;
+            let line = self.line().to_ascii_lowercase();
+            let Some((name, value)) = line.split_once(": ") else { break };
+            match name {
+                "content-length" => length = value.trim().parse().expect("a length"),
+                "transfer-encoding" => in_pieces = value.trim() == "chunked",
+                _ => {}
             }
         }
         let mut body = Vec::new();
-        if !chunked {
-            body.resize(length, 0);
-            self.0.read_exact(&mut body).expect("a body");
+        if !in_pieces {
+            self.piece(length, &mut body);
             return (status, body);
         }
         loop {
-            line.clear();
-            self.0.read_line(&mut line).expect("a line");
-            let bytes = usize::from_str_radix(line.trim(), 16).expect("the length of a chunk");
-            let from = body.len();
-            body.resize(from + bytes, 0);
-            self.0.read_exact(&mut body[from..]).expect("a chunk");
-            let mut end = [0; 2];
-            self.0.read_exact(&mut end).expect("the end of a chunk");
-            if bytes == 0 {
+            let line = self.line();
+            let length = usize::from_str_radix(line.trim(), 16).expect("a length");
+            self.piece(length, &mut body);
+            assert_eq!(self.line(), "\r\n");
+            if length == 0 {
                 return (status, body);
             }
         }
+    }
+
+    fn piece(&mut self, length: usize, body: &mut Vec<u8>) {
+        let before = body.len();
+        assert!(before + length <= ANSWER_BYTES_MAX, "an answer of {length} bytes");
+        body.resize(before + length, 0);
+        self.stream.read_exact(&mut body[before..]).expect("a body");
     }
 }

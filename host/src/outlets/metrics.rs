@@ -20,7 +20,7 @@ use super::OutletHealth;
 use crate::audit::follow::Follower;
 use crate::audit::index::FoundLine;
 use crate::ids::Sequence;
-use crate::sandbox::CodeHeld;
+use crate::package::CodeHeld;
 
 /// The longest that one answer counts records; the next goes on.
 const COUNT_TIME_MAX: Duration = Duration::from_secs(2);

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
 
 use crate::ids::PackageDigest;
+use crate::package::CodeHeld;
 
 /// Something loaded, or being loaded by the first who asked.
 pub(super) type Cell<T> = Arc<OnceCell<Arc<T>>>;
@@ -38,17 +39,6 @@ struct Entry<T> {
     /// 0 until it is loaded.
     bytes: u64,
     used: u64,
-}
-
-/// How much compiled code is in memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CodeHeld {
-    /// Components.
-    pub components: u64,
-    /// Bytes of their code.
-    pub bytes: u64,
-    /// How often one was given up for another since the start.
-    pub dropped: u64,
 }
 
 impl<T> LoadedCode<T> {

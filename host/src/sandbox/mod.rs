@@ -41,7 +41,6 @@ use self::bindings::tool::exports::portcullis::tool::tools as tool_world;
 use self::capabilities::CallState;
 use self::capabilities::filesystem::{DISK_WORKERS_MAX, Quotas};
 use self::capabilities::http::Sender;
-pub use self::code::CodeHeld;
 use self::code::LoadedCode;
 use self::compiler::{Compiler, Job};
 use self::connections::Connections;
@@ -61,7 +60,7 @@ use crate::database::KeyValue;
 use crate::egress::{Client, Meter, Resolver, Roots};
 use crate::ids::{PackageDigest, ToolName};
 use crate::limits::{CallLimits, HostLimits, Limit};
-use crate::package::{CompileCost, ComponentSize, PackageDescription, ToolDescription, ToolExport};
+use crate::package::{CodeHeld, CompileCost, ComponentSize, PackageDescription, ToolDescription, ToolExport};
 use crate::policy::{AuthorizedCall, Stop};
 use crate::secrets::CallSecrets;
 
