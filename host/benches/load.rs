@@ -165,6 +165,9 @@ fn beside_a_loop(figures: &mut Figures) {
         for (name, script, connections) in [
             ("beside_16_that_compute", &compute, 16),
             ("beside_64_that_compute", &compute, 64),
+            // One loop of one client; several; as many connections as a pool may have.
+            ("beside_1_short", &echo, 1),
+            ("beside_8_short", &echo, 8),
             ("beside_64_short", &echo, 64),
         ] {
             let mut wrk = served.wrk(script, connections, BESIDE_TIME_MAX);
@@ -219,8 +222,7 @@ fn subscriptions(figures: &mut Figures) {
         }
         open.push(client);
     }
-    let bytes = |count: u64| count as f64;
-    let held = (bytes(served.resident()) - bytes(before)).max(0.0);
+    let held = served.resident().saturating_sub(before) as f64;
     let figure = Figure::new(format!("load/subscriptions/{}", open.len()), held, Unit::Bytes);
-    figures.row(figure.beside("load/subscriptions/none", bytes(before)).aim(Aim::ValueAtMost(100e6)));
+    figures.row(figure.beside("load/subscriptions/none", before as f64).aim(Aim::ValueAtMost(100e6)));
 }
