@@ -47,8 +47,8 @@ use crate::package::SandboxesPrepared;
 const PACKAGE_MAX: usize = 16;
 /// The most that calls left and that are not taken down yet. Who finds so many takes its own down.
 pub(super) const LEFT_MAX: usize = 16;
-/// The fuel that making one may take: some milliseconds.
-const FUEL_MAX: u64 = 10_000_000;
+/// The fuel that making one may take: about a millisecond. Python takes 6,000.
+const FUEL_MAX: u64 = 1_000_000;
 /// After so long without a call of its component one is given back.
 const IDLE_TIME: Duration = Duration::from_secs(10);
 /// How often that is looked for.
