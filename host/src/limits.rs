@@ -394,7 +394,9 @@ impl Limit {
             Limit::CompileTime => "elapsed time of the compiler's process",
             Limit::CompileMemory => "bytes of writable private memory of the compiler's process",
             Limit::LoadedCode => "bytes of compiled code that are kept in memory between calls",
-            Limit::PreparedSandboxes => "sandboxes that are made before their calls come; each serves one call",
+            Limit::PreparedSandboxes => {
+                "sandboxes that are made before their calls come; each serves one call"
+            }
         }
     }
 

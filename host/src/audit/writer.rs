@@ -18,7 +18,6 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
-
 use super::commitment::Commitment;
 use super::disk::{self, Disk, DiskFile};
 use super::event::Event;

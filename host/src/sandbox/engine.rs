@@ -60,8 +60,12 @@ fn pool(limits: &HostLimits) -> PoolingAllocationConfig {
     // A Python component has 14 core instances and 13 tables; few tools have a second memory. The
     // pool is shared: a call that finds it empty is answered "busy".
     pool.total_core_instances(calls * instances).max_core_instances_per_component(instances);
-    pool.total_memories(calls * prepared::MEMORIES_MAX).max_memories_per_component(instances).max_memories_per_module(1);
-    pool.total_tables(calls * prepared::TABLES_MAX).max_tables_per_component(instances * 2).max_tables_per_module(4);
+    pool.total_memories(calls * prepared::MEMORIES_MAX)
+        .max_memories_per_component(instances)
+        .max_memories_per_module(1);
+    pool.total_tables(calls * prepared::TABLES_MAX)
+        .max_tables_per_component(instances * 2)
+        .max_tables_per_module(4);
     pool.table_elements(usize::try_from(row(Limit::TableElements)).unwrap_or(usize::MAX));
     pool.max_memory_size(usize::try_from(row(Limit::Memory)).unwrap_or(usize::MAX));
     pool.max_core_instance_size(1 << 20).max_component_instance_size(1 << 20);

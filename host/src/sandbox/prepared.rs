@@ -330,7 +330,8 @@ impl Maker {
         let state = vacant(&self.resources, context).ok_or(Lacking::Forever)?;
         let mut store = bare_store(loaded.pre.engine(), state);
         store.set_epoch_deadline(1);
-        let fuelled = store.fuel_async_yield_interval(Some(FUEL_STEP)).and_then(|()| store.set_fuel(FUEL_MAX));
+        let fuelled =
+            store.fuel_async_yield_interval(Some(FUEL_STEP)).and_then(|()| store.set_fuel(FUEL_MAX));
         fuelled.map_err(|_| Lacking::Forever)?;
         let instance = {
             let mut making = pin!(loaded.pre.instantiate_async(&mut store));
@@ -357,7 +358,8 @@ impl Maker {
     /// Gives one back that was called longest ago, if that is before `used`. Whether there was one.
     fn give_back_older_than(&mut self, used: Option<Instant>, than: &Arc<Loaded>) -> bool {
         self.stocked.retain(|loaded| loaded.strong_count() > 0);
-        let others = self.stocked.iter().filter_map(Weak::upgrade).filter(|loaded| !Arc::ptr_eq(loaded, than));
+        let others =
+            self.stocked.iter().filter_map(Weak::upgrade).filter(|loaded| !Arc::ptr_eq(loaded, than));
         let with_use = others.filter_map(|loaded| {
             let shelf = loaded.shelf.lock();
             let used = (!shelf.ready.is_empty()).then_some(shelf.used);
