@@ -15,6 +15,7 @@ mod control;
 pub(crate) mod convert;
 mod copies;
 mod engine;
+mod image;
 mod inspect;
 mod invocation;
 mod limiter;
