@@ -103,7 +103,11 @@ impl Artifacts {
         let image = self.read(digest)?;
         // SAFETY: `load` asks that the bytes come from `serialize` of a compatible engine. The MAC covers these very
         // bytes and the engine's settings, and only this host has its key; the engine is the sandbox's own.
-        unsafe { image.load(engine) }.map_err(|error| ArtifactError::Refused(error.to_string()))
+        let loaded = unsafe { image.load(engine) };
+        let component = loaded.map_err(|error| ArtifactError::Refused(error.to_string()))?;
+        // Here, where nobody else waits for the thread: the first call would do it, and says so if it can't be done.
+        let _ = component.initialize_copy_on_write_image();
+        Ok(component)
     }
 
     /// Reads the code of a component into memory that nobody else can write to, and checks it there.
