@@ -146,7 +146,7 @@ async fn measure(guest: &Guest) -> Row {
             stand_ins: Default::default(),
         };
         let ground = Ground::new(artifacts, key, Default::default()).expect("an engine");
-        let sandbox = Sandbox::new(ground, options);
+        let sandbox = Sandbox::new(ground, options).expect("a sandbox");
         let digest = portcullis::ids::PackageDigest::of(&bytes);
         let read = async { Ok::<_, String>(bytes.clone()) };
         row.load.of(sandbox.prepare(digest, &[], read)).await.expect("loaded");

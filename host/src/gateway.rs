@@ -341,7 +341,7 @@ impl Host {
         let options = SandboxOptions { compiler, resolver, state: database.key_value(), roots, stand_ins };
         let registered = registry.digests().await?;
         let sandbox = blocking(move || {
-            let sandbox = Sandbox::new(ground, options);
+            let sandbox = Sandbox::new(ground, options)?;
             sandbox.tidy(&registered).map(|()| sandbox)
         })
         .await?;

@@ -22,6 +22,7 @@ mod invocation;
 mod limiter;
 mod listed;
 pub mod nested;
+mod prepared;
 mod screen;
 mod stand_ins;
 mod turns;
@@ -54,6 +55,7 @@ pub use self::inspect::PackageError;
 pub use self::invocation::{Content, InvokeError, Invoked, ToolAnswer};
 use self::invocation::{Entry, Loaded, Resources};
 use self::nested::Nesting;
+use self::prepared::Preparer;
 pub use self::stand_ins::StandIns;
 use self::turns::Turns;
 pub use self::turns::worker_threads;
@@ -63,7 +65,9 @@ use crate::database::KeyValue;
 use crate::egress::{Client, Meter, Resolver, Roots};
 use crate::ids::{PackageDigest, ToolName};
 use crate::limits::{CallLimits, HostLimits, Limit};
-use crate::package::{CodeHeld, CompileCost, ComponentSize, PackageDescription, ToolDescription, ToolExport};
+use crate::package::{
+    CodeHeld, CompileCost, ComponentSize, PackageDescription, SandboxesPrepared, ToolDescription, ToolExport,
+};
 use crate::policy::{AuthorizedCall, Stop};
 use crate::secrets::CallSecrets;
 
@@ -102,20 +106,11 @@ pub struct Sandbox {
     artifacts: Arc<Artifacts>,
     /// What is loaded for the first call before it comes; taken by the first component that is made ready.
     loading: Mutex<Option<Loading>>,
-    limits: Arc<HostLimits>,
     compiler: Arc<Compiler>,
     ready: LoadedCode<ReadyPackage>,
     compilers: Arc<Semaphore>,
-    turns: Arc<Turns>,
-    connections: Arc<Connections>,
-    resolver: Arc<dyn Resolver>,
-    http: Sender,
-    quotas: Quotas,
-    state: KeyValue,
-    disk_workers: Arc<Semaphore>,
-    stand_ins: StandIns,
-    /// Set by a test that compares the engine's count of host calls with the log.
-    host_calls_seen: OnceLock<Arc<AtomicU64>>,
+    resources: Arc<Resources>,
+    preparer: Preparer,
 }
 
 impl std::fmt::Debug for Sandbox {
@@ -126,7 +121,7 @@ impl std::fmt::Debug for Sandbox {
 
 /// A component that is compiled and linked.
 pub struct ReadyPackage {
-    loaded: Loaded,
+    loaded: Arc<Loaded>,
     entries: HashMap<ToolName, Entry>,
 }
 
@@ -219,10 +214,28 @@ impl std::fmt::Debug for Described {
 
 impl Sandbox {
     /// Makes a sandbox.
-    pub fn new(ground: Ground, options: SandboxOptions) -> Self {
+    ///
+    /// # Errors
+    /// If this machine has no thread for it.
+    pub fn new(ground: Ground, options: SandboxOptions) -> Result<Self, SandboxError> {
         let Ground { engine, ticker, linker, artifacts, limits, loading } = ground;
         let SandboxOptions { compiler, resolver, state, roots, stand_ins } = options;
-        Self {
+        let resources = Arc::new(Resources {
+            turns: Turns::new(),
+            connections: Arc::new(Connections::new(&limits)),
+            http: Sender::new(Client::new(Arc::clone(&resolver), roots).standing_in(stand_ins.http.clone())),
+            stand_ins,
+            resolver,
+            limits,
+            quotas: Quotas::default(),
+            state,
+            disk_workers: Arc::new(Semaphore::new(DISK_WORKERS_MAX)),
+            host_calls_seen: OnceLock::new(),
+        });
+        let limits = &resources.limits;
+        let prepared_max = limits.ceiling_of(Limit::PreparedSandboxes);
+        let preparer = Preparer::start(prepared_max, Arc::clone(&resources));
+        Ok(Self {
             artifacts,
             engine,
             ticker,
@@ -230,18 +243,10 @@ impl Sandbox {
             loading: Mutex::new(loading),
             ready: LoadedCode::new(limits.ceiling_of(Limit::LoadedCode)),
             compilers: Arc::new(Semaphore::new(COMPILERS_MAX)),
-            turns: Arc::new(Turns::new()),
-            connections: Arc::new(Connections::new(&limits)),
-            http: Sender::new(Client::new(Arc::clone(&resolver), roots).standing_in(stand_ins.http.clone())),
-            stand_ins,
-            resolver,
             compiler: Arc::new(compiler),
-            limits,
-            quotas: Quotas::default(),
-            state,
-            disk_workers: Arc::new(Semaphore::new(DISK_WORKERS_MAX)),
-            host_calls_seen: OnceLock::new(),
-        }
+            preparer: preparer.map_err(|error| SandboxError(error.to_string()))?,
+            resources,
+        })
     }
 
     /// Counts what is in a file, without compiling it.
@@ -259,7 +264,7 @@ impl Sandbox {
     /// # Errors
     /// If it can't be a package, or the host can't compile.
     pub async fn compile(&self, bytes: bytes::Bytes) -> Result<Candidate, PrepareError> {
-        let size = inspect::measure(&bytes, &self.limits)?;
+        let size = inspect::measure(&bytes, &self.resources.limits)?;
         let digest = PackageDigest::of(&bytes);
         let (component, cost) = self.compile_bytes(bytes.clone()).await?;
         let (imports, capabilities) = inspect::imports(&self.engine, &component)?;
@@ -303,13 +308,13 @@ impl Sandbox {
         let listed = async {
             let pre = self.linker.instantiate_pre(&candidate.component).map_err(not_listed)?;
             let indices = tool_world::GuestIndices::new(&pre).map_err(not_listed)?;
-            Ok((Loaded { pre }, indices))
+            Ok((Loaded::new(pre), indices))
         };
         let (loaded, indices) = match listed.await {
             Ok(ready) => ready,
             Err(error) => return (Err(error), Invoked::not_started(recorder)),
         };
-        let (limits, resources) = (CallLimits::of(&self.limits), self.resources());
+        let (limits, resources) = (CallLimits::of(&self.resources.limits), &self.resources);
         let (listed, invoked) =
             invocation::list_tools(&loaded, &indices, &limits, recorder, resources, stopped).await;
         let tools = match (listed, &invoked.result) {
@@ -453,18 +458,23 @@ impl Sandbox {
             return Invoked { result: Err(error), ..Invoked::not_started(recorder) };
         };
         let running = invocation::Running { call, admitted, control, nesting, secrets, meter, spent };
-        let (loaded, resources) = (&package.loaded, self.resources());
+        let (loaded, resources) = ((&package.loaded, &self.preparer), &self.resources);
         invocation::invoke(loaded, entry, running, arguments, recorder, resources, stopped).await
     }
 
     /// The turns on the processor of all that is done for principals.
     pub(crate) fn turns(&self) -> &Turns {
-        &self.turns
+        &self.resources.turns
     }
 
     /// How much compiled code is in memory.
     pub fn code_held(&self) -> CodeHeld {
         self.ready.count()
+    }
+
+    /// How sandboxes were prepared.
+    pub fn prepared(&self) -> SandboxesPrepared {
+        self.preparer.count()
     }
 
     /// How often guests were asked to yield since the start; it rises 100 times a second.
@@ -476,22 +486,7 @@ impl Sandbox {
     /// there otherwise. For tests: it sees each way out of a guest, the gate's and any other.
     #[doc(hidden)]
     pub fn count_host_calls(&self) -> Arc<AtomicU64> {
-        Arc::clone(self.host_calls_seen.get_or_init(Arc::default))
-    }
-
-    fn resources(&self) -> Resources<'_> {
-        Resources {
-            turns: &self.turns,
-            quotas: &self.quotas,
-            connections: &self.connections,
-            resolver: &self.resolver,
-            http: &self.http,
-            disk_workers: &self.disk_workers,
-            state: &self.state,
-            limits: &self.limits,
-            stand_ins: &self.stand_ins,
-            host_calls_seen: self.host_calls_seen.get(),
-        }
+        Arc::clone(self.resources.host_calls_seen.get_or_init(Arc::default))
     }
 
     /// Compiles a component, one at a time in a host.
@@ -500,7 +495,7 @@ impl Sandbox {
         let permit =
             Arc::clone(&self.compilers).acquire_owned().await.map_err(|error| failed(error.to_string()))?;
         let (engine, compiler) = (self.engine.clone(), Arc::clone(&self.compiler));
-        let (limits, job) = (Arc::clone(&self.limits), Job::default());
+        let (limits, job) = (Arc::clone(&self.resources.limits), Job::default());
         // Whoever goes away takes the process along; the thread ends with it.
         let _cancel = job.cancel_on_drop();
         let compiled = tokio::task::spawn_blocking(move || {
@@ -532,7 +527,7 @@ impl Sandbox {
             };
             entries.insert(tool.name.clone(), entry);
         }
-        Ok(ReadyPackage { loaded: Loaded { pre }, entries })
+        Ok(ReadyPackage { loaded: Arc::new(Loaded::new(pre)), entries })
     }
 }
 
