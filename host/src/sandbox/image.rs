@@ -238,7 +238,8 @@ mod tests {
     #[test]
     fn code_runs_where_it_was_read_and_its_pages_go_with_the_last_of_it() {
         let engine = engine::engine(&HostLimits::default()).expect("an engine");
-        let code = engine.precompile_component(b"(component (core module (func (export \"f\"))))");
+        let wat = wat::parse_str("(component (core module (func (export \"f\"))))").expect("a component");
+        let code = engine.precompile_component(&wat);
         let code = code.expect("it compiles");
         let mut image = Image::new(code.len()).expect("memory");
         image.bytes_mut().copy_from_slice(&code);
