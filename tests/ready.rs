@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::audit::event::{Event, Record};
+use portcullis::gateway::HostOptions;
 use portcullis::ids::PackageDigest;
 use portcullis::sandbox::Content;
 use serde_json::json;
 
-use crate::harness::{AGENT, World, guest, open, wat};
+use crate::harness::{AGENT, World, guest, open, options, wat};
 
 /// Ends the host and starts another over the same folder.
 async fn restarted(world: World) -> World {
@@ -94,13 +95,16 @@ async fn an_altered_artifact_is_refused_and_rebuilt() {
     let mut longer = whole.clone();
     longer.push(0);
     let altered = [
-        ("its MAC", flipped(0)),
-        ("its first byte", flipped(32)),
+        ("the mark of its form", flipped(0)),
+        ("its MAC", flipped(16)),
+        ("its MAC's last byte", flipped(47)),
+        ("its first byte", flipped(48)),
         ("its middle", flipped(whole.len() / 2)),
         ("its last byte", flipped(whole.len() - 1)),
         ("cut", whole[..whole.len() / 2].to_vec()),
-        ("cut in its MAC", whole[..31].to_vec()),
-        ("nothing but its MAC", whole[..32].to_vec()),
+        ("cut in its MAC", whole[..47].to_vec()),
+        ("nothing but its MAC", whole[..48].to_vec()),
+        ("the form of before", whole[16..].to_vec()),
         ("empty", Vec::new()),
         ("longer", longer),
         ("another component's", other),
@@ -117,6 +121,44 @@ async fn an_altered_artifact_is_refused_and_rebuilt() {
         answers(&world).await;
         assert_eq!(refusals(&world.all_records()).len(), index + 1, "{what}: the new one is good");
     }
+}
+
+/// The same world, opened by a command that is about to call a package.
+async fn expecting(world: World, package: &str) -> World {
+    let World { host, temporary } = world;
+    host.close().await.expect("it ends in good order");
+    let expected = Some(package.parse().expect("a name"));
+    World::open_in(temporary, HostOptions { expected, ..options() }).await
+}
+
+/// What is loaded before its call comes is held to the same: an altered one is refused, recorded once and rebuilt.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_expected_is_loaded_before_its_call() {
+    let (world, digest) = polite().await;
+    world.add("clock", wat("clock")).await;
+    let path = artifact(&world, digest);
+    let inode = std::fs::metadata(&path).expect("it is there").ino();
+    let world = expecting(world, "polite").await;
+    answers(&world).await;
+    assert_eq!(std::fs::metadata(&path).expect("it is there").ino(), inode, "it was loaded");
+
+    let mut bytes = std::fs::read(&path).expect("it is there");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, &bytes).expect("written");
+    let world = expecting(world, "polite").await;
+    answers(&world).await;
+    assert_eq!(refusals(&world.all_records()).len(), 1);
+    let world = expecting(world, "polite").await;
+    answers(&world).await;
+    assert_eq!(refusals(&world.all_records()).len(), 1, "the new one is good");
+
+    // Another than what was expected is called, or what is expected is not there.
+    let world = expecting(world, "clock").await;
+    answers(&world).await;
+    let world = expecting(world, "nobody").await;
+    answers(&world).await;
+    assert_eq!(refusals(&world.all_records()).len(), 1);
 }
 
 /// Puts something where an artifact was.

@@ -21,7 +21,7 @@ use portcullis::gateway::{CallRequest, GrantsSource, Host, HostOptions};
 use portcullis::limits::Usage;
 use portcullis::policy::Durability;
 use portcullis::sandbox::compiler::Compiler;
-use portcullis::sandbox::{Sandbox, SandboxOptions};
+use portcullis::sandbox::{Ground, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use wasmtime::component::Component;
@@ -139,16 +139,14 @@ async fn measure(guest: &Guest) -> Row {
         let database = Database::open(&folder.paths().database()).await.expect("it opens");
         drop(folder);
         let options = SandboxOptions {
-            artifacts,
-            key,
             compiler: Compiler::default(),
-            limits: Default::default(),
             resolver: Arc::new(SystemResolver::default()),
             roots: portcullis::egress::Roots::System,
             state: database.key_value(),
             stand_ins: Default::default(),
         };
-        let sandbox = Sandbox::new(options).expect("a sandbox");
+        let ground = Ground::new(artifacts, key, Default::default()).expect("an engine");
+        let sandbox = Sandbox::new(ground, options).expect("a sandbox");
         let digest = portcullis::ids::PackageDigest::of(&bytes);
         let read = async { Ok::<_, String>(bytes.clone()) };
         row.load.of(sandbox.prepare(digest, &[], read)).await.expect("loaded");

@@ -14,6 +14,7 @@ mod evidence;
 mod grants;
 mod keys;
 mod nested;
+mod opening;
 mod outlets;
 mod packages;
 mod quotas;
@@ -43,6 +44,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use self::disk::DiskWatch;
+use self::opening::Beginning;
 use crate::audit::commitment::Opening;
 use crate::audit::event::{CallContext, CallOutcome, Event};
 use crate::audit::payload::Payloads;
@@ -179,6 +181,8 @@ pub struct HostOptions {
     pub stand_ins: StandIns,
     /// Whether asynchronous calls are taken: whether the host goes on when who asked for one has gone. Default: yes.
     pub asynchronous_calls: bool,
+    /// A package that is about to be called: its code is loaded while the rest of the host opens. Default: none.
+    pub expected: Option<PackageName>,
 }
 
 impl Default for HostOptions {
@@ -193,6 +197,7 @@ impl Default for HostOptions {
             secrets_key: None,
             stand_ins: StandIns::default(),
             asynchronous_calls: true,
+            expected: None,
         }
     }
 }
@@ -281,10 +286,12 @@ impl Host {
     /// [`HostError`]: then nothing was changed that the next start would not mend.
     pub async fn open(folder: DataFolder, options: HostOptions) -> Result<Self, HostError> {
         let paths = folder.paths().clone();
-        let key = folder.artifact_key()?;
         let audit = paths.audit();
+        let limits = Arc::new(options.limits.clone());
+        let engine_begun = Beginning::begin(&folder, &limits)?;
         // The database before the log: one of a newer version is refused before anything is written.
         let database = Database::open(&paths.database()).await?;
+        let ground = engine_begun.ground(&database, options.expected.as_ref()).await?;
         let signing = keys::signing(&folder)?;
         let engine = Some(ENGINE.to_owned());
         let log_options = LogOptions {
@@ -317,34 +324,25 @@ impl Host {
         let HostOptions {
             audit: settings,
             compiler,
-            limits,
+            limits: _,
             disk_reserve_bytes,
             resolver,
             roots,
             secrets_key,
             stand_ins,
             asynchronous_calls,
+            expected: _,
         } = options;
         let access = access::Access::new(&folder.api_key()?, Arc::clone(&resolver), roots.clone());
         let secrets = Secrets::open(database.clone(), &folder, secrets_key)?;
         let evidence_keys = EvidenceKeys::new(database.clone(), folder.evidence_key()?);
-        let limits = Arc::new(limits);
         let used = database.quota_usage().await?;
         let quotas = Arc::new(quotas::QuotaBook::new(&limits, log.last_time(), used));
         let registrations = Arc::new(registrations::Registrations::new(&limits));
-        let options = SandboxOptions {
-            artifacts: paths.artifacts(),
-            key,
-            compiler,
-            limits: Arc::clone(&limits),
-            resolver,
-            state: database.key_value(),
-            roots,
-            stand_ins,
-        };
+        let options = SandboxOptions { compiler, resolver, state: database.key_value(), roots, stand_ins };
         let registered = registry.digests().await?;
         let sandbox = blocking(move || {
-            let sandbox = Sandbox::new(options)?;
+            let sandbox = Sandbox::new(ground, options)?;
             sandbox.tidy(&registered).map(|()| sandbox)
         })
         .await?;
@@ -395,11 +393,20 @@ impl Host {
             tracing::warn!(%error, "what was used of quotas is not written down");
         }
         self.receipts.close().await;
-        let closed = self.log.close().await;
-        self.outlets.close().await;
-        closed?;
-        self.database.close().await;
-        Ok(())
+        let Self { folder, sandbox, log, mut outlets, database, .. } = self;
+        // Giving its memory back takes milliseconds: as long as the disk is waited for.
+        let dropped = tokio::task::spawn_blocking(move || drop(sandbox));
+        let logged = async {
+            let closed = log.close().await;
+            outlets.close().await;
+            closed
+        };
+        let (closed, ()) = tokio::join!(logged, database.close());
+        if let Err(error) = dropped.await {
+            tracing::warn!(%error, "the sandbox did not end well");
+        }
+        drop(folder);
+        Ok(closed?)
     }
 
     /// The one call path.

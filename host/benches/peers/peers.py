@@ -28,6 +28,9 @@ P99_CALLS_MIN = 100
 # As the figures' names begin, and what each is put beside.
 NAME = "peers"
 BASE = "portcullis, HTTP"
+# What is measured in turns, and how often at least.
+TURNS = "portcullis call, Python, no host runs"
+TURNS_MIN = 30
 # The longest that anybody is waited for: for an answer, and until a job without an end counts as going on.
 ANSWER_SECONDS_MAX = 60
 RUNAWAY_SECONDS_MAX = 10
@@ -325,10 +328,10 @@ class Hosts:
             raise Failed(ran.stderr[-300:])
         return ran.stdout
 
-    def data(self, durability):
+    def data(self, durability, component=None):
         """A data folder with the jobs, approved and granted to `me`: the defaults, and the log as it is said."""
         data = Path(tempfile.mkdtemp(dir=self.folder)) / "data"
-        self.our(data, "package", "add", str(self.jobs / "component.wasm"), "--name", "jobs")
+        self.our(data, "package", "add", str(component or self.jobs / "component.wasm"), "--name", "jobs")
         self.our(data, "package", "approve", "jobs")
         grants = data.parent / "grants.toml"
         grants.write_text('[[grant]]\npackage = "jobs"\nagents = ["me"]\n')
@@ -379,12 +382,12 @@ class Hosts:
         command = [self.portcullis, "--data-dir", str(data), "mcp", "--agent", "me"]
         return McpStdio(Served(command, self.environment, stdio=True), "jobs__{}".format, json.loads)
 
-    def portcullis_call(self, running):
+    def portcullis_call(self, running, component=None):
         served = None
         if running:
             served, data, _, _ = self.served(None)
         else:
-            data = self.data(None)
+            data = self.data(None, component)
 
         def command(job, text):
             file = data.parent / "arguments.json"
@@ -437,6 +440,20 @@ class Hosts:
             if not (folder / "tasks.wasm").is_file():
                 raise Failed(f"capsule build: {(ran.stderr or ran.stdout)[-300:]}")
         return folder / "tasks.wasm"
+
+    def python_component(self):
+        """What capsule's task does, as a typed component, by the componentize-py that capsule brings."""
+        file = self.folder / "python.wasm"
+        if not file.is_file():
+            command = [self.program("capsule", "componentize-py"), "--quiet", "--world", "jobs"]
+            command += ["--wit-path", str(HERE / "component" / "wit"), "componentize"]
+            command += ["--python-path", str(HERE / "python"), "--output", str(file), "app"]
+            # No bytecode beside the sources: they would look changed.
+            environment = {**self.environment, "PYTHONDONTWRITEBYTECODE": "1"}
+            ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+            if ran.returncode:
+                raise Failed(f"componentize-py: {(ran.stderr or ran.stdout)[-300:]}")
+        return file
 
     def capsule_exec(self):
         file = self.capsule_task()
@@ -579,6 +596,42 @@ def compare(hosts, seconds, names):
     return results, runaways
 
 
+def in_turns(hosts, seconds):
+    """A process for each call, of the same job in Python: ours and capsule's by turns, so that what else the machine
+    does falls on both. A row with an aim, or why there is none."""
+    text, peers, answers, times = TEXTS["echo"], [], [], ([], [])
+    print(f"{TURNS}, and capsule exec, in turns", file=sys.stderr)
+    try:
+        peers.append(hosts.portcullis_call(False, hosts.python_component()))
+        peers.append(hosts.capsule_exec())
+        answers = [peer.call("echo", text) for peer in peers]
+        if answers[0] != answers[1]:
+            raise Failed(f"one answers {answers[0][:50]}, the other {answers[1][:50]}")
+        end = time.perf_counter() + 2 * seconds
+        while time.perf_counter() < end or len(times[0]) < TURNS_MIN:
+            for peer, answer, taken in zip(peers, answers, times, strict=True):
+                start = time.perf_counter_ns()
+                again = peer.call("echo", text)
+                taken.append(time.perf_counter_ns() - start)
+                if again != answer:
+                    raise Failed(f"first {answer[:50]}, then {again[:50]}")
+    # As with single jobs: the rest of the comparison stands without it.
+    except Exception as error:  # noqa: BLE001
+        return None, f"{type(error).__name__}: {error}"[:300]
+    finally:
+        for peer in peers:
+            peer.close()
+    value, floor = (percentile(taken, 50) for taken in times)
+    return {
+        "name": f"{NAME}/{TURNS}, in turns/echo/p50",
+        "value": value,
+        "unit": "ns",
+        "floor": {"name": f"{NAME}/capsule exec, in turns/echo/p50", "value": floor},
+        "ratio": value / floor,
+        "aim": {"ratio_at_most": 1.0},
+    }, None
+
+
 def rows(results):
     """The figures in the shape of all benchmarks (`figures/mod.rs`): one for each peer, job and percentile."""
     base = next((row["jobs"] for row in results if row["name"] == BASE), {})
@@ -637,13 +690,17 @@ def main():
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="peers-"))
     try:
-        results, runaways = compare(Hosts(options, folder), options.seconds, options.only)
+        hosts = Hosts(options, folder)
+        results, runaways = compare(hosts, options.seconds, options.only)
+        turns, why_not = None, None
+        if options.only is None or re.search(options.only, TURNS):
+            turns, why_not = in_turns(hosts, options.seconds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     with open(options.figures, "a") as file:
-        for row in rows(results):
+        for row in [*rows(results), *([turns] if turns else [])]:
             file.write(json.dumps(row) + "\n")
-    failed = failures(results)
+    failed = failures(results) | ({TURNS: why_not} if why_not else {})
     told = {"failures": failed, "runaways": runaways}
     print(json.dumps(told, indent=1) if options.json else table(failed, runaways))
 

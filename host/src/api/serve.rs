@@ -44,11 +44,12 @@ pub async fn serve(listener: UnixListener, router: Router, shutdown: impl Future
         connections.spawn(connection(stream, router.clone(), place));
     }
     let drained = timeout(DRAIN_TIME_MAX, async {
-        // The queue of those who connected in time.
-        while let Ok((stream, place)) = timeout(Duration::ZERO, accept(&listener, &places)).await {
-            connections.spawn(connection(stream, router.clone(), place));
+        // Those who connected in time are in the kernel's queue, whether or not this process was told of them by now.
+        if let Ok(queue) = listener.into_std() {
+            while let Some((stream, place)) = queued(&queue, &places) {
+                connections.spawn(connection(stream, router.clone(), place));
+            }
         }
-        drop(listener);
         while connections.join_next().await.is_some() {}
     });
     if drained.await.is_err() {
@@ -70,6 +71,17 @@ async fn accept(listener: &UnixListener, places: &Arc<Semaphore>) -> (UnixStream
             }
         }
     }
+}
+
+/// Who is in the queue of a listener, without waiting for anybody.
+fn queued(
+    listener: &std::os::unix::net::UnixListener,
+    places: &Arc<Semaphore>,
+) -> Option<(UnixStream, Place)> {
+    let place = Arc::clone(places).try_acquire_owned().ok()?;
+    let (stream, _) = listener.accept().ok()?;
+    stream.set_nonblocking(true).ok()?;
+    Some((UnixStream::from_std(stream).ok()?, place))
 }
 
 /// One request. If the client goes away, hyper drops the handler.

@@ -62,6 +62,7 @@ use self::output::Output;
 use self::remote::Remote;
 use self::session::Session;
 use self::signals::Signals;
+use crate::ids::PackageName;
 use crate::sandbox::compiler;
 use crate::{hardening, sandbox};
 
@@ -156,7 +157,7 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
         return on_server(&url, arguments.key_file, arguments.server_ca, command, output, &mut signals).await;
     }
     let opened = tokio::select! {
-        opened = Session::open(arguments.data_dir.clone()) => opened,
+        opened = Session::open(arguments.data_dir.clone(), expected(&command)) => opened,
         () = signals.next() => return Exit::Interrupted,
     };
     let (client, session) = match opened {
@@ -172,6 +173,11 @@ async fn run(arguments: Arguments, output: &Output) -> Exit {
         () = signals.next() => Exit::Interrupted,
     };
     close(session, exit, output, &mut signals).await
+}
+
+/// The package that a command is about to call.
+fn expected(command: &Command) -> Option<&PackageName> {
+    if let Command::Call(call) = command { Some(&call.package) } else { None }
 }
 
 /// Asks a host in the network.

@@ -22,6 +22,7 @@ use crate::api::{self, ErrorKind, Problem};
 use crate::audit::{AUDIT_FILE_BYTES_MAX, parse_audit_settings};
 use crate::config::{DataFolder, DataPaths, Ownership};
 use crate::gateway::{Blame, Host, HostError, HostOptions};
+use crate::ids::PackageName;
 use crate::policy::Diagnostic;
 use crate::policy::parse::{LIMITS_FILE_BYTES_MAX, parse_host_limits};
 use crate::sandbox::compiler::Compiler;
@@ -64,15 +65,18 @@ pub(super) struct Served {
 }
 
 impl Session {
-    /// Owns the data folder, or finds its owner.
-    pub(super) async fn open(data_folder: Option<PathBuf>) -> Result<(Client, Self), Failure> {
+    /// Owns the data folder, or finds its owner. An owner loads what is `expected` to be called while it opens the rest.
+    pub(super) async fn open(
+        data_folder: Option<PathBuf>,
+        expected: Option<&PackageName>,
+    ) -> Result<(Client, Self), Failure> {
         let root = environment::chosen(data_folder)?;
         let deadline = Instant::now() + OWNER_TIME_MAX;
         let (mut pause, pause_max) = RETRY_PAUSES;
         loop {
             let (paths, pid) = match DataFolder::take(&root)? {
                 Ownership::Ours(folder) => {
-                    let (client, session, _) = own(folder, None).await?;
+                    let (client, session, _) = own(folder, None, expected).await?;
                     return Ok((client, session));
                 }
                 Ownership::Others { paths, pid } => (paths, pid),
@@ -110,7 +114,7 @@ impl Session {
         loop {
             let pid = match DataFolder::take(&root)? {
                 Ownership::Ours(folder) => {
-                    let (_, session, served) = own(folder, Some(door)).await?;
+                    let (_, session, served) = own(folder, Some(door), None).await?;
                     return Ok((served, session));
                 }
                 Ownership::Others { pid, .. } => pid,
@@ -154,7 +158,11 @@ impl Session {
 }
 
 /// Listens, opens the host, and answers.
-async fn own(folder: DataFolder, door: Option<&DoorPlan>) -> Result<(Client, Session, Served), Failure> {
+async fn own(
+    folder: DataFolder,
+    door: Option<&DoorPlan>,
+    expected: Option<&PackageName>,
+) -> Result<(Client, Session, Served), Failure> {
     let paths = folder.paths().clone();
     // What a process left when it died.
     paths.drop_serving();
@@ -164,7 +172,7 @@ async fn own(folder: DataFolder, door: Option<&DoorPlan>) -> Result<(Client, Ses
         None => Vec::new(),
     };
     let urls: Vec<String> = doors.iter().map(|door| door.url.clone()).collect();
-    let (owned, client) = match open(folder, door, doors).await {
+    let (owned, client) = match open(folder, door, doors, expected).await {
         Ok(opened) => opened,
         Err(failure) => {
             paths.drop_serving();
@@ -178,6 +186,7 @@ async fn open(
     folder: DataFolder,
     plan: Option<&DoorPlan>,
     doors: Vec<Door>,
+    expected: Option<&PackageName>,
 ) -> Result<(Owned, Client), Failure> {
     // Whether this process goes on until it is told to stop, and not until its command is done.
     let stays = plan.is_some();
@@ -186,7 +195,8 @@ async fn open(
     let listener = listen(&socket)
         .map_err(|error| Failure::host(format!("the socket {} can't be made: {error}", socket.display())))?;
     let opened = async {
-        let options = HostOptions { asynchronous_calls: stays, ..options(&folder)? };
+        let options =
+            HostOptions { asynchronous_calls: stays, expected: expected.cloned(), ..options(&folder)? };
         let host = Host::open(folder, options).await?;
         match plan {
             None => Ok(host),
@@ -355,17 +365,17 @@ mod tests {
         std::fs::create_dir(temporary.path().join("data")).expect("made");
         drop(std::os::unix::net::UnixListener::bind(&socket).expect("what a dead owner leaves"));
 
-        let (owner, owning) = Session::open(data()).await.expect("owned");
+        let (owner, owning) = Session::open(data(), None).await.expect("owned");
         assert!(matches!(owner, Client::Local(_)));
         let mode = std::fs::metadata(&socket).expect("there").permissions().mode() & 0o777;
         assert_eq!(mode, 0o600);
-        let (other, beside) = Session::open(data()).await.expect("reached");
+        let (other, beside) = Session::open(data(), None).await.expect("reached");
         assert!(matches!(other, Client::Socket(_)));
         assert_eq!(health(other).await, health(owner).await);
         beside.close().await.expect("nothing to let go");
         owning.close().await.expect("let go");
         assert!(!socket.exists());
-        let (third, owning) = Session::open(data()).await.expect("owned anew");
+        let (third, owning) = Session::open(data(), None).await.expect("owned anew");
         assert!(matches!(third, Client::Local(_)));
         drop(third);
         owning.close().await.expect("let go");

@@ -105,8 +105,12 @@ fn config(limits: &HostLimits) -> Config {
     config.async_stack_size(2 << 20);
     // The next call must not find what the last left on its stack.
     config.async_stack_zeroing(true);
-    // Nothing of a guest's inside is written anywhere or shown to anyone; core dumps are not compiled in.
-    config.debug_info(false);
+    // Nothing of a guest's inside is written anywhere or shown to anyone; core dumps are not compiled in. Nor is
+    // code mapped back to the component's bytes, which a tenth of an artifact was for.
+    config.debug_info(false).generate_address_map(false);
+    // Tables for unwinders that are not the engine's own, which needs none. `image` relies on it: they would be read
+    // again when code is dropped.
+    config.native_unwind_info(false);
     config
 }
 
@@ -117,6 +121,7 @@ fn config(limits: &HostLimits) -> Config {
 pub(super) fn engine(limits: &HostLimits) -> wasmtime::Result<Engine> {
     let mut config = config(limits);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    config.with_custom_code_memory(super::image::publisher());
     Engine::new(&config)
 }
 

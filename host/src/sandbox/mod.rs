@@ -15,6 +15,8 @@ mod control;
 pub(crate) mod convert;
 mod copies;
 mod engine;
+mod ground;
+mod image;
 mod inspect;
 mod invocation;
 mod limiter;
@@ -26,9 +28,8 @@ mod stand_ins;
 mod turns;
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -48,6 +49,8 @@ use self::connections::Connections;
 pub use self::control::{CANCEL_GRACE, CallControl, Progress};
 use self::convert::shape::TypedFunction;
 pub use self::engine::{ENGINE, EPOCH_TICK, open_page_map, tuned_floor_engine};
+pub use self::ground::Ground;
+use self::ground::Loading;
 pub use self::inspect::PackageError;
 pub use self::invocation::{Content, InvokeError, Invoked, ToolAnswer};
 use self::invocation::{Entry, Loaded, Resources};
@@ -101,6 +104,8 @@ pub struct Sandbox {
     ticker: engine::Ticker,
     linker: Linker<CallState>,
     artifacts: Arc<Artifacts>,
+    /// What is loaded for the first call before it comes; taken by the first component that is made ready.
+    loading: Mutex<Option<Loading>>,
     compiler: Arc<Compiler>,
     ready: LoadedCode<ReadyPackage>,
     compilers: Arc<Semaphore>,
@@ -163,14 +168,8 @@ pub struct Order<'a> {
 /// What a sandbox is made of.
 #[derive(Debug)]
 pub struct SandboxOptions {
-    /// The folder of compiled components.
-    pub artifacts: PathBuf,
-    /// The key of their MACs: 32 secret bytes.
-    pub key: [u8; 32],
     /// Where components are compiled.
     pub compiler: Compiler,
-    /// The bounds of this host.
-    pub limits: Arc<HostLimits>,
     /// Finds the addresses of names that guests look up or connect to.
     pub resolver: Arc<dyn Resolver>,
     /// Where packages keep state.
@@ -217,14 +216,10 @@ impl Sandbox {
     /// Makes a sandbox.
     ///
     /// # Errors
-    /// If this machine can't run it.
-    pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
-        let SandboxOptions { artifacts, key, compiler, limits, resolver, state, roots, stand_ins } = options;
-        let failed = |error: wasmtime::Error| SandboxError(format!("{error:#}"));
-        let engine = engine::engine(&limits).map_err(failed)?;
-        let ticker = engine::Ticker::start(&engine).map_err(|error| SandboxError(error.to_string()))?;
-        let mut linker = Linker::new(&engine);
-        capabilities::add_to_linker(&mut linker).map_err(failed)?;
+    /// If this machine has no thread for it.
+    pub fn new(ground: Ground, options: SandboxOptions) -> Result<Self, SandboxError> {
+        let Ground { engine, ticker, linker, artifacts, limits, loading } = ground;
+        let SandboxOptions { compiler, resolver, state, roots, stand_ins } = options;
         let resources = Arc::new(Resources {
             turns: Turns::new(),
             connections: Arc::new(Connections::new(&limits)),
@@ -241,10 +236,11 @@ impl Sandbox {
         let prepared_max = limits.ceiling_of(Limit::PreparedSandboxes);
         let preparer = Preparer::start(prepared_max, Arc::clone(&resources));
         Ok(Self {
-            artifacts: Arc::new(Artifacts::new(artifacts, key, &engine)),
+            artifacts,
             engine,
             ticker,
             linker,
+            loading: Mutex::new(loading),
             ready: LoadedCode::new(limits.ceiling_of(Limit::LoadedCode)),
             compilers: Arc::new(Semaphore::new(COMPILERS_MAX)),
             compiler: Arc::new(compiler),
@@ -414,7 +410,12 @@ impl Sandbox {
         E: std::fmt::Display,
     {
         let (artifacts, engine) = (Arc::clone(&self.artifacts), self.engine.clone());
-        let loaded = tokio::task::spawn_blocking(move || artifacts.load(&engine, digest)).await;
+        let begun = self.loading.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let loading = match begun.filter(|(begun, _)| *begun == digest) {
+            Some((_, loading)) => loading,
+            None => tokio::task::spawn_blocking(move || artifacts.load(&engine, digest)),
+        };
+        let loaded = loading.await;
         let reason = match loaded.map_err(|error| SandboxError(format!("loading ended: {error}")))? {
             Ok(component) => return Ok((component, Origin::Artifact)),
             Err(reason) => reason,
