@@ -75,6 +75,7 @@ pub mod authn;
 pub mod authoring;
 #[doc(hidden)]
 pub mod backup;
+mod bell;
 #[doc(hidden)]
 pub mod cli;
 #[doc(hidden)]

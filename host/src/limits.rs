@@ -115,6 +115,8 @@ pub enum Limit {
     CompileMemory,
     /// Bytes of compiled code that are kept in memory between calls. What was called longest ago is loaded anew.
     LoadedCode,
+    /// Sandboxes that are made before their calls come. Those of what was called longest ago are given back.
+    PreparedSandboxes,
 }
 
 /// What happens at a limit.
@@ -161,7 +163,7 @@ const MIB: u64 = 1 << 20;
 
 impl Limit {
     /// All limits, in the order of the table.
-    pub const ALL: [Limit; 48] = [
+    pub const ALL: [Limit; 49] = [
         Limit::Fuel,
         Limit::WallTime,
         Limit::Memory,
@@ -210,6 +212,7 @@ impl Limit {
         Limit::CompileTime,
         Limit::CompileMemory,
         Limit::LoadedCode,
+        Limit::PreparedSandboxes,
     ];
 
     /// The limit's row: unit, default, ceiling, effect.
@@ -268,6 +271,7 @@ impl Limit {
             Limit::CompileTime => ("milliseconds", 120_000, 600_000, RefusedAtRegistration, false),
             Limit::CompileMemory => ("bytes", 2048 * MIB, 16 * 1024 * MIB, RefusedAtRegistration, false),
             Limit::LoadedCode => ("bytes", 1024 * MIB, 1 << 40, GivesUp, false),
+            Limit::PreparedSandboxes => ("sandboxes", 32, 256, GivesUp, false),
         };
         LimitRow { limit: self, unit, default, ceiling, effect, grantable }
     }
@@ -323,6 +327,7 @@ impl Limit {
             Limit::CompileTime => "compile_time",
             Limit::CompileMemory => "compile_memory",
             Limit::LoadedCode => "loaded_code",
+            Limit::PreparedSandboxes => "prepared_sandboxes",
         }
     }
 
@@ -389,6 +394,7 @@ impl Limit {
             Limit::CompileTime => "elapsed time of the compiler's process",
             Limit::CompileMemory => "bytes of writable private memory of the compiler's process",
             Limit::LoadedCode => "bytes of compiled code that are kept in memory between calls",
+            Limit::PreparedSandboxes => "sandboxes that are made before their calls come; each serves one call",
         }
     }
 

@@ -82,6 +82,17 @@ pub struct CodeHeld {
     pub dropped: u64,
 }
 
+/// How sandboxes are prepared before their calls come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SandboxesPrepared {
+    /// They are ready now.
+    pub ready: u64,
+    /// Calls that found one, since the start.
+    pub taken: u64,
+    /// Calls that found none.
+    pub missed: u64,
+}
+
 /// What compiling a component took at its registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CompileCost {

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit, RwLock, Semaphore,
 use tokio::time::{Instant, sleep, timeout};
 
 use super::archive::Archivist;
-use super::bell::Bell;
+
 use super::checkpoint::{self, Checkpoint, CheckpointError, CheckpointKey, VerifierKey};
 use super::disk::{self, Disk, RealDisk};
 use super::event::{CallContext, CallEnd, CallOutcome, Event};
@@ -31,6 +31,7 @@ use super::settings::AuditSettings;
 use super::syncer::{Signing, SyncQueue, Syncer};
 use super::tree::{Believed, StoredHashes, Tree};
 use super::writer::{Ack, Body, Known, Message, OpenSegment, SharedWriter, Writer};
+use crate::bell::Bell;
 use crate::ids::{GrantId, PrincipalId, Revision, Sequence};
 use crate::limits::Usage;
 

@@ -14,7 +14,6 @@
 #[doc(hidden)]
 pub mod anchoring;
 mod archive;
-mod bell;
 pub mod bundle;
 mod checkpoint;
 pub mod commitment;

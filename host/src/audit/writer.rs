@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::bell::Bell;
+
 use super::commitment::Commitment;
 use super::disk::{self, Disk, DiskFile};
 use super::event::Event;
@@ -27,6 +27,7 @@ use super::log::{LogError, State};
 use super::segment;
 use super::syncer::{SyncQueue, Waiter};
 use super::tree::{Tree, TreeHead, leaf_of};
+use crate::bell::Bell;
 use crate::ids::{CallId, Revision, Sequence};
 
 /// How many messages the thread writes together at most.
@@ -306,7 +307,7 @@ impl SharedWriter {
                 looks = 0;
                 continue;
             }
-            self.bell.sleep(looks, || ended.is_idle());
+            self.bell.sleep(looks, None, || ended.is_idle());
             looks += 1;
         }
     }

@@ -10,6 +10,7 @@ use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig, WasmFeatures,
 };
 
+use super::prepared;
 use crate::limits::{HostLimits, Limit};
 
 /// The engine and its version, as the log and receipts name them.
@@ -48,8 +49,10 @@ const FEATURES_OFF: WasmFeatures = WasmFeatures::GC
 /// registered before they were lowered can still be loaded; a call's own bounds hold it.
 fn pool(limits: &HostLimits) -> PoolingAllocationConfig {
     let row = |limit: Limit| limit.row().ceiling;
-    // One more, for the `list-tools` of the one package that is being registered.
-    let calls = u32::try_from(limits.ceiling_of(Limit::HostConcurrency) + 1).unwrap_or(u32::MAX);
+    // One more, for the `list-tools` of the one package that is being registered. Those that are made before their
+    // calls, and those that calls have left, take no call's place.
+    let beside = limits.ceiling_of(Limit::PreparedSandboxes) + prepared::LEFT_MAX as u64 + 1;
+    let calls = u32::try_from(limits.ceiling_of(Limit::HostConcurrency) + beside).unwrap_or(u32::MAX);
     let instances = u32::try_from(row(Limit::Instances)).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     // One component instance and one stack a call.
@@ -57,8 +60,8 @@ fn pool(limits: &HostLimits) -> PoolingAllocationConfig {
     // A Python component has 14 core instances and 13 tables; few tools have a second memory. The
     // pool is shared: a call that finds it empty is answered "busy".
     pool.total_core_instances(calls * instances).max_core_instances_per_component(instances);
-    pool.total_memories(calls * 4).max_memories_per_component(instances).max_memories_per_module(1);
-    pool.total_tables(calls * 32).max_tables_per_component(instances * 2).max_tables_per_module(4);
+    pool.total_memories(calls * prepared::MEMORIES_MAX).max_memories_per_component(instances).max_memories_per_module(1);
+    pool.total_tables(calls * prepared::TABLES_MAX).max_tables_per_component(instances * 2).max_tables_per_module(4);
     pool.table_elements(usize::try_from(row(Limit::TableElements)).unwrap_or(usize::MAX));
     pool.max_memory_size(usize::try_from(row(Limit::Memory)).unwrap_or(usize::MAX));
     pool.max_core_instance_size(1 << 20).max_component_instance_size(1 << 20);

@@ -1,7 +1,7 @@
 //! One call in a fresh sandbox: make the store, instantiate, call, turn what came of it into an outcome.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use schemars::JsonSchema;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use wasmtime::component::{ComponentExportIndex, Instance, InstancePre, ResourceTable, Val};
-use wasmtime::{CallHook, PoolConcurrencyLimitError, Store, StoreContextMut, Trap, UpdateDeadline};
+use wasmtime::{CallHook, Engine, PoolConcurrencyLimitError, Store, StoreContextMut, Trap, UpdateDeadline};
 
 use super::admitted::{Admitted, Spent};
 use super::bindings::tool::exports::portcullis::tool::tools as tool_world;
@@ -31,6 +31,7 @@ use super::convert::listed::CheckedSchema;
 use super::convert::shape::TypedFunction;
 use super::limiter::MemoryLimiter;
 use super::nested::Nesting;
+use super::prepared::{self, Occupied, Prepared, Preparer, Shelf};
 use super::screen::{self, Outgoing};
 use super::stand_ins::StandIns;
 use super::turns::{Turns, Work, in_turn};
@@ -167,6 +168,20 @@ pub struct Invoked {
 /// A component that is ready to be called.
 pub(crate) struct Loaded {
     pub(super) pre: InstancePre<CallState>,
+    /// Sandboxes of it that are ready.
+    pub(super) shelf: Shelf,
+    /// Whether it takes no more of the pool than the share of one call.
+    pub(super) is_modest: bool,
+}
+
+impl Loaded {
+    pub(super) fn new(pre: InstancePre<CallState>) -> Self {
+        let needs = pre.component().resources_required();
+        let is_modest = needs.is_some_and(|needs| {
+            needs.num_memories <= prepared::MEMORIES_MAX && needs.num_tables <= prepared::TABLES_MAX
+        });
+        Self { pre, shelf: Shelf::default(), is_modest }
+    }
 }
 
 /// How a tool is called in a component.
@@ -189,36 +204,36 @@ pub(super) struct Running<'a> {
 }
 
 /// Everything that a sandbox needs beside the component.
-pub(super) struct Resources<'a> {
-    pub(super) turns: &'a Arc<Turns>,
-    pub(super) quotas: &'a Quotas,
-    pub(super) connections: &'a Arc<Connections>,
-    pub(super) resolver: &'a Arc<dyn Resolver>,
+pub(super) struct Resources {
+    pub(super) turns: Turns,
+    pub(super) quotas: Quotas,
+    pub(super) connections: Arc<Connections>,
+    pub(super) resolver: Arc<dyn Resolver>,
     /// Sends requests of HTTP.
-    pub(super) http: &'a Sender,
-    pub(super) disk_workers: &'a Arc<Semaphore>,
+    pub(super) http: Sender,
+    pub(super) disk_workers: Arc<Semaphore>,
     /// Where packages keep state.
-    pub(super) state: &'a KeyValue,
-    pub(super) limits: &'a HostLimits,
-    pub(super) stand_ins: &'a StandIns,
+    pub(super) state: KeyValue,
+    pub(super) limits: Arc<HostLimits>,
+    pub(super) stand_ins: StandIns,
     /// Counts the host calls that the engine sees, if a test asked for that.
-    pub(super) host_calls_seen: Option<&'a Arc<AtomicU64>>,
+    pub(super) host_calls_seen: OnceLock<Arc<AtomicU64>>,
 }
 
 /// How much fuel is used between two counts of it. The guest's own count is in a register until it calls
 /// out, and is lost where the guest is cut off by its deadline or its caller. It yields there too, and its turn on the
 /// processor ends: about a quarter of a millisecond of computing, which is what others wait for it.
-const FUEL_STEP: u64 = 250_000;
+pub(super) const FUEL_STEP: u64 = 250_000;
 
 /// Runs one authorized call to its end, or until `stopped` ends. Dropping the future ends it too, and its
 /// record says cancelled.
 pub(super) async fn invoke(
-    loaded: &Loaded,
+    (loaded, preparer): (&Arc<Loaded>, &Preparer),
     entry: &Entry,
     Running { call, admitted, control, nesting, secrets, meter, spent }: Running<'_>,
     arguments: &Value,
     recorder: Recorder,
-    resources: Resources<'_>,
+    resources: &Resources,
     stopped: impl Future<Output = Stop>,
 ) -> Invoked {
     let output_max = call.limits().output;
@@ -235,7 +250,8 @@ pub(super) async fn invoke(
         spent,
         stopped,
     };
-    run(loaded, bounds, recorder, resources, async |store, instance| {
+    let prepared = Some((preparer, preparer.take(loaded)));
+    run((loaded, prepared), bounds, recorder, resources, async |store, instance| {
         admitted.note(store.data_mut().gate.usage());
         call_tool(store, instance, entry, arguments, output_max).await
     })
@@ -263,7 +279,7 @@ pub(super) async fn list_tools(
     indices: &tool_world::GuestIndices,
     limits: &CallLimits,
     recorder: Recorder,
-    resources: Resources<'_>,
+    resources: &Resources,
     stopped: impl Future<Output = Stop>,
 ) -> (Result<Vec<tool_world::ToolDefinition>, InvokeError>, Invoked) {
     let mut listed = Err(InvokeError::Crashed("it did not answer".to_owned()));
@@ -275,7 +291,7 @@ pub(super) async fn list_tools(
     let (weight, meter, spent) = (Weight::default(), Arc::new(Unmetered), Spent::default());
     let bounds =
         Bounds { limits, folders, rules, clock, weight, control, nesting, secrets, meter, spent, stopped };
-    let invoked = run(loaded, bounds, recorder, resources, async |store, instance| {
+    let invoked = run((loaded, None), bounds, recorder, resources, async |store, instance| {
         let guest = indices.load(&mut *store, &instance).map_err(|error| failure(store, error))?;
         listed = Ok(guest.call_list_tools(&mut *store).await.map_err(|error| failure(store, error))?);
         Ok(ToolAnswer::default())
@@ -285,16 +301,16 @@ pub(super) async fn list_tools(
 }
 
 async fn run(
-    loaded: &Loaded,
+    (loaded, prepared): (&Loaded, Option<(&Preparer, Option<Prepared>)>),
     bounds: Bounds<'_, impl Future<Output = Stop>>,
     recorder: Recorder,
-    resources: Resources<'_>,
+    resources: &Resources,
     body: impl AsyncFnOnce(&mut Store<CallState>, Instance) -> Result<ToolAnswer, InvokeError>,
 ) -> Invoked {
     let Bounds { limits, folders, rules, clock, weight, control, nesting, secrets, meter, spent, stopped } =
         bounds;
     let started = Instant::now();
-    let opened = Filesystem::open(folders, resources.quotas, Arc::clone(resources.disk_workers));
+    let opened = Filesystem::open(folders, &resources.quotas, Arc::clone(&resources.disk_workers));
     let filesystem = match opened {
         Ok(filesystem) => filesystem,
         Err(error) => {
@@ -305,7 +321,7 @@ async fn run(
     let context = recorder.context();
     let principal = context.principal.clone();
     let caller = (&context.package, &context.principal);
-    let stores = Stores::new(rules, caller, resources.state, resources.limits);
+    let stores = Stores::new(rules, caller, &resources.state, &resources.limits);
     let connections = resources.connections.of_call(context.package.clone(), limits.connections);
     let http = Http::new(resources.http.clone(), Arc::clone(context), limits, Arc::clone(&meter));
     let state = CallState {
@@ -324,25 +340,35 @@ async fn run(
         sockets: Sockets::default(),
         meter,
         spent,
-        resolver: Arc::clone(resources.resolver),
+        resolver: Arc::clone(&resources.resolver),
         clock: Clock::new(started, clock, resources.stand_ins.time_of_day),
         random: Source::new(resources.stand_ins.random_seed),
     };
-    let mut open = match new_store(loaded, state, limits, resources.host_calls_seen) {
-        Ok(store) => OpenStore { store: Some(store), started },
-        Err((state, error)) => {
-            return finish(*state, None, started, Err(InvokeError::Host(error.to_string())));
-        }
+    let (preparer, prepared) = prepared.unzip();
+    let occupied = match prepared.flatten() {
+        Some(prepared) => prepared.occupy(state, limits).map_err(|state| *state),
+        None => Err(state),
     };
+    let (mut store, fuel_used, instance, vacant) = match occupied {
+        Ok(Occupied { store, instance, fuel, vacant }) => (store, fuel, Some(instance), Some(vacant)),
+        Err(state) => (bare_store(loaded.pre.engine(), state), 0, None, None),
+    };
+    if let Err(error) = bind(&mut store, limits, fuel_used, resources.host_calls_seen.get()) {
+        return finish(store.into_data(), None, started, Err(InvokeError::Host(error.to_string())));
+    }
+    let mut open = OpenStore { store: Some(store), started };
     let store = open.store();
     let work = async {
-        let instance = match loaded.pre.instantiate_async(&mut *store).await {
-            Ok(instance) => instance,
-            Err(error) => return Err(instantiation_failure(store, error)),
+        let instance = match instance {
+            Some(instance) => instance,
+            None => match loaded.pre.instantiate_async(&mut *store).await {
+                Ok(instance) => instance,
+                Err(error) => return Err(instantiation_failure(store, error)),
+            },
         };
         body(store, instance).await
     };
-    let work = in_turn(resources.turns, &principal, weight, Work::Guest, work);
+    let work = in_turn(&resources.turns, &principal, weight, Work::Guest, work);
     let (result, was_cut_short) = tokio::select! {
         // In this order, so that what is stopped before it begins does not begin.
         biased;
@@ -361,9 +387,17 @@ async fn run(
     }
     // Whatever the guest left under way ends with it.
     open.store().data_mut().close_exchanges().await;
-    let store = open.take();
+    let mut store = open.take();
     let fuel_left = store.get_fuel().ok();
-    finish(store.into_data(), fuel_left, started, result)
+    let state = match (preparer, vacant) {
+        (Some(preparer), Some(vacant)) => {
+            let state = std::mem::replace(store.data_mut(), vacant);
+            preparer.leave(store);
+            state
+        }
+        _ => store.into_data(),
+    };
+    finish(state, fuel_left, started, result)
 }
 
 /// The store of a call that runs. Dropped with the call's future, it hands what was used to the gate,
@@ -410,31 +444,34 @@ fn wall_time_reached(limits: &CallLimits, started: Instant) -> LimitReached {
     LimitReached { limit: Limit::WallTime, value: milliseconds(started.elapsed()).max(max), max }
 }
 
-fn new_store(
-    loaded: &Loaded,
-    state: CallState,
-    limits: &CallLimits,
-    seen: Option<&Arc<AtomicU64>>,
-) -> Result<Store<CallState>, (Box<CallState>, wasmtime::Error)> {
-    let mut store = Store::new(loaded.pre.engine(), state);
+/// A store whose memories and tables are counted, and whose guest yields when it is interrupted.
+pub(super) fn bare_store(engine: &Engine, state: CallState) -> Store<CallState> {
+    let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
-    bound_copies(&mut store, limits, seen);
+    store.epoch_deadline_callback(|_| {
+        // Tokio may run a task that merely wakes itself again at once; `yield_now` lets others have
+        // their turn, the timer of this call's deadline among them.
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
+    store
+}
+
+/// Holds a store to the limits of its call, of whose fuel some was used already.
+fn bind(
+    store: &mut Store<CallState>,
+    limits: &CallLimits,
+    fuel_used: u64,
+    seen: Option<&Arc<AtomicU64>>,
+) -> wasmtime::Result<()> {
+    bound_copies(store, limits, seen);
     // The gate counts what the guest is given. Some of it is two entries in the table, a lent handle
     // counts twice for the engine, and handles of the guest's own resources are the engine's alone.
     let handles_max = usize::try_from(limits.resources.saturating_mul(2)).unwrap_or(usize::MAX);
     store.data_mut().table.set_max_capacity(handles_max);
     store.set_max_component_handles(handles_max);
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|_| {
-        // Tokio may run a task that merely wakes itself again at once; `yield_now` lets others have
-        // their turn, the timer of this call's deadline among them.
-        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
-    });
-    let fuelled = store.fuel_async_yield_interval(Some(FUEL_STEP)).and_then(|()| store.set_fuel(limits.fuel));
-    match fuelled {
-        Ok(()) => Ok(store),
-        Err(error) => Err((Box::new(store.into_data()), error)),
-    }
+    store.fuel_async_yield_interval(Some(FUEL_STEP))?;
+    store.set_fuel(limits.fuel.saturating_sub(fuel_used))
 }
 
 /// Bounds what is copied out of the guest: by [`Limit::CopiedBytes`] in host calls, where a byte costs

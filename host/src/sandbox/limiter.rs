@@ -41,6 +41,12 @@ impl Account {
         true
     }
 
+    /// The same with what another holds, if it may have that.
+    fn holding(&self, other: &Account) -> Option<Self> {
+        let fits = other.held <= self.max;
+        fits.then(|| Self { held: other.held, peak: other.peak, ..Self::new(self.limit, self.max) })
+    }
+
     fn undo(&mut self) {
         self.held -= std::mem::take(&mut self.last);
     }
@@ -52,6 +58,12 @@ impl MemoryLimiter {
             memory: Account::new(Limit::Memory, limits.memory),
             tables: Account::new(Limit::TableElements, limits.table_elements),
         }
+    }
+
+    /// The limiter of a call that holds from its begin what another has let grow; `None` if it may not have that.
+    pub(crate) fn holding(&self, other: &MemoryLimiter) -> Option<Self> {
+        let (memory, tables) = (self.memory.holding(&other.memory)?, self.tables.holding(&other.tables)?);
+        Some(Self { memory, tables })
     }
 
     /// The most bytes of memory held at once.
@@ -105,5 +117,21 @@ mod tests {
         limiter.memory_grow_failed(wasmtime::format_err!("no room")).expect("no trap");
         assert!(limiter.memory_growing(60, 100, None).expect("no trap"), "the failed growth was given back");
         assert_eq!(limiter.memory_peak(), 100);
+    }
+
+    #[test]
+    fn what_another_let_grow_counts_from_the_begin() {
+        let new = |memory, table_elements| {
+            MemoryLimiter::new(&CallLimits { memory, table_elements, ..CallLimits::default() })
+        };
+        let mut other = new(1_000, 1_000);
+        assert!(other.memory_growing(0, 60, None).expect("no trap"));
+        assert!(other.table_growing(0, 30, None).expect("no trap"));
+        let mut limiter = new(100, 30).holding(&other).expect("it may have that");
+        assert_eq!((limiter.memory_peak(), limiter.table_elements_peak()), (60, 30));
+        assert!(!limiter.memory_growing(60, 101, None).expect("no trap"), "beyond its own bound");
+        assert!(limiter.memory_growing(60, 100, None).expect("no trap"));
+        assert!(!limiter.table_growing(30, 31, None).expect("no trap"));
+        assert!(new(59, 30).holding(&other).is_none() && new(100, 29).holding(&other).is_none());
     }
 }

@@ -20,6 +20,7 @@ mod invocation;
 mod limiter;
 mod listed;
 pub mod nested;
+mod prepared;
 mod screen;
 mod stand_ins;
 mod turns;
@@ -51,6 +52,7 @@ pub use self::inspect::PackageError;
 pub use self::invocation::{Content, InvokeError, Invoked, ToolAnswer};
 use self::invocation::{Entry, Loaded, Resources};
 use self::nested::Nesting;
+use self::prepared::Preparer;
 pub use self::stand_ins::StandIns;
 use self::turns::Turns;
 pub use self::turns::worker_threads;
@@ -60,7 +62,9 @@ use crate::database::KeyValue;
 use crate::egress::{Client, Meter, Resolver, Roots};
 use crate::ids::{PackageDigest, ToolName};
 use crate::limits::{CallLimits, HostLimits, Limit};
-use crate::package::{CodeHeld, CompileCost, ComponentSize, PackageDescription, ToolDescription, ToolExport};
+use crate::package::{
+    CodeHeld, CompileCost, ComponentSize, PackageDescription, SandboxesPrepared, ToolDescription, ToolExport,
+};
 use crate::policy::{AuthorizedCall, Stop};
 use crate::secrets::CallSecrets;
 
@@ -97,20 +101,11 @@ pub struct Sandbox {
     ticker: engine::Ticker,
     linker: Linker<CallState>,
     artifacts: Arc<Artifacts>,
-    limits: Arc<HostLimits>,
     compiler: Arc<Compiler>,
     ready: LoadedCode<ReadyPackage>,
     compilers: Arc<Semaphore>,
-    turns: Arc<Turns>,
-    connections: Arc<Connections>,
-    resolver: Arc<dyn Resolver>,
-    http: Sender,
-    quotas: Quotas,
-    state: KeyValue,
-    disk_workers: Arc<Semaphore>,
-    stand_ins: StandIns,
-    /// Set by a test that compares the engine's count of host calls with the log.
-    host_calls_seen: OnceLock<Arc<AtomicU64>>,
+    resources: Arc<Resources>,
+    preparer: Preparer,
 }
 
 impl std::fmt::Debug for Sandbox {
@@ -121,7 +116,7 @@ impl std::fmt::Debug for Sandbox {
 
 /// A component that is compiled and linked.
 pub struct ReadyPackage {
-    loaded: Loaded,
+    loaded: Arc<Loaded>,
     entries: HashMap<ToolName, Entry>,
 }
 
@@ -230,6 +225,21 @@ impl Sandbox {
         let ticker = engine::Ticker::start(&engine).map_err(|error| SandboxError(error.to_string()))?;
         let mut linker = Linker::new(&engine);
         capabilities::add_to_linker(&mut linker).map_err(failed)?;
+        let resources = Arc::new(Resources {
+            turns: Turns::new(),
+            connections: Arc::new(Connections::new(&limits)),
+            http: Sender::new(Client::new(Arc::clone(&resolver), roots).standing_in(stand_ins.http.clone())),
+            stand_ins,
+            resolver,
+            limits,
+            quotas: Quotas::default(),
+            state,
+            disk_workers: Arc::new(Semaphore::new(DISK_WORKERS_MAX)),
+            host_calls_seen: OnceLock::new(),
+        });
+        let limits = &resources.limits;
+        let prepared_max = limits.ceiling_of(Limit::PreparedSandboxes);
+        let preparer = Preparer::start(prepared_max, Arc::clone(&resources));
         Ok(Self {
             artifacts: Arc::new(Artifacts::new(artifacts, key, &engine)),
             engine,
@@ -237,17 +247,9 @@ impl Sandbox {
             linker,
             ready: LoadedCode::new(limits.ceiling_of(Limit::LoadedCode)),
             compilers: Arc::new(Semaphore::new(COMPILERS_MAX)),
-            turns: Arc::new(Turns::new()),
-            connections: Arc::new(Connections::new(&limits)),
-            http: Sender::new(Client::new(Arc::clone(&resolver), roots).standing_in(stand_ins.http.clone())),
-            stand_ins,
-            resolver,
             compiler: Arc::new(compiler),
-            limits,
-            quotas: Quotas::default(),
-            state,
-            disk_workers: Arc::new(Semaphore::new(DISK_WORKERS_MAX)),
-            host_calls_seen: OnceLock::new(),
+            preparer: preparer.map_err(|error| SandboxError(error.to_string()))?,
+            resources,
         })
     }
 
@@ -266,7 +268,7 @@ impl Sandbox {
     /// # Errors
     /// If it can't be a package, or the host can't compile.
     pub async fn compile(&self, bytes: bytes::Bytes) -> Result<Candidate, PrepareError> {
-        let size = inspect::measure(&bytes, &self.limits)?;
+        let size = inspect::measure(&bytes, &self.resources.limits)?;
         let digest = PackageDigest::of(&bytes);
         let (component, cost) = self.compile_bytes(bytes.clone()).await?;
         let (imports, capabilities) = inspect::imports(&self.engine, &component)?;
@@ -310,13 +312,13 @@ impl Sandbox {
         let listed = async {
             let pre = self.linker.instantiate_pre(&candidate.component).map_err(not_listed)?;
             let indices = tool_world::GuestIndices::new(&pre).map_err(not_listed)?;
-            Ok((Loaded { pre }, indices))
+            Ok((Loaded::new(pre), indices))
         };
         let (loaded, indices) = match listed.await {
             Ok(ready) => ready,
             Err(error) => return (Err(error), Invoked::not_started(recorder)),
         };
-        let (limits, resources) = (CallLimits::of(&self.limits), self.resources());
+        let (limits, resources) = (CallLimits::of(&self.resources.limits), &self.resources);
         let (listed, invoked) =
             invocation::list_tools(&loaded, &indices, &limits, recorder, resources, stopped).await;
         let tools = match (listed, &invoked.result) {
@@ -455,18 +457,23 @@ impl Sandbox {
             return Invoked { result: Err(error), ..Invoked::not_started(recorder) };
         };
         let running = invocation::Running { call, admitted, control, nesting, secrets, meter, spent };
-        let (loaded, resources) = (&package.loaded, self.resources());
+        let (loaded, resources) = ((&package.loaded, &self.preparer), &self.resources);
         invocation::invoke(loaded, entry, running, arguments, recorder, resources, stopped).await
     }
 
     /// The turns on the processor of all that is done for principals.
     pub(crate) fn turns(&self) -> &Turns {
-        &self.turns
+        &self.resources.turns
     }
 
     /// How much compiled code is in memory.
     pub fn code_held(&self) -> CodeHeld {
         self.ready.count()
+    }
+
+    /// How sandboxes were prepared.
+    pub fn prepared(&self) -> SandboxesPrepared {
+        self.preparer.count()
     }
 
     /// How often guests were asked to yield since the start; it rises 100 times a second.
@@ -478,22 +485,7 @@ impl Sandbox {
     /// there otherwise. For tests: it sees each way out of a guest, the gate's and any other.
     #[doc(hidden)]
     pub fn count_host_calls(&self) -> Arc<AtomicU64> {
-        Arc::clone(self.host_calls_seen.get_or_init(Arc::default))
-    }
-
-    fn resources(&self) -> Resources<'_> {
-        Resources {
-            turns: &self.turns,
-            quotas: &self.quotas,
-            connections: &self.connections,
-            resolver: &self.resolver,
-            http: &self.http,
-            disk_workers: &self.disk_workers,
-            state: &self.state,
-            limits: &self.limits,
-            stand_ins: &self.stand_ins,
-            host_calls_seen: self.host_calls_seen.get(),
-        }
+        Arc::clone(self.resources.host_calls_seen.get_or_init(Arc::default))
     }
 
     /// Compiles a component, one at a time in a host.
@@ -502,7 +494,7 @@ impl Sandbox {
         let permit =
             Arc::clone(&self.compilers).acquire_owned().await.map_err(|error| failed(error.to_string()))?;
         let (engine, compiler) = (self.engine.clone(), Arc::clone(&self.compiler));
-        let (limits, job) = (Arc::clone(&self.limits), Job::default());
+        let (limits, job) = (Arc::clone(&self.resources.limits), Job::default());
         // Whoever goes away takes the process along; the thread ends with it.
         let _cancel = job.cancel_on_drop();
         let compiled = tokio::task::spawn_blocking(move || {
@@ -534,7 +526,7 @@ impl Sandbox {
             };
             entries.insert(tool.name.clone(), entry);
         }
-        Ok(ReadyPackage { loaded: Loaded { pre }, entries })
+        Ok(ReadyPackage { loaded: Arc::new(Loaded::new(pre)), entries })
     }
 }
 

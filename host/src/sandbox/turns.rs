@@ -102,6 +102,11 @@ impl Turns {
         state.changed_at.is_some_and(|at| now.duration_since(at) < RIVALRY_TIME)
     }
 
+    /// Whether there is a core that nobody's turn takes.
+    pub(super) fn has_room(&self) -> bool {
+        self.state().taken < self.turns
+    }
+
     /// Whether a principal may have a turn now, if it is its own.
     fn has_turn_for(&self, state: &State, principal: &PrincipalId) -> bool {
         state.taken < self.turns

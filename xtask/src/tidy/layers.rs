@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 13] = [
     &["egress"],
     &["config"],
     &["platform", "hardening"],
-    &["package", "arguments", "limits", "ids", "text", "wildcard", "fairness", "signing"],
+    &["package", "arguments", "limits", "ids", "text", "wildcard", "fairness", "signing", "bell"],
 ];
 
 /// Where a library of the outside may be seen, and why nowhere else.

@@ -443,7 +443,8 @@ fn set_limit(limits: &mut CallLimits, limit: Limit, value: u64) {
         | Limit::Modules
         | Limit::CompileTime
         | Limit::CompileMemory
-        | Limit::LoadedCode => {}
+        | Limit::LoadedCode
+        | Limit::PreparedSandboxes => {}
     }
 }
 

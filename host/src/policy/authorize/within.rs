@@ -221,6 +221,7 @@ pub(in crate::policy) fn limit_of(limits: &CallLimits, limit: Limit) -> Option<u
         | Limit::Modules
         | Limit::CompileTime
         | Limit::CompileMemory
-        | Limit::LoadedCode => return None,
+        | Limit::LoadedCode
+        | Limit::PreparedSandboxes => return None,
     })
 }

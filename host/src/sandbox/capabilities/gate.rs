@@ -88,7 +88,7 @@ struct UnderWay {
 /// The door of one call.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    /// `None` once the call's final record was handed over.
+    /// `None` before there is a call, and once its final record was handed over.
     recorder: Option<Recorder>,
     limits: CallLimits,
     /// What must not be in a record, nor leave in any other way that is looked at.
@@ -104,8 +104,17 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new(recorder: Recorder, limits: CallLimits, secrets: Arc<CallSecrets>) -> Self {
+        Self::of(Some(recorder), limits, secrets)
+    }
+
+    /// The door of a sandbox that has no call: nothing is let in.
+    pub(crate) fn shut(limits: CallLimits) -> Self {
+        Self::of(None, limits, Arc::default())
+    }
+
+    fn of(recorder: Option<Recorder>, limits: CallLimits, secrets: Arc<CallSecrets>) -> Self {
         Self {
-            recorder: Some(recorder),
+            recorder,
             fuel_left: limits.fuel,
             limits,
             secrets,
@@ -230,6 +239,9 @@ impl Gate {
     ) -> wasmtime::Result<Entered> {
         if let Some(error) = self.failed.take() {
             return Err(error.into());
+        }
+        if self.recorder.is_none() {
+            wasmtime::bail!("a host call without a call");
         }
         let subject = subject.map(|subject| self.screened(&subject).map_or(subject, Arc::from));
         self.under_way = Some(UnderWay { function, subject, started: Instant::now() });
