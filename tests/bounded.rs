@@ -9,6 +9,7 @@ mod hostile;
 mod loaded;
 mod memory;
 mod neighbours;
+mod prepared;
 mod text;
 
 use std::time::Duration;
@@ -75,6 +76,7 @@ const fn test_of(limit: Limit) -> fn() {
         Limit::CompileTime => compiling::compile_time,
         Limit::CompileMemory => compiling::compile_memory,
         Limit::LoadedCode => loaded::loaded_code,
+        Limit::PreparedSandboxes => prepared::prepared_sandboxes,
     }
 }
 

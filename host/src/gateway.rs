@@ -57,6 +57,7 @@ use crate::ids::{
 use crate::limits::{HostLimits, Usage};
 use crate::outlets::metrics::Metrics;
 use crate::outlets::{OutletHealth, Outlets};
+use crate::package::SandboxesPrepared;
 use crate::policy::{AuthorizedCall, Denial, Durability, Evidence, Freeze, Policy, QuotaSubject};
 use crate::registry::{ApprovedPackage, Registry, RegistryError};
 use crate::sandbox::compiler::Compiler;
@@ -556,6 +557,11 @@ impl Host {
         let subject = QuotaSubject::Principal(principal.clone());
         let weight = self.in_force().policy.quotas_of(&subject).weight.unwrap_or_default();
         in_turn(self.sandbox.turns(), principal, weight, Work::Request, work).await
+    }
+
+    /// How sandboxes were prepared since the host started.
+    pub fn prepared_sandboxes(&self) -> SandboxesPrepared {
+        self.sandbox.prepared()
     }
 
     /// How often running guests were made to yield since the start: it rises while the host can

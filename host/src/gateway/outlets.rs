@@ -52,6 +52,7 @@ impl Host {
             running_calls: status.running.len() as u64,
             waiting_calls: status.waiting,
             code: self.sandbox.code_held(),
+            prepared: self.sandbox.prepared(),
             waits: Some(self.admission.waits()),
             log_failed: health.log_failure.is_some(),
             disk_low: health.disk_low.is_some(),

@@ -20,7 +20,7 @@ use super::OutletHealth;
 use crate::audit::follow::Follower;
 use crate::audit::index::FoundLine;
 use crate::ids::Sequence;
-use crate::package::CodeHeld;
+use crate::package::{CodeHeld, SandboxesPrepared};
 
 /// The longest that one answer counts records; the next goes on.
 const COUNT_TIME_MAX: Duration = Duration::from_secs(2);
@@ -38,6 +38,8 @@ pub struct Moment {
     pub waiting_calls: u64,
     /// Compiled code in memory.
     pub code: CodeHeld,
+    /// Sandboxes that were made before their calls.
+    pub prepared: SandboxesPrepared,
     /// How long calls waited for their places, in seconds.
     pub waits: Option<Histogram>,
     /// Whether the log takes no records.
@@ -273,6 +275,7 @@ fn register(moment: &Moment, counted: Sequence, registry: &mut Registry) {
     gauge("calls_waiting", "Calls that wait for a place", moment.waiting_calls);
     gauge("code_components", "Components whose compiled code is in memory", moment.code.components);
     gauge("code_bytes", "Bytes of compiled code in memory", moment.code.bytes);
+    gauge("sandboxes_prepared", "Sandboxes that are ready for calls to come", moment.prepared.ready);
     gauge("log_failed", "1 if the log takes no records, so that calls are refused", moment.log_failed.into());
     gauge("disk_low", "1 if the disk is low, so that nothing new begins", moment.disk_low.into());
     gauge("frozen", "1 if the host is frozen", moment.frozen.into());
@@ -282,10 +285,15 @@ fn register(moment: &Moment, counted: Sequence, registry: &mut Registry) {
     gauge("log_queue_units", "What waits for the log's writer: records, or 256 bytes of one", moment.queued);
     let uncounted = moment.written.saturating_sub(counted.0);
     gauge("metrics_behind_records", "Records that the counters here do not have yet", uncounted);
-    let dropped: Counter = Counter::default();
-    dropped.inc_by(moment.code.dropped);
+    let mut counter = |name: &str, help: &str, value: u64| {
+        let counter: Counter = Counter::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    };
     let help = "Components whose code was given up for that of others: each is loaded anew when it is called";
-    registry.register("code_given_up", help, dropped);
+    counter("code_given_up", help, moment.code.dropped);
+    counter("sandboxes_taken", "Calls that found a sandbox ready", moment.prepared.taken);
+    counter("sandboxes_missed", "Calls that found none ready and had one made", moment.prepared.missed);
     let mut gauge = |name: &str, help: &str, value: u64| {
         let gauge: Gauge = Gauge::default();
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

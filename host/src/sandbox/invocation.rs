@@ -324,7 +324,7 @@ async fn run(
     let stores = Stores::new(rules, caller, &resources.state, &resources.limits);
     let connections = resources.connections.of_call(context.package.clone(), limits.connections);
     let http = Http::new(resources.http.clone(), Arc::clone(context), limits, Arc::clone(&meter));
-    let state = CallState {
+    let state = Box::new(CallState {
         table: ResourceTable::new(),
         gate: Gate::new(recorder, limits.clone(), Arc::new(secrets)),
         memory: MemoryLimiter::new(limits),
@@ -343,18 +343,19 @@ async fn run(
         resolver: Arc::clone(&resources.resolver),
         clock: Clock::new(started, clock, resources.stand_ins.time_of_day),
         random: Source::new(resources.stand_ins.random_seed),
-    };
+    });
     let (preparer, prepared) = prepared.unzip();
     let occupied = match prepared.flatten() {
-        Some(prepared) => prepared.occupy(state, limits).map_err(|state| *state),
+        Some(prepared) => prepared.occupy(state, limits),
         None => Err(state),
     };
     let (mut store, fuel_used, instance, vacant) = match occupied {
         Ok(Occupied { store, instance, fuel, vacant }) => (store, fuel, Some(instance), Some(vacant)),
-        Err(state) => (bare_store(loaded.pre.engine(), state), 0, None, None),
+        Err(state) => (bare_store(loaded.pre.engine(), *state), 0, None, None),
     };
     if let Err(error) = bind(&mut store, limits, fuel_used, resources.host_calls_seen.get()) {
-        return finish(store.into_data(), None, started, Err(InvokeError::Host(error.to_string())));
+        let error = InvokeError::Host(error.to_string());
+        return finish(&mut store.into_data(), None, started, Err(error));
     }
     let mut open = OpenStore { store: Some(store), started };
     let store = open.store();
@@ -389,15 +390,14 @@ async fn run(
     open.store().data_mut().close_exchanges().await;
     let mut store = open.take();
     let fuel_left = store.get_fuel().ok();
-    let state = match (preparer, vacant) {
-        (Some(preparer), Some(vacant)) => {
-            let state = std::mem::replace(store.data_mut(), vacant);
+    match (preparer, vacant) {
+        (Some(preparer), Some(mut vacant)) => {
+            std::mem::swap(store.data_mut(), &mut *vacant);
             preparer.leave(store);
-            state
+            finish(&mut vacant, fuel_left, started, result)
         }
-        _ => store.into_data(),
-    };
-    finish(state, fuel_left, started, result)
+        _ => finish(&mut store.into_data(), fuel_left, started, result),
+    }
 }
 
 /// The store of a call that runs. Dropped with the call's future, it hands what was used to the gate,
@@ -535,12 +535,12 @@ fn settle_fuel(store: &mut StoreContextMut<'_, CallState>, hook: CallHook) -> wa
 
 /// Gathers what was used and lets the recorder go.
 fn finish(
-    mut state: CallState,
+    state: &mut CallState,
     fuel_left: Option<u64>,
     started: Instant,
     result: Result<ToolAnswer, InvokeError>,
 ) -> Invoked {
-    measure(&mut state, fuel_left, started);
+    measure(state, fuel_left, started);
     let captured = state.stdio.take();
     let lines = std::mem::take(&mut state.log);
     let usage = state.gate.usage();

@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use wasmtime::component::{Instance, ResourceTable};
-use wasmtime::{CallHook, PoolConcurrencyLimitError, Store};
+use wasmtime::{PoolConcurrencyLimitError, Store};
 
 use super::capabilities::CallState;
 use super::capabilities::cli::Stdio;
@@ -47,8 +47,8 @@ use crate::package::SandboxesPrepared;
 const PACKAGE_MAX: usize = 16;
 /// The most that calls left and that are not taken down yet. Who finds so many takes its own down.
 pub(super) const LEFT_MAX: usize = 16;
-/// The fuel that making one may take: some milliseconds.
-const FUEL_MAX: u64 = 10_000_000;
+/// The fuel that making one may take: about a millisecond. Python takes 6,000.
+const FUEL_MAX: u64 = 1_000_000;
 /// After so long without a call of its component one is given back.
 const IDLE_TIME: Duration = Duration::from_secs(10);
 /// How often that is looked for.
@@ -90,18 +90,23 @@ pub(super) struct Occupied {
     /// What making it took, which is the call's to pay.
     pub(super) fuel: u64,
     /// What is in the store's place of a call when there is none.
-    pub(super) vacant: CallState,
+    pub(super) vacant: Box<CallState>,
 }
 
 impl Prepared {
     /// Has a call move in. Gives its state back if it may not have what making the sandbox took.
-    pub(super) fn occupy(mut self, state: CallState, limits: &CallLimits) -> Result<Occupied, Box<CallState>> {
-        let Some(memory) = state.memory.holding(&self.store.data().memory) else { return Err(Box::new(state)) };
+    pub(super) fn occupy(
+        mut self,
+        mut state: Box<CallState>,
+        limits: &CallLimits,
+    ) -> Result<Occupied, Box<CallState>> {
+        let Some(memory) = state.memory.holding(&self.store.data().memory) else { return Err(state) };
         if self.fuel > limits.fuel {
-            return Err(Box::new(state));
+            return Err(state);
         }
-        let vacant = std::mem::replace(self.store.data_mut(), CallState { memory, ..state });
-        Ok(Occupied { store: self.store, instance: self.instance, fuel: self.fuel, vacant })
+        state.memory = memory;
+        std::mem::swap(self.store.data_mut(), &mut *state);
+        Ok(Occupied { store: self.store, instance: self.instance, fuel: self.fuel, vacant: state })
     }
 }
 
@@ -324,10 +329,6 @@ impl Maker {
     fn make(&self, loaded: &Arc<Loaded>, context: &Arc<CallContext>) -> Result<Prepared, Lacking> {
         let state = vacant(&self.resources, context).ok_or(Lacking::Forever)?;
         let mut store = bare_store(loaded.pre.engine(), state);
-        store.call_hook(|_, hook| match hook {
-            CallHook::CallingHost => Err(wasmtime::format_err!("a host call before there is a call")),
-            CallHook::CallingWasm | CallHook::ReturningFromWasm | CallHook::ReturningFromHost => Ok(()),
-        });
         store.set_epoch_deadline(1);
         let fuelled = store.fuel_async_yield_interval(Some(FUEL_STEP)).and_then(|()| store.set_fuel(FUEL_MAX));
         fuelled.map_err(|_| Lacking::Forever)?;
