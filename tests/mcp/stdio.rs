@@ -255,8 +255,9 @@ fn a_call_ends_with_the_wish_for_it() {
     talk.tell("notifications/cancelled", json!({ "requestId": "one", "reason": "enough" }));
     cancelled(1);
     assert_eq!(talk.ask("ping", json!({}))["result"], json!({}), "the conversation goes on");
-    // Its client ends in good order, and so does the program.
-    begin(&mut talk, "two");
+    assert_eq!(talk.others(SILENCE), Vec::<Value>::new(), "what was taken back is not answered");
+    // Its client ends in good order, and so does the program. The id is free again.
+    begin(&mut talk, "one");
     admitted(2);
     assert_eq!(talk.end().0, Some(0));
     cancelled(2);

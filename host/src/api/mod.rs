@@ -5,6 +5,7 @@
 
 pub mod access;
 mod admin;
+mod again;
 mod agents;
 mod backup;
 mod calls;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Sleep, interval, sleep, timeout};
 use tower::ServiceExt;
 
+use super::again::again_at_once;
 use super::door::Peer;
 use super::serve::DRAIN_TIME_MAX;
 use super::tls::{Shown, Tls};
@@ -156,21 +157,24 @@ async fn exchange<S>(
         }
         router.clone().oneshot(request)
     });
-    let mut served = std::pin::pin!(
+    let mut served = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIME_MAX)
             .max_buf_size(HEADER_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service)
     );
-    let ended = tokio::select! {
-        ended = served.as_mut() => ended,
-        // An error says that the server is gone, which is as good.
-        () = async { drop(closed.wait_for(|closed| *closed).await) } => {
-            served.as_mut().graceful_shutdown();
-            served.await
+    let ended = again_at_once(async {
+        tokio::select! {
+            ended = served.as_mut() => ended,
+            // An error says that the server is gone, which is as good.
+            () = async { drop(closed.wait_for(|closed| *closed).await) } => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
         }
-    };
+    })
+    .await;
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }

@@ -167,6 +167,9 @@ impl Host {
     pub(super) async fn stopped(&self, subject: Subject, allowed_by: Arc<InForce>) -> Stop {
         let subject = Arc::new(subject);
         let mut entered = self.running.enter(Arc::clone(&subject), self.now());
+        // A call of which no grant expires has no timer. One that is the next of all timers wakes the thread that waits
+        // for them, and each call's would be.
+        let mut replaced = self.changes();
         let mut expiry = subject.authorized.as_ref().and_then(|call| call.next_expiry());
         let mut judged_by = allowed_by;
         // It may have waited for its turn since its caller was let in.
@@ -185,8 +188,11 @@ impl Host {
                 }
                 judged_by = in_force;
             }
-            if let Ok(stop) = tokio::time::timeout(EXPIRY_POLL, told(&mut entered.stopped)).await {
-                return stop;
+            tokio::select! {
+                biased;
+                stop = told(&mut entered.stopped) => return stop,
+                Ok(()) = replaced.changed() => {}
+                () = tokio::time::sleep(EXPIRY_POLL), if expiry.is_some() => {}
             }
         }
     }

@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 use super::McpServer;
 use super::message::{self, MESSAGE_BYTES_MAX, Refused};
+use super::plain::{PlainCall, are_plain};
 use super::subscription::{self, Rehearsal};
 use crate::api::http::{BodyError, Stopping, body};
 use crate::authn::Caller;
@@ -35,7 +36,7 @@ use crate::ids::PrincipalId;
 /// By which calls of a client of revision 2025-11-25 belong together.
 const SESSION_HEADER: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The revision that a request is of.
-const VERSION_HEADER: HeaderName = HeaderName::from_static("mcp-protocol-version");
+pub(super) const VERSION_HEADER: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// What proxies may read instead of the body.
 const METHOD_HEADER: HeaderName = HeaderName::from_static("mcp-method");
 /// The same, of the tool.
@@ -76,12 +77,17 @@ async fn serve(
         Ok(bytes) => bytes,
         Err(error) => return unread(&error),
     };
-    let object = match message::object(&bytes) {
+    let mut object = match message::object(&bytes) {
         Ok(object) => object,
         Err(refused) => return refusal(StatusCode::BAD_REQUEST, refused),
     };
     if let Err(refused) = agree(&parts.headers, &object) {
         return refusal(StatusCode::BAD_REQUEST, refused);
+    }
+    if are_plain(&parts.headers)
+        && let Some(call) = PlainCall::taken_from(&mut object)
+    {
+        return served.call(&caller, &parts.headers, call).await;
     }
     let method = object["method"].as_str();
     if method == Some("notifications/cancelled") {
@@ -116,6 +122,16 @@ impl Served {
             changed.then(|| (Ok::<_, Infallible>(Event::default().data(LIST_CHANGED)), watch))
         });
         Sse::new(changes).keep_alive(KeepAlive::default()).into_response()
+    }
+
+    /// A call that needs nothing of rmcp.
+    async fn call(&self, caller: &Caller, headers: &HeaderMap, call: PlainCall) -> Response {
+        let control = CallControl::default();
+        let _entered = session(headers).map(|session| {
+            let key = (caller.principal().clone(), session, call.id.clone());
+            self.running.enter(key, control.clone())
+        });
+        json(StatusCode::OK, &self.server(caller).call_plainly(call, control).await)
     }
 
     /// One request, by itself.
@@ -208,8 +224,11 @@ fn unread(error: &BodyError) -> Response {
 }
 
 pub(super) fn refusal(status: StatusCode, Refused { error, id }: Refused) -> Response {
-    let body = serde_json::to_vec(&ServerJsonRpcMessage::error(error, id))
-        .expect("messages are text and numbers: they always serialise");
+    json(status, &ServerJsonRpcMessage::error(error, id))
+}
+
+fn json(status: StatusCode, message: &ServerJsonRpcMessage) -> Response {
+    let body = serde_json::to_vec(message).expect("messages are text and numbers: they always serialise");
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 

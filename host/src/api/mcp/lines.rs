@@ -2,8 +2,10 @@
 //!
 //! A line that is no message is answered with an error, and the next one is read: one wrong byte ends nothing.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
@@ -14,21 +16,30 @@ use rmcp::model::{
 };
 use rmcp::transport::Transport;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
+use super::McpServer;
 use super::message::{self, MESSAGE_BYTES_MAX, Refused};
+use super::plain::PlainCall;
 use crate::api::http::Stopping;
+use crate::gateway::CallControl;
 
 /// The most requests of one client that wait for their answers. The next are answered with an error.
 const REQUESTS_MAX: usize = 64;
+/// How long calls may go on when nothing more is read: as long as rmcp gives those that it makes.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Whoever was to read the answers is gone.
 #[derive(Debug, thiserror::Error)]
 #[error("the client is gone")]
 pub(super) struct Gone;
 
-/// Lines in, lines out.
+/// Lines in, lines out. Calls that need nothing of rmcp are made here, each in one task: what rmcp makes goes through
+/// two more, there and back.
 #[derive(Debug)]
 pub(super) struct Lines {
+    server: McpServer,
     input: BodyDataStream,
     buffer: BytesMut,
     /// How much of the buffer is known to hold no newline.
@@ -42,33 +53,68 @@ pub(super) struct Lines {
     waiting: Arc<Waiting>,
     /// Whether a request has begun the conversation: what comes earlier is nobody's.
     begun: bool,
+    /// Whether the client has said that it was introduced, as clients of revisions before 2026-07-28 do.
+    introduced: bool,
+    /// Calls that are made here. They end when this is dropped.
+    calls: JoinSet<()>,
+    /// Of the next of them.
+    number: u64,
+    /// Until when they may go on, once nothing more is read.
+    drained_by: Option<Instant>,
     stopping: Stopping,
 }
 
 /// Requests that were read, and neither answered nor taken back.
 #[derive(Debug, Default)]
-struct Waiting(Mutex<HashSet<RequestId>>);
+struct Waiting(Mutex<HashMap<RequestId, Answerer>>);
+
+/// Who answers a request.
+#[derive(Debug)]
+enum Answerer {
+    Rmcp,
+    /// One of the calls that are made here; how it is ended.
+    Here(u64, CallControl),
+}
 
 impl Waiting {
-    fn begin(&self, id: &RequestId) -> Result<(), Refused> {
-        let mut waiting = self.ids();
+    fn begin(&self, id: &RequestId, answerer: Answerer) -> Result<(), Refused> {
+        let mut waiting = self.requests();
         if waiting.len() >= REQUESTS_MAX {
             let text = format!("{REQUESTS_MAX} requests of this client wait for their answers already");
             return Err(Refused { error: ErrorData::internal_error(text, None), id: Some(id.clone()) });
         }
-        if !waiting.insert(id.clone()) {
-            // Without the id, since that is the other one's, which is not answered by this.
-            let text = "Invalid Request: a request with this id waits for its answer already";
-            return Err(Refused { error: ErrorData::invalid_request(text, None), id: None });
+        match waiting.entry(id.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(answerer);
+                Ok(())
+            }
+            Entry::Occupied(_) => {
+                // Without the id, since that is the other one's, which is not answered by this.
+                let text = "Invalid Request: a request with this id waits for its answer already";
+                Err(Refused { error: ErrorData::invalid_request(text, None), id: None })
+            }
         }
-        Ok(())
     }
 
     fn end(&self, id: &RequestId) {
-        self.ids().remove(id);
+        self.requests().remove(id);
     }
 
-    fn ids(&self) -> MutexGuard<'_, HashSet<RequestId>> {
+    /// Ends the request that a call made here is to answer. False if it was taken back: the id may be another's now.
+    fn end_here(&self, id: &RequestId, number: u64) -> bool {
+        let mut waiting = self.requests();
+        let is_its = matches!(waiting.get(id), Some(Answerer::Here(its, _)) if *its == number);
+        is_its && waiting.remove(id).is_some()
+    }
+
+    /// A request gets no answer any more.
+    fn take_back(&self, id: &RequestId) {
+        if let Some(Answerer::Here(_, control)) = self.requests().remove(id) {
+            control.cancel();
+        }
+    }
+
+    fn requests(&self) -> MutexGuard<'_, HashMap<RequestId, Answerer>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -80,8 +126,14 @@ enum Line {
 
 impl Lines {
     /// Reads until `stopping` turns true, its sender is gone, or nobody takes what is written to `output`.
-    pub(super) fn new(input: Body, output: mpsc::Sender<Bytes>, stopping: Stopping) -> Self {
+    pub(super) fn new(
+        server: McpServer,
+        input: Body,
+        output: mpsc::Sender<Bytes>,
+        stopping: Stopping,
+    ) -> Self {
         Self {
+            server,
             input: input.into_data_stream(),
             buffer: BytesMut::new(),
             searched: 0,
@@ -91,6 +143,10 @@ impl Lines {
             reply: None,
             waiting: Arc::default(),
             begun: false,
+            introduced: false,
+            calls: JoinSet::new(),
+            number: 0,
+            drained_by: None,
             stopping,
         }
     }
@@ -127,23 +183,63 @@ impl Lines {
 
     /// A line as a message that is to be handled, or the error that answers it.
     fn read(&mut self, line: Line) -> Result<Option<ClientJsonRpcMessage>, Refused> {
-        let message = match line {
-            Line::Whole(text) => message::message(&text)?,
+        let mut object = match line {
+            Line::Whole(text) => message::object(&text)?,
             Line::TooLong => return Err(message::too_long()),
         };
+        if self.introduced
+            && self.server.knows_plain_client()
+            && let Some(call) = PlainCall::taken_from(&mut object)
+        {
+            self.call(call)?;
+            return Ok(None);
+        }
+        let message = message::message(object)?;
         let JsonRpcMessage::Request(request) = &message else {
-            if let JsonRpcMessage::Notification(told) = &message
-                && let ClientNotification::CancelledNotification(taken_back) = &told.notification
-                && let Some(id) = &taken_back.params.request_id
-            {
-                // It gets no answer any more.
-                self.waiting.end(id);
+            if let JsonRpcMessage::Notification(told) = &message {
+                if let ClientNotification::CancelledNotification(taken_back) = &told.notification {
+                    taken_back.params.request_id.iter().for_each(|id| self.waiting.take_back(id));
+                }
+                self.introduced |=
+                    matches!(told.notification, ClientNotification::InitializedNotification(_));
             }
             return Ok(self.begun.then_some(message));
         };
         self.begun = true;
-        self.waiting.begin(&request.id)?;
+        self.waiting.begin(&request.id, Answerer::Rmcp)?;
         Ok(Some(message))
+    }
+
+    /// Makes a call, and answers it.
+    fn call(&mut self, call: PlainCall) -> Result<(), Refused> {
+        let (number, control) = (self.number, CallControl::default());
+        self.waiting.begin(&call.id, Answerer::Here(number, control.clone()))?;
+        self.number += 1;
+        // Those that have ended.
+        while self.calls.try_join_next().is_some() {}
+        let (server, output, waiting) = (self.server.clone(), self.output.clone(), Arc::clone(&self.waiting));
+        self.calls.spawn(async move {
+            let id = call.id.clone();
+            let answer = line(&server.call_plainly(call, control).await);
+            let Ok(place) = output.reserve_owned().await else { return };
+            // As for those of rmcp: before the client can have it.
+            if waiting.end_here(&id, number) {
+                place.send(answer);
+            }
+        });
+        Ok(())
+    }
+
+    /// Nothing more is read: calls end, if that takes no longer than it may.
+    async fn drain(&mut self) {
+        let until = *self.drained_by.get_or_insert_with(|| Instant::now() + DRAIN_TIME_MAX);
+        let ended = async { while self.calls.join_next().await.is_some() {} };
+        tokio::select! {
+            biased;
+            () = self.output.closed() => {}
+            () = ended => {}
+            () = sleep_until(until) => {}
+        }
     }
 }
 
@@ -173,6 +269,10 @@ impl Transport<RoleServer> for Lines {
     /// written stays in `reply`.
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
         loop {
+            if self.drained_by.is_some() {
+                self.drain().await;
+                return None;
+            }
             if self.reply.is_some() {
                 let place = self.output.reserve().await.ok()?;
                 if let Some(reply) = self.reply.take() {
@@ -190,11 +290,15 @@ impl Transport<RoleServer> for Lines {
                 continue;
             }
             if self.input_ended {
+                self.drain().await;
                 return None;
             }
             tokio::select! {
                 biased;
-                _ = self.stopping.wait_for(|stopping| *stopping) => return None,
+                () = async { drop(self.stopping.wait_for(|stopping| *stopping).await) } => {
+                    self.drain().await;
+                    return None;
+                }
                 () = self.output.closed() => return None,
                 piece = self.input.next() => match piece {
                     Some(Ok(bytes)) => self.buffer.extend_from_slice(&bytes),

@@ -37,9 +37,8 @@ pub(super) fn object(text: &[u8]) -> Result<Value, Refused> {
     Err(Refused { error: refusal(&error), id: None })
 }
 
-/// Reads a message.
-pub(super) fn message(text: &[u8]) -> Result<ClientJsonRpcMessage, Refused> {
-    let object = object(text)?;
+/// The message that an object is.
+pub(super) fn message(object: Value) -> Result<ClientJsonRpcMessage, Refused> {
     let id = id(&object);
     // The library's own text may hold any of the message.
     serde_json::from_value(object).map_err(|_| {

@@ -9,19 +9,21 @@ mod describe;
 mod http;
 mod lines;
 mod message;
+mod plain;
 pub(super) mod stream;
 mod subscription;
 mod tasks;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rmcp::ErrorData;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, GetTaskParams, GetTaskResult,
-    Implementation, InitializeRequestParams, InitializeResult, ListToolsResult, PaginatedRequestParams,
-    ProgressNotificationParam, ProgressToken, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
-    UpdateTaskParams,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, GetTaskParams,
+    GetTaskResult, Implementation, InitializeRequestParams, InitializeResult, JsonObject, ListToolsResult,
+    PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion, ServerCapabilities,
+    ServerConfig, SubscriptionFilter, Tool, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, Peer, RequestContext, RoleServer, SubscriptionContext};
 use serde_json::Value;
@@ -56,6 +58,9 @@ pub(super) struct McpServer {
     /// Turns true when nobody listens any more, or the host stops.
     ended: Stopping,
     over: Over,
+    /// Whether its client was introduced as one that takes plain answers: by a revision before 2026-07-28, and without
+    /// knowing handles. Clones are for the same client.
+    is_plain: Arc<AtomicBool>,
 }
 
 /// How the agent's client is reached.
@@ -74,7 +79,11 @@ impl McpServer {
         admission: Arc<Admission>,
         ended: Stopping,
     ) -> Self {
-        Self { host, agent, admission, ended, over: Over::Lines }
+        Self { host, agent, admission, ended, over: Over::Lines, is_plain: Arc::default() }
+    }
+
+    fn knows_plain_client(&self) -> bool {
+        self.is_plain.load(Ordering::Acquire)
     }
 
     fn over_http(self, session: Option<(Uuid, Arc<RunningRequests>)>) -> Self {
@@ -91,30 +100,43 @@ impl McpServer {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let trace = trace_parent(context.meta.get_traceparent())?;
-        let unknown = || match self.host.bars_all_calls(&self.agent) {
-            Some(denial) => Ok(answer::barred(&denial).into()),
-            None => Err(unknown_tool(&request.name)),
+        let arguments = request.arguments.unwrap_or_default();
+        let Some(call) = self.call_of(&request.name, arguments, trace) else {
+            return self.unknown(&request.name).map(Into::into);
         };
-        let Some((package, tool)) = self.host.tool_named(&self.agent, &self.admission, &request.name) else {
-            return unknown();
-        };
-        let arguments = Value::Object(request.arguments.unwrap_or_default());
-        let argument_bytes = message::compact_bytes(&arguments);
-        let principal = self.agent.clone();
-        let admission = Arc::clone(&self.admission);
-        let call = CallRequest { principal, package, tool, arguments, argument_bytes, trace, admission };
         if self.host.takes_asynchronous_calls()
             && tasks::are_known_to(&context)
             && let Ok(name) = request.name.parse()
         {
             return self.call_as_task(call, name, &context).await;
         }
-        match self.run(call, &context).await {
-            Ok(answer) => Ok(answer::result(answer).into()),
-            Err(error) => match answer::error(&error) {
-                Some(result) => Ok(result.into()),
-                None => unknown(),
-            },
+        let ended = self.run(call, &context).await;
+        self.told(&request.name, ended).map(Into::into)
+    }
+
+    /// The call that is asked for by a name in the agent's list, if there is such a tool.
+    fn call_of(&self, name: &str, arguments: JsonObject, trace: Option<TraceParent>) -> Option<CallRequest> {
+        let (package, tool) = self.host.tool_named(&self.agent, &self.admission, name)?;
+        let arguments = Value::Object(arguments);
+        let argument_bytes = message::compact_bytes(&arguments);
+        let principal = self.agent.clone();
+        let admission = Arc::clone(&self.admission);
+        Some(CallRequest { principal, package, tool, arguments, argument_bytes, trace, admission })
+    }
+
+    /// What is told of a tool that is not in the agent's list.
+    fn unknown(&self, name: &str) -> Result<CallToolResult, ErrorData> {
+        match self.host.bars_all_calls(&self.agent) {
+            Some(denial) => Ok(answer::barred(&denial)),
+            None => Err(unknown_tool(name)),
+        }
+    }
+
+    /// What is told of a call's end.
+    fn told(&self, name: &str, ended: Result<CallAnswer, CallError>) -> Result<CallToolResult, ErrorData> {
+        match ended {
+            Ok(answer) => Ok(answer::result(answer)),
+            Err(error) => answer::error(&error).map_or_else(|| self.unknown(name), Ok),
         }
     }
 
@@ -211,6 +233,9 @@ impl ServerHandler for McpServer {
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
         let told = self.negotiate_initialize(&request)?;
+        let is_plain = told.protocol_version.as_str() < ProtocolVersion::V_2026_07_28.as_str()
+            && !request.capabilities.supports_tasks();
+        self.is_plain.store(is_plain, Ordering::Release);
         context.peer.set_peer_info(request);
         Ok(told)
     }

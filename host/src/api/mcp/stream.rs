@@ -47,11 +47,11 @@ pub(in crate::api) async fn converse(
     let agent = in_whose_name(&caller, agent)?;
     let admission = Arc::clone(caller.admission());
     let (output, taken) = mpsc::channel::<Bytes>(QUEUE_MAX);
-    let lines = Lines::new(request.into_body(), output, api.stopping.clone());
     tokio::spawn(async move {
         // Ends what waits for changes of the agent's tools.
         let (end, ended) = ending();
         let server = McpServer::new(api.host, agent, admission, ended);
+        let lines = Lines::new(server.clone(), request.into_body(), output, api.stopping);
         match serve_server(server, lines).await {
             Ok(running) => {
                 if let Err(error) = running.waiting().await {
