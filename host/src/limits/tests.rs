@@ -78,7 +78,7 @@ fn at_the_limit(limit: Limit) -> &'static str {
             Effect::Waits => "waits its turn; the call of a tool is refused as busy",
             Effect::Refused => "refused until there is room again (exit code 6)",
             Effect::GivesUp => {
-                "what was called longest ago, and runs no call, is loaded anew when it is called"
+                "what was called longest ago, and runs no call, is given up, and had anew when it is called"
             }
             Effect::Busy => "refused as busy (exit code 6)",
         },
