@@ -1,6 +1,6 @@
 //! Several things measured in turns, so that what else the machine does falls on all of them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
@@ -26,13 +26,32 @@ pub(crate) struct Rounds<'a> {
 
 impl<'a> Rounds<'a> {
     /// A piece of asynchronous work, `pieces` times each turn.
-    pub(crate) fn add<F>(&mut self, runtime: &'a Runtime, name: &str, pieces: usize, mut piece: F)
+    pub(crate) fn add<F>(&mut self, runtime: &'a Runtime, name: &str, pieces: usize, piece: F)
     where
+        F: AsyncFnMut() + 'a,
+    {
+        self.add_after(runtime, name, pieces, Duration::ZERO, piece);
+    }
+
+    /// The same, each piece after a pause that does not count. The thread does not sleep meanwhile, or its waking would
+    /// count.
+    pub(crate) fn add_after<F>(
+        &mut self,
+        runtime: &'a Runtime,
+        name: &str,
+        pieces: usize,
+        pause: Duration,
+        mut piece: F,
+    ) where
         F: AsyncFnMut() + 'a,
     {
         self.add_turn(name, pieces, move |pieces, times| {
             runtime.block_on(async {
                 for _ in 0..pieces {
+                    let paused = Instant::now();
+                    while paused.elapsed() < pause {
+                        std::hint::spin_loop();
+                    }
                     let started = Instant::now();
                     piece().await;
                     times.push(started.elapsed());
