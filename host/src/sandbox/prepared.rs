@@ -53,6 +53,10 @@ const FUEL_MAX: u64 = 1_000_000;
 const IDLE_TIME: Duration = Duration::from_secs(10);
 /// How often that is looked for.
 const IDLE_LOOK: Duration = Duration::from_secs(1);
+/// The thread that has just made so many looks more often, for a while: more will be taken before it would look again.
+const MANY: usize = 4;
+const OFTEN_INTERVAL: Duration = Duration::from_micros(100);
+const OFTEN_TIME: Duration = Duration::from_millis(2);
 /// What a component may take of the pool and have sandboxes prepared: the share of one call, so that no call finds the
 /// pool empty because of them.
 pub(super) const MEMORIES_MAX: u32 = 4;
@@ -161,7 +165,7 @@ impl Preparer {
     pub(super) fn start(max: u64, resources: Arc<Resources>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let max = usize::try_from(max).unwrap_or(usize::MAX);
-        let maker = Maker { shared: Arc::clone(&shared), resources, max, stocked: Vec::new() };
+        let maker = Maker { shared: Arc::clone(&shared), resources, max, stocked: Vec::new(), made: 0 };
         let thread = std::thread::Builder::new().name("preparer".into()).spawn(move || maker.run())?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -185,8 +189,8 @@ impl Preparer {
         count.fetch_add(1, Ordering::Relaxed);
         if is_to_ask {
             shared.lists().asked.push_back(Arc::downgrade(loaded));
-            // Who finds one, and few behind it, is one of many in a row.
-            shared.bell.sent(prepared.is_some());
+            // Waking another core takes as long as making one.
+            shared.bell.sent(false);
         }
         prepared
     }
@@ -199,9 +203,8 @@ impl Preparer {
             return;
         }
         lists.left.push(store);
-        let is_urgent = lists.left.len() == LEFT_MAX / 2;
         drop(lists);
-        self.shared.bell.sent(is_urgent);
+        self.shared.bell.sent(false);
     }
 
     pub(super) fn count(&self) -> SandboxesPrepared {
@@ -239,6 +242,8 @@ struct Maker {
     max: usize,
     /// Components of which some are ready.
     stocked: Vec<Weak<Loaded>>,
+    /// How many were made.
+    made: usize,
 }
 
 /// Why a component has not as many sandboxes ready as it should.
@@ -254,14 +259,23 @@ impl Maker {
         self.shared.bell.attend();
         let context = Arc::new(nobody());
         let (mut looks, mut idle_looked) = (0, Instant::now());
+        let mut often_until = None;
         while !self.shared.is_over() {
             let has_taken_down = self.take_down();
+            let made_before = self.made;
             let is_done = self.stock(&context);
+            if self.made - made_before >= MANY {
+                often_until = Some(Instant::now() + OFTEN_TIME);
+            }
             if idle_looked.elapsed() >= IDLE_LOOK {
                 self.give_back_idle();
                 idle_looked = Instant::now();
             }
             looks = if has_taken_down || !is_done { 0 } else { looks + 1 };
+            if often_until.is_some_and(|until| Instant::now() < until) {
+                std::thread::park_timeout(OFTEN_INTERVAL);
+                continue;
+            }
             let longest = (!self.stocked.is_empty()).then_some(IDLE_LOOK);
             self.shared.bell.sleep(looks, longest, || {
                 let lists = self.shared.lists();
@@ -320,6 +334,7 @@ impl Maker {
             }
             let prepared = self.make(loaded, context)?;
             loaded.shelf.lock().ready.push(prepared);
+            self.made += 1;
             if !self.stocked.iter().any(|stocked| std::ptr::eq(stocked.as_ptr(), Arc::as_ptr(loaded))) {
                 self.stocked.push(Arc::downgrade(loaded));
             }
