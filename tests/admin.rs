@@ -138,6 +138,26 @@ fn events(world: &World, is_it: impl Fn(&Event) -> bool) -> usize {
     world.all_records().iter().filter(|record| is_it(&record.event)).count()
 }
 
+/// None of them ends by itself because it heard of the change before it was told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_names_every_call_that_it_ends() {
+    let world = world(&["clock", "polite"]).await;
+    for _ in 0..5 {
+        let mut calls = Vec::new();
+        for _ in 0..12 {
+            calls.push(started(&world, AGENT, "clock", "sleep-for-ever", json!({})).await);
+        }
+        let changed = world.host.freeze(&local_admin(), why()).await.expect("frozen");
+        let mut told: Vec<CallId> = calls.iter().map(|(call, _)| *call).collect();
+        told.sort();
+        assert_eq!(changed.taken.stopped, told);
+        for (_, calling) in calls {
+            stopped(&world, calling).await;
+        }
+        world.host.thaw(&local_admin()).await.expect("thawed");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_freeze_ends_what_runs_and_refuses_what_comes_until_it_thaws() {
     let world = world(&["clock", "spin", "start", "polite"]).await;

@@ -742,8 +742,10 @@ impl Host {
             in_force.policy.frozen = Some(Freeze { because, by: local_admin(), since: self.now() });
         }
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+        // Before all others hear of the change: a call that judges itself by it ends uncounted.
+        let stopped = self.stop_what_is_not_allowed();
         self.replaced.send_replace(());
-        self.stop_what_is_not_allowed()
+        stopped
     }
 
     /// The later of the clock and the log's last record: a clock that was set back revives no grant.

@@ -60,8 +60,8 @@ impl Host {
         let before = self.access.trust();
         let trust = Trust::new(settings, &self.access.resolver, &self.access.roots, &before)?;
         *self.access.trust.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
-        self.replaced.send_replace(());
         self.stop_what_is_not_allowed();
+        self.replaced.send_replace(());
         Ok(())
     }
 
