@@ -57,6 +57,8 @@ enum Source {
         ended: watch::Receiver<Option<Arc<Ended>>>,
     },
     Ended(KeptEnd, String),
+    /// What is said last, after a step that nobody had heard of when the call ended.
+    Last(Event),
 }
 
 fn events(source: Source, place: Option<StreamPlace>) -> Response {
@@ -72,10 +74,13 @@ async fn next(source: Source) -> (Event, Option<Source>) {
     match source {
         Source::Own { mut running, mut heard, told } => tokio::select! {
             biased;
-            result = &mut running => (match result {
-                Ok(answer) => event(RESULT_EVENT, &answer),
-                Err(error) => event(ERROR_EVENT, &told.problem(error)),
-            }, None),
+            result = &mut running => {
+                let last = match result {
+                    Ok(answer) => event(RESULT_EVENT, &answer),
+                    Err(error) => event(ERROR_EVENT, &told.problem(error)),
+                };
+                after_unheard(&mut heard, last)
+            }
             step = step(&mut heard) => {
                 (event(PROGRESS_EVENT, &step), Some(Source::Own { running, heard, told }))
             }
@@ -85,13 +90,24 @@ async fn next(source: Source) -> (Event, Option<Source>) {
                 biased;
                 end = ended.wait_for(Option::is_some) => {
                     let end = end.ok().and_then(|end| end.clone());
-                    return (end.map_or_else(lost, |end| last(end.end, end.document.clone())), None);
+                    let last = end.map_or_else(lost, |end| last(end.end, end.document.clone()));
+                    return after_unheard(&mut progress, last);
                 }
                 step = step(&mut progress) => step,
             };
             (event(PROGRESS_EVENT, &step), Some(Source::Kept { progress, ended }))
         }
         Source::Ended(end, document) => (last(end, document), None),
+        Source::Last(event) => (event, None),
+    }
+}
+
+/// The last event, but first the step that the call said just before its end, if nobody has heard of that.
+fn after_unheard(heard: &mut watch::Receiver<Option<Progress>>, last: Event) -> (Event, Option<Source>) {
+    let said = heard.borrow_and_update();
+    match said.has_changed().then(|| said.clone()).flatten() {
+        Some(step) => (event(PROGRESS_EVENT, &step), Some(Source::Last(last))),
+        None => (last, None),
     }
 }
 
@@ -126,4 +142,29 @@ pub(super) fn unknown_end() -> Problem {
 fn event(name: &str, value: &impl Serialize) -> Event {
     let json = serde_json::to_string(value).expect("messages are text and numbers: they always serialise");
     Event::default().event(name).data(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever is ready at once: the order is that in which it was said.
+    #[tokio::test]
+    async fn what_a_call_says_just_before_its_end_is_told_before_that() {
+        let (says, progress) = watch::channel(None);
+        let ended = Arc::new(Ended { end: KeptEnd::Succeeded, document: "{}".to_owned() });
+        let (_ends, ended) = watch::channel(Some(ended));
+        says.send_replace(Some(Progress { done: 3.0, total: None, message: "almost".to_owned() }));
+        // As when its task is over.
+        drop(says);
+        let (first, source) = next(Source::Kept { progress: progress.clone(), ended: ended.clone() }).await;
+        assert!(format!("{first:?}").contains("almost"), "{first:?}");
+        let (second, source) = next(source.expect("there is more")).await;
+        assert!(format!("{second:?}").contains(RESULT_EVENT) && source.is_none(), "{second:?}");
+
+        let mut progress = progress;
+        progress.mark_unchanged();
+        let (only, source) = next(Source::Kept { progress, ended }).await;
+        assert!(format!("{only:?}").contains(RESULT_EVENT) && source.is_none(), "{only:?}");
+    }
 }
