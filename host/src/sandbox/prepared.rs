@@ -189,7 +189,7 @@ impl Preparer {
         count.fetch_add(1, Ordering::Relaxed);
         if is_to_ask {
             shared.lists().asked.push_back(Arc::downgrade(loaded));
-            // Waking another core takes as long as making one.
+            // Not urgent: no call is to make a system call for those that come after it.
             shared.bell.sent(false);
         }
         prepared
