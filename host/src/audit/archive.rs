@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -24,8 +24,12 @@ use crate::ids::{Sequence, hex};
 
 /// How much a closed segment is compressed: zstd's own default, some tenfold at hundreds of megabytes a second.
 const LEVEL: i32 = 3;
-/// How much is read at once, and after how much it is looked whether to stop.
-const BLOCK_BYTES: usize = 256 << 10;
+/// How much is read at once, and after how much it is looked whether to stop, and rested: some tenths of a millisecond
+/// of work, for which a thread of a call that has the same core may have to wait.
+const BLOCK_BYTES: usize = 64 << 10;
+/// How often as long as it worked it rests, unless another closed segment waits: what it does is never urgent, and calls
+/// are.
+const REST: u32 = 4;
 /// How often retention is looked at, at least.
 const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -110,20 +114,22 @@ impl Archivist {
     /// Compresses each closed segment that is not.
     fn seal_all(&self) -> Result<(), Trouble> {
         let segments = self.segments()?;
-        for pair in segments.windows(2) {
-            if let [segment, next] = pair
-                && !segment.is_compressed
-            {
-                self.seal(segment, next.first)?;
-            }
+        let closed = segments.windows(2).filter_map(|pair| match pair {
+            [segment, next] if !segment.is_compressed => Some((segment, next.first)),
+            _ => None,
+        });
+        let mut waiting = closed.clone().count();
+        for (segment, next) in closed {
+            waiting -= 1;
+            self.seal(segment, next, waiting == 0)?;
         }
         Ok(())
     }
 
-    fn seal(&self, segment: &Segment, next: Sequence) -> Result<(), Trouble> {
+    fn seal(&self, segment: &Segment, next: Sequence, may_rest: bool) -> Result<(), Trouble> {
         let target = segment::compressed_path_of(&self.folder, segment.first);
         let partial = target.with_added_extension("next");
-        let sealed = self.seal_into(segment, next, &target, &partial);
+        let sealed = self.seal_into(segment, next, may_rest, &target, &partial);
         if sealed.is_err() {
             // On a disk that is full it is in the way of the record that says so. What can't be removed now is
             // removed by the next try.
@@ -136,6 +142,7 @@ impl Archivist {
         &self,
         segment: &Segment,
         next: Sequence,
+        may_rest: bool,
         target: &Path,
         partial: &Path,
     ) -> Result<(), Trouble> {
@@ -150,9 +157,9 @@ impl Archivist {
         };
         remove_if_there(&*self.disk, partial).map_err(failed("remove", partial))?;
         let file = self.disk.create(partial).map_err(failed("create", partial))?;
-        let written = self.compress(segment, &*file).map_err(failed("compress into", partial))?;
+        let written = self.compress(segment, &*file, may_rest).map_err(failed("compress into", partial))?;
         file.sync().map_err(failed("sync", partial))?;
-        let read = self.text_of(partial, segment.first).map_err(failed("read back", partial))?;
+        let read = self.text_of(partial, segment.first, may_rest).map_err(failed("read back", partial))?;
         if read != written.text {
             let reason = "what was compressed is not what comes out of it".to_owned();
             return Err(Trouble::Failed(format!("{}: {reason}", partial.display())));
@@ -171,36 +178,40 @@ impl Archivist {
     }
 
     /// Writes the text of a segment, compressed, with a checksum of its content.
-    fn compress(&self, segment: &Segment, file: &dyn DiskFile) -> io::Result<Written> {
+    fn compress(&self, segment: &Segment, file: &dyn DiskFile, may_rest: bool) -> io::Result<Written> {
         let mut text = segment::text_of(segment, 0)?;
         let target = Summed::new(Appending(file));
         let mut encoder = zstd::Encoder::new(io::BufWriter::with_capacity(BLOCK_BYTES, target), LEVEL)?;
         encoder.include_checksum(true)?;
         encoder.set_pledged_src_size(Some(segment::text_bytes(segment)?))?;
         let mut copied = Summed::new(&mut encoder);
-        self.copy(&mut text, &mut copied)?;
+        self.copy(&mut text, &mut copied, may_rest)?;
         let text = copied.finish();
         let target = encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok(Written { text, file: target.finish() })
     }
 
     /// What a compressed file holds.
-    fn text_of(&self, path: &Path, first: Sequence) -> io::Result<Sum> {
+    fn text_of(&self, path: &Path, first: Sequence, may_rest: bool) -> io::Result<Sum> {
         let segment = Segment { first, path: path.to_owned(), is_compressed: true };
         let mut text = Summed::new(io::sink());
-        self.copy(&mut segment::text_of(&segment, 0)?, &mut text)?;
+        self.copy(&mut segment::text_of(&segment, 0)?, &mut text, may_rest)?;
         Ok(text.finish())
     }
 
-    fn copy(&self, from: &mut dyn Read, to: &mut dyn Write) -> io::Result<()> {
+    fn copy(&self, from: &mut dyn Read, to: &mut dyn Write, may_rest: bool) -> io::Result<()> {
         let mut block = vec![0; BLOCK_BYTES];
         loop {
+            let begun = Instant::now();
             if self.stopping.load(Ordering::SeqCst) {
                 return Err(io::ErrorKind::Interrupted.into());
             }
             match from.read(&mut block)? {
                 0 => return Ok(()),
                 count => to.write_all(&block[..count])?,
+            }
+            if may_rest {
+                std::thread::sleep(begun.elapsed() * REST);
             }
         }
     }
