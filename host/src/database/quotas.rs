@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{Sqlite, Transaction};
+use sqlx::{QueryBuilder, Sqlite, Transaction};
 
 use super::change::ChangeError;
 use super::{Database, DatabaseError, from_integer, from_json, from_text, to_integer, to_json};
@@ -11,6 +11,8 @@ use crate::policy::{Policy, QuotaSubject, Quotas, Resource, nearest};
 
 /// The most principals and packages that have quotas of their own.
 const SUBJECTS_MAX: usize = 20_000;
+/// Rows that are noted by one statement, of five values each: SQLite takes 32,766 of those.
+const ROWS_MAX: usize = 1_000;
 
 /// What was used within one step of a window.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,27 +132,30 @@ impl Database {
         first_steps: &[(Resource, u64)],
     ) -> Result<(), DatabaseError> {
         let mut transaction = self.pool.begin().await?;
-        for QuotaUsage { subject, resource, step, used } in used {
-            let (kind, name) = columns(subject);
-            sqlx::query(
-                "INSERT INTO quota_usage (kind, name, resource, step, used) VALUES ($1, $2, $3, $4, $5) \
-                 ON CONFLICT (kind, name, resource, step) DO UPDATE SET used = excluded.used",
-            )
-            .bind(kind)
-            .bind(name)
-            .bind(resource.name())
-            .bind(to_integer(*step)?)
-            .bind(i64::try_from(*used).unwrap_or(i64::MAX))
-            .execute(&mut *transaction)
-            .await?;
+        for used in used.chunks(ROWS_MAX) {
+            let rows = used.iter().map(|QuotaUsage { subject, resource, step, used }| {
+                Ok((
+                    columns(subject),
+                    resource.name(),
+                    to_integer(*step)?,
+                    i64::try_from(*used).unwrap_or(i64::MAX),
+                ))
+            });
+            let rows: Vec<_> = rows.collect::<Result<_, DatabaseError>>()?;
+            let mut insert = QueryBuilder::new("INSERT INTO quota_usage (kind, name, resource, step, used) ");
+            insert.push_values(rows, |mut row, ((kind, name), resource, step, used)| {
+                row.push_bind(kind).push_bind(name).push_bind(resource).push_bind(step).push_bind(used);
+            });
+            insert.push(" ON CONFLICT (kind, name, resource, step) DO UPDATE SET used = excluded.used");
+            // Each number of rows is another statement.
+            insert.build().persistent(false).execute(&mut *transaction).await?;
         }
+        let mut forget = QueryBuilder::new("DELETE FROM quota_usage WHERE FALSE");
         for (resource, first) in first_steps {
-            sqlx::query("DELETE FROM quota_usage WHERE resource = $1 AND step < $2")
-                .bind(resource.name())
-                .bind(to_integer(*first)?)
-                .execute(&mut *transaction)
-                .await?;
+            forget.push(" OR (resource = ").push_bind(resource.name());
+            forget.push(" AND step < ").push_bind(to_integer(*first)?).push(")");
         }
+        forget.build().persistent(false).execute(&mut *transaction).await?;
         Ok(transaction.commit().await?)
     }
 }
