@@ -144,6 +144,7 @@ async fn measure(guest: &Guest) -> Row {
             roots: portcullis::egress::Roots::System,
             state: database.key_value(),
             stand_ins: Default::default(),
+            prepares: false,
         };
         let ground = Ground::new(artifacts, key, Default::default()).expect("an engine");
         let sandbox = Sandbox::new(ground, options).expect("a sandbox");

@@ -181,7 +181,8 @@ pub struct HostOptions {
     pub stand_ins: StandIns,
     /// Whether asynchronous calls are taken: whether the host goes on when who asked for one has gone. Default: yes.
     pub asynchronous_calls: bool,
-    /// A package that is about to be called: its code is loaded while the rest of the host opens. Default: none.
+    /// A package that is about to be called, and whose call is the only one: its code is loaded while the rest of the
+    /// host opens, and no sandbox is prepared. Default: none.
     pub expected: Option<PackageName>,
 }
 
@@ -331,7 +332,7 @@ impl Host {
             secrets_key,
             stand_ins,
             asynchronous_calls,
-            expected: _,
+            expected,
         } = options;
         let access = access::Access::new(&folder.api_key()?, Arc::clone(&resolver), roots.clone());
         let secrets = Secrets::open(database.clone(), &folder, secrets_key)?;
@@ -339,7 +340,8 @@ impl Host {
         let used = database.quota_usage().await?;
         let quotas = Arc::new(quotas::QuotaBook::new(&limits, log.last_time(), used));
         let registrations = Arc::new(registrations::Registrations::new(&limits));
-        let options = SandboxOptions { compiler, resolver, state: database.key_value(), roots, stand_ins };
+        let (state, prepares) = (database.key_value(), expected.is_none());
+        let options = SandboxOptions { compiler, resolver, state, roots, stand_ins, prepares };
         let registered = registry.digests().await?;
         let sandbox = blocking(move || {
             let sandbox = Sandbox::new(ground, options)?;

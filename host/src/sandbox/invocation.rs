@@ -228,7 +228,7 @@ pub(super) const FUEL_STEP: u64 = 250_000;
 /// Runs one authorized call to its end, or until `stopped` ends. Dropping the future ends it too, and its
 /// record says cancelled.
 pub(super) async fn invoke(
-    (loaded, preparer): (&Arc<Loaded>, &Preparer),
+    (loaded, preparer): (&Arc<Loaded>, Option<&Preparer>),
     entry: &Entry,
     Running { call, admitted, control, nesting, secrets, meter, spent }: Running<'_>,
     arguments: &Value,
@@ -250,7 +250,7 @@ pub(super) async fn invoke(
         spent,
         stopped,
     };
-    let prepared = Some((preparer, preparer.take(loaded)));
+    let prepared = preparer.map(|preparer| (preparer, preparer.take(loaded)));
     run((loaded, prepared), bounds, recorder, resources, async |store, instance| {
         admitted.note(store.data_mut().gate.usage());
         call_tool(store, instance, entry, arguments, output_max).await

@@ -110,7 +110,8 @@ pub struct Sandbox {
     ready: LoadedCode<ReadyPackage>,
     compilers: Arc<Semaphore>,
     resources: Arc<Resources>,
-    preparer: Preparer,
+    /// None where sandboxes are made with their calls.
+    preparer: Option<Preparer>,
 }
 
 impl std::fmt::Debug for Sandbox {
@@ -178,6 +179,8 @@ pub struct SandboxOptions {
     pub roots: Roots,
     /// What stands in for the world, in tests of tools.
     pub stand_ins: StandIns,
+    /// Whether some are made before their calls: not where there will be one call.
+    pub prepares: bool,
 }
 
 /// A component that was compiled to be registered, and what is known of it so far. Nothing of it is kept
@@ -219,7 +222,7 @@ impl Sandbox {
     /// If this machine has no thread for it.
     pub fn new(ground: Ground, options: SandboxOptions) -> Result<Self, SandboxError> {
         let Ground { engine, ticker, linker, artifacts, limits, loading } = ground;
-        let SandboxOptions { compiler, resolver, state, roots, stand_ins } = options;
+        let SandboxOptions { compiler, resolver, state, roots, stand_ins, prepares } = options;
         let resources = Arc::new(Resources {
             turns: Turns::new(),
             connections: Arc::new(Connections::new(&limits)),
@@ -234,7 +237,9 @@ impl Sandbox {
         });
         let limits = &resources.limits;
         let prepared_max = limits.ceiling_of(Limit::PreparedSandboxes);
-        let preparer = Preparer::start(prepared_max, Arc::clone(&resources));
+        let preparer = (prepares && prepared_max > 0)
+            .then(|| Preparer::start(prepared_max, Arc::clone(&resources)))
+            .transpose();
         Ok(Self {
             artifacts,
             engine,
@@ -458,7 +463,7 @@ impl Sandbox {
             return Invoked { result: Err(error), ..Invoked::not_started(recorder) };
         };
         let running = invocation::Running { call, admitted, control, nesting, secrets, meter, spent };
-        let (loaded, resources) = ((&package.loaded, &self.preparer), &self.resources);
+        let (loaded, resources) = ((&package.loaded, self.preparer.as_ref()), &self.resources);
         invocation::invoke(loaded, entry, running, arguments, recorder, resources, stopped).await
     }
 
@@ -474,7 +479,7 @@ impl Sandbox {
 
     /// How sandboxes were prepared.
     pub fn prepared(&self) -> SandboxesPrepared {
-        self.preparer.count()
+        self.preparer.as_ref().map(Preparer::count).unwrap_or_default()
     }
 
     /// How often guests were asked to yield since the start; it rises 100 times a second.
