@@ -10,7 +10,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 /// How often the thread looks by itself: the longest that what is not urgent waits for it.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// After so many looks in vain it sleeps until it is woken.
 const LOOKS_MAX: u32 = 50;
 

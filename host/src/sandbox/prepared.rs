@@ -37,7 +37,7 @@ use super::invocation::{FUEL_STEP, Loaded, Resources, bare_store};
 use super::limiter::MemoryLimiter;
 use super::nested::Nesting;
 use crate::audit::event::CallContext;
-use crate::bell::Bell;
+use crate::bell::{Bell, LOOK_INTERVAL};
 use crate::egress::Unmetered;
 use crate::ids::{CallId, PackageDigest, Revision};
 use crate::limits::CallLimits;
@@ -53,10 +53,10 @@ const FUEL_MAX: u64 = 1_000_000;
 const IDLE_TIME: Duration = Duration::from_secs(10);
 /// How often that is looked for.
 const IDLE_LOOK: Duration = Duration::from_secs(1);
-/// The thread that has just made so many looks more often, for a while: more will be taken before it would look again.
-const MANY: usize = 4;
-const OFTEN_INTERVAL: Duration = Duration::from_micros(100);
-const OFTEN_TIME: Duration = Duration::from_millis(2);
+/// The thread looks again when about so many will have been taken, as fast as they were of late, and not more often
+/// than the other says.
+const TAKEN_MEANWHILE: u32 = 4;
+const LOOK_INTERVAL_MIN: Duration = Duration::from_micros(100);
 /// What a component may take of the pool and have sandboxes prepared: the share of one call, so that no call finds the
 /// pool empty because of them.
 pub(super) const MEMORIES_MAX: u32 = 4;
@@ -181,7 +181,7 @@ impl Preparer {
         if prepared.is_none() {
             shelf.wanted = (2 * shelf.wanted).clamp(1, PACKAGE_MAX);
         }
-        let is_to_ask = 2 * shelf.ready.len() <= shelf.wanted && !shelf.is_asked;
+        let is_to_ask = shelf.ready.len() < shelf.wanted && !shelf.is_asked;
         shelf.is_asked |= is_to_ask;
         drop(shelf);
         let shared = &self.shared;
@@ -258,22 +258,26 @@ impl Maker {
     fn run(mut self) {
         self.shared.bell.attend();
         let context = Arc::new(nobody());
-        let (mut looks, mut idle_looked) = (0, Instant::now());
-        let mut often_until = None;
+        let (mut looks, mut looked, mut idle_looked) = (0, Instant::now(), Instant::now());
+        let mut interval = LOOK_INTERVAL;
         while !self.shared.is_over() {
             let has_taken_down = self.take_down();
             let made_before = self.made;
             let is_done = self.stock(&context);
-            if self.made - made_before >= MANY {
-                often_until = Some(Instant::now() + OFTEN_TIME);
-            }
+            let since = looked.elapsed();
+            looked += since;
+            interval = match u32::try_from(self.made - made_before) {
+                Ok(0) | Err(_) => interval * 2,
+                Ok(made) => since / made * TAKEN_MEANWHILE,
+            };
+            interval = interval.clamp(LOOK_INTERVAL_MIN, LOOK_INTERVAL);
             if idle_looked.elapsed() >= IDLE_LOOK {
                 self.give_back_idle();
                 idle_looked = Instant::now();
             }
             looks = if has_taken_down || !is_done { 0 } else { looks + 1 };
-            if often_until.is_some_and(|until| Instant::now() < until) {
-                std::thread::park_timeout(OFTEN_INTERVAL);
+            if interval < LOOK_INTERVAL {
+                std::thread::park_timeout(interval);
                 continue;
             }
             let longest = (!self.stocked.is_empty()).then_some(IDLE_LOOK);
