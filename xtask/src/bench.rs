@@ -1,7 +1,8 @@
 //! Runs the benchmarks, and makes one table or one JSON document of what they found.
 //!
 //! Built with the profile that everything is built with unless another is said: the engine is optimised in it, and
-//! compiling it once more takes a quarter of an hour. Each file of `host/benches` is a benchmark of its name.
+//! compiling it once more takes a quarter of an hour. Our own crates are compiled as they are shipped
+//! ([`process::as_shipped`]). Each file of `host/benches` is a benchmark of its name.
 
 mod check;
 
@@ -13,7 +14,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::debian::apt_install;
-use crate::figures::{self, FILE, QUICK};
+use crate::figures::{self, FILE, PROFILE, QUICK};
 use crate::folders::Folders;
 use crate::peers;
 use crate::process::{self, BUILD_TIME_MAX};
@@ -21,7 +22,6 @@ use crate::process::{self, BUILD_TIME_MAX};
 /// What the comparison with the baseline is asked for by.
 const CHECK: &str = "check";
 const BENCHES: &str = "host/benches";
-const PROFILE: &str = "dev";
 /// How often each benchmark is run for a comparison, unless it is said.
 const RUNS: usize = 5;
 /// Those that ask with `wrk`, which is installed if it is not there.
@@ -165,7 +165,7 @@ fn run_bench(folders: &Folders, options: &Options, bench: &str, parts: &[&str], 
 
 /// A benchmark whose output is progress. What follows are its own arguments.
 pub(crate) fn command(folders: &Folders, profile: &str, bench: &str) -> Result<Command> {
-    let mut command = process::cargo();
+    let mut command = process::as_shipped(process::cargo());
     command.args([
         "bench",
         "--quiet",

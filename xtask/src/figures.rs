@@ -15,6 +15,8 @@ use crate::process;
 
 /// Tells a benchmark which file its rows are appended to.
 pub(crate) const FILE: &str = "PORTCULLIS_BENCH_FIGURES";
+/// The profile of benchmarks, unless another is said.
+pub(crate) const PROFILE: &str = "dev";
 /// Tells a benchmark that it is only tried out.
 pub(crate) const QUICK: &str = "PORTCULLIS_BENCH_QUICK";
 
@@ -151,12 +153,15 @@ pub(crate) fn run(folders: &Folders, profile: &str, is_quick: bool) -> Value {
     let git = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
     let commit = process::ask(Command::new("git").args(git).current_dir(&folders.root));
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // What the environment changes of the profile: such figures are not those of the profile alone.
+    // What is changed of the profile, by the environment and for all benchmarks: such figures are not those of the profile
+    // alone.
     let of_profile = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
         name.starts_with("CARGO_PROFILE_").then(|| format!("{name}={value}"))
     };
-    let settings: Vec<String> = std::env::vars_os().filter_map(of_profile).collect();
+    let ours = process::as_shipped_settings().into_iter().filter(|_| profile == PROFILE);
+    let ours = ours.map(|(name, value)| format!("{name}={value}"));
+    let settings: Vec<String> = std::env::vars_os().filter_map(of_profile).chain(ours).collect();
     json!({
         "commit": commit,
         "unix_seconds": since.as_secs(),

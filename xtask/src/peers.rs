@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::figures;
+use crate::figures::{self, PROFILE};
 use crate::folders::Folders;
 use crate::guests::toolchain::{self, Way};
 use crate::process::{self, BUILD_TIME_MAX, INSTALL_TIME_MAX};
@@ -29,11 +29,13 @@ pub(crate) fn bench(folders: &Folders, json: bool, quick: bool) -> Result<()> {
     install_node(&scripts, &installed.join("node"))?;
     let jobs = build_jobs(folders, &scripts, &installed)?;
     quietly(
-        process::cargo().args(["build", "--package", "portcullis"]).current_dir(&folders.root),
+        process::as_shipped(process::cargo())
+            .args(["build", "--package", "portcullis"])
+            .current_dir(&folders.root),
         BUILD_TIME_MAX,
     )?;
 
-    let run = figures::run(folders, "dev", quick);
+    let run = figures::run(folders, PROFILE, quick);
     let file = figures::file(folders)?;
     let mut compare = Command::new("python3");
     compare.arg(scripts.join("peers.py")).arg("--portcullis").arg(folders.portcullis());

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
 use crate::bench::{self, build_guests, install_wrk};
-use crate::figures;
+use crate::figures::{self, PROFILE};
 use crate::folders::Folders;
 use crate::fuzz;
 use crate::guests::guests;
@@ -50,9 +50,6 @@ const SOAKS: [(&str, &str, &str); 6] = [
 
 /// A host that is asked over loopback: a program of its own, and `wrk`.
 const LOAD: &str = "load";
-
-/// The profile of the driver.
-const PROFILE: &str = "dev";
 
 /// The fuzz targets, all of them.
 const FUZZ: &str = "fuzz";
