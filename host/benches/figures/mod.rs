@@ -16,6 +16,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+/// As the program has it: what is measured in this process is measured with it, floors as well.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The file that rows are appended to. Without it they are only printed.
 const FILE: &str = "PORTCULLIS_BENCH_FIGURES";
 /// Anything but nothing: each part does just enough to show that it works, and its figures are worth little.
