@@ -72,7 +72,7 @@ const THREADS_TIME_MAX: Duration = Duration::from_millis(100);
 /// Runs the program with its arguments, the name of the program first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    // Before everything else: the compiler has no data folder, no environment and no log.
+    // Before everything else: the compiler has no data folder, nothing of the environment and no log.
     if let Some(exit) = compiler::run_if_asked(arguments.iter().cloned()) {
         return exit;
     }

@@ -19,6 +19,14 @@ use super::{Bounds, COMPILE_ARGUMENT, frame};
 use crate::sandbox::{PackageError, PrepareError, SandboxError};
 use crate::text::clean_line;
 
+/// The bound on memory counts what is writable, touched or not: the program's allocator is to make no more so than it
+/// needs, and to give back what is freed. By itself it would begin with a gibibyte.
+const ALLOCATOR: [(&str, &str); 3] = [
+    ("MIMALLOC_ARENA_EAGER_COMMIT", "0"),
+    ("MIMALLOC_PAGE_COMMIT_ON_DEMAND", "1"),
+    ("MIMALLOC_PURGE_DELAY", "0"),
+];
+
 /// The most that is kept of what a compiler writes to stderr; the rest is thrown away.
 const STDERR_BYTES_MAX: usize = 4 << 10;
 /// How much is read at once.
@@ -129,6 +137,7 @@ impl Job {
             .arg(bounds.memory_bytes.to_string())
             .arg(cpu_seconds.to_string())
             .env_clear()
+            .envs(ALLOCATOR)
             .current_dir("/")
             // Signals of the host's terminal are the host's to judge.
             .process_group(0)

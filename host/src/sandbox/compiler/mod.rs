@@ -1,8 +1,8 @@
 //! Compiling: in a process of its own that can be killed, under limits that the kernel holds.
 //!
 //! The compiler reads what nobody trusts, for as long and with as much memory as the file makes it. So it
-//! gets a process with nothing but three pipes: no environment, no files, a bound on memory, and a deadline
-//! after which it is killed. What it answers is loaded by the host, as code of this host's own compiler.
+//! gets a process with nothing but three pipes: nothing of the host's environment, no files, a bound on memory, and a
+//! deadline after which it is killed. What it answers is loaded by the host, as code of this host's own compiler.
 //!
 //! A program becomes the compiler by calling [`run_if_asked`] first thing in its `main`.
 
