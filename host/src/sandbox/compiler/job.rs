@@ -21,7 +21,7 @@ use crate::text::clean_line;
 
 /// The bound on memory counts what is writable, touched or not: the program's allocator is to make no more so than it
 /// needs, and to give back what is freed. By itself it would begin with a gibibyte.
-const ALLOCATOR: [(&str, &str); 3] = [
+pub(super) const ALLOCATOR: [(&str, &str); 3] = [
     ("MIMALLOC_ARENA_EAGER_COMMIT", "0"),
     ("MIMALLOC_PAGE_COMMIT_ON_DEMAND", "1"),
     ("MIMALLOC_PURGE_DELAY", "0"),

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests write scripts and read what these leave")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test picks the one error that it is about")]
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -56,20 +57,19 @@ fn within(milliseconds: u64) -> HostLimits {
 }
 
 #[test]
-fn a_process_gets_three_pipes_and_no_environment() {
+fn a_process_gets_three_pipes_and_nothing_of_the_hosts_environment() {
     let script = Script::new(
         "env > $here/environment\npwd > $here/folder\n\
          echo \"$@\" > $here/arguments\nfor n in 0 1 2; do readlink /proc/self/fd/$n; done > $here/pipes",
     );
     script.refusal();
     let read = |name: &str| std::fs::read_to_string(script.path(name)).expect("written by the script");
-    // What the shell itself sets.
     let environment = read("environment");
-    let inherited: Vec<&str> = environment
-        .lines()
-        .filter(|line| !["PWD=/", "SHLVL=0", "SHLVL=1", "_=/usr/bin/env"].contains(line))
-        .collect();
-    assert_eq!(inherited, [""; 0]);
+    let is_of_shell = |line: &&str| ["PWD=/", "SHLVL=0", "SHLVL=1", "_=/usr/bin/env"].contains(line);
+    let given: BTreeSet<String> =
+        environment.lines().filter(|line| !is_of_shell(line)).map(str::to_owned).collect();
+    let of_allocator = job::ALLOCATOR.map(|(name, value)| format!("{name}={value}"));
+    assert_eq!(given, BTreeSet::from(of_allocator));
     assert_eq!(read("folder"), "/\n");
     assert_eq!(read("arguments"), format!("{COMPILE_ARGUMENT} {} {}\n", 2_u64 << 30, cpu_seconds(20)));
     assert!(read("pipes").lines().all(|pipe| pipe.starts_with("pipe:") || pipe.contains("pipes")));
