@@ -30,6 +30,8 @@ const BLOCK_BYTES: usize = 64 << 10;
 /// How often as long as it worked it rests, unless another closed segment waits: what it does is never urgent, and calls
 /// are.
 const REST: u32 = 4;
+/// The longest rest: a disk that takes seconds for a block must not hold up the end of the host by several times that.
+const REST_TIME_MAX: Duration = Duration::from_millis(10);
 /// How often retention is looked at, at least.
 const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -211,7 +213,7 @@ impl Archivist {
                 count => to.write_all(&block[..count])?,
             }
             if may_rest {
-                std::thread::sleep(begun.elapsed() * REST);
+                std::thread::sleep(begun.elapsed().min(REST_TIME_MAX / REST) * REST);
             }
         }
     }
