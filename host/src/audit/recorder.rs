@@ -263,8 +263,11 @@ impl Recorder {
 
     fn try_hand_over(&mut self) {
         if let Some(room) = self.handle.try_room(self.units) {
+            let records = self.entries.len();
             let message = self.take_entries(None);
             self.handle.send(message, room);
+            // Whoever made so many makes as many again, which would be moved each time that there is no room for them.
+            self.entries.reserve_exact(records);
         }
     }
 

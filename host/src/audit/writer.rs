@@ -43,12 +43,13 @@ const WRITE_BYTES: usize = 256 << 10;
 /// callers wrote it is [`WRITE_BYTES`]: they do not wait for hashes.
 const HASH_BYTES: usize = 16 << 10;
 
-/// A write that took longer was not a copy into the kernel's memory: callers leave the next ones to the thread,
-/// so that they hold no worker of their runtime up.
+/// A write that took longer may have waited for the disk: callers leave the next ones to the thread, so that they hold
+/// no worker of their runtime up.
 const CALLER_WRITE_MAX: Duration = Duration::from_millis(2);
 
-/// For so long.
-const CALLER_PAUSE: Duration = Duration::from_secs(1);
+/// Until so many in a row were quicker. Few: a thread that was put off its core in the middle of a copy into the
+/// kernel's memory looks the same, and where the cores are busy that happens every second.
+const QUICK_WRITES: u32 = 8;
 
 /// Something for the writer.
 #[derive(Debug)]
@@ -114,8 +115,8 @@ pub(super) struct Writer {
     revision: Revision,
     /// The calls that were admitted and have not ended.
     open: HashMap<CallId, (Arc<CallText>, Option<Commitment>)>,
-    /// When callers may write again by themselves.
-    callers_from: Option<Instant>,
+    /// How many quick writes it takes yet until callers write again by themselves.
+    quick_writes_wanted: u32,
     /// How much may wait to be hashed.
     unhashed_max: usize,
     /// The last message was taken.
@@ -392,7 +393,7 @@ impl Writer {
             hasher: Arc::new(Mutex::new(Hasher { tree, heads: Vec::new(), spare: Unhashed::default() })),
             revision,
             open: HashMap::new(),
-            callers_from: None,
+            quick_writes_wanted: 0,
             unhashed_max: HASH_BYTES,
             closing: false,
         }
@@ -401,13 +402,9 @@ impl Writer {
     /// A caller's turn. Whether there is something left for the thread to do.
     fn write_for_caller(&mut self) -> bool {
         let is_busy = self.receiver.len() > CALLER_MESSAGES_MAX;
-        if is_busy || self.closing || self.state.failed() {
+        if is_busy || self.quick_writes_wanted > 0 || self.closing || self.state.failed() {
             return true;
         }
-        if self.callers_from.is_some_and(|from| Instant::now() < from) {
-            return true;
-        }
-        self.callers_from = None;
         self.unhashed_max = WRITE_BYTES;
         let mut batch = Vec::with_capacity(CALLER_MESSAGES_MAX);
         self.receive(&mut batch, CALLER_MESSAGES_MAX);
@@ -592,10 +589,9 @@ impl Writer {
         }
         let begun = Instant::now();
         disk::write_all(&*self.segment.file, unwritten).map_err(|error| describe("write", &error))?;
-        let now = Instant::now();
-        if now.duration_since(begun) > CALLER_WRITE_MAX {
-            self.callers_from = now.checked_add(CALLER_PAUSE);
-        }
+        let is_slow = begun.elapsed() > CALLER_WRITE_MAX;
+        self.quick_writes_wanted =
+            if is_slow { QUICK_WRITES } else { self.quick_writes_wanted.saturating_sub(1) };
         self.segment.bytes += unwritten.len() as u64;
         lines.written = lines.bytes.len();
         lines.writes.push(lines.written);

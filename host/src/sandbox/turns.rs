@@ -1,13 +1,15 @@
 //! Turns on the processor: which guests run now, when more want to than there are cores.
 //!
-//! A guest runs while its future is polled: until it waits for something, or until the next epoch tick has it yield.
-//! Each such piece needs a turn, and there are as many as cores. Who finds none waits in the line of its principal; the
-//! turn that comes back goes to the principal with the lowest start tag ([`Shares`]), and what is charged is the time
-//! that the piece took. So a principal that is alone may use all cores, and one with sixteen guests that compute is
-//! given no more than one with a single guest.
+//! A guest runs while its future is polled: until it waits for something, or until the next tick has it yield. For that
+//! it needs a turn, and there are as many as cores. Who finds none waits in the line of its principal; the turn that
+//! comes back goes to the principal with the lowest start tag ([`Shares`]), and what is charged is the time that it
+//! took. So a principal that is alone may use all cores, and one with sixteen guests that compute is given no more than
+//! one with a single guest.
 //!
-//! A principal of whose guests none runs need not wait for a tick: for such there are a few turns more, and the kernel
-//! divides the cores for that moment.
+//! Who yields at a tick keeps its turn, up to [`TURN_TIME_MAX`], while only those wait who compute as well: to pass a
+//! turn on wakes another thread, and gains them nothing. For a newcomer it ends sooner. A principal of whose guests none
+//! runs need not even wait for a tick: for such there are a few turns more, and the kernel divides the cores for that
+//! moment.
 //!
 //! What else is done for a principal's request, such as judging it and recording, is done in turn as well while another
 //! principal asks too ([`Work::Request`]): or the requests of sixty connections would all be ready at once, and stand
@@ -17,13 +19,14 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
+use tokio::task::coop::has_budget_remaining;
 
 use crate::fairness::{Shares, Weight};
 use crate::ids::PrincipalId;
@@ -31,16 +34,26 @@ use crate::ids::PrincipalId;
 thread_local! {
     /// Whether what this thread polls now has its turn already.
     static HAS_TURN: Cell<bool> = const { Cell::new(false) };
+    /// When this thread let others have its core.
+    static YIELDED_AT: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// For so long after a request of one principal others are held to their turns. Long enough that one that asks now and
 /// then is not the first again each time.
 const RIVALRY_TIME: Duration = Duration::from_secs(10);
 
-/// Turn after turn, so long at most before the runtime polls what else there is. Where nobody waits for a turn, the next
-/// is its own at once: left to the runtime after each, a guest that computes had another thread woken four times in a
-/// millisecond, which found nothing to do.
-const POLLED_TIME_MAX: Duration = Duration::from_millis(2);
+/// The longest turn of who could go on. After it the runtime polls what else there is.
+const TURN_TIME_MAX: Duration = Duration::from_millis(2);
+
+/// The longest where a newcomer waits of whose principal something runs already. A crowd of them, such as requests that
+/// are refused, would else have each turn end at its first tick.
+const CROWDED_TURN_TIME_MAX: Duration = Duration::from_millis(1);
+
+/// No turn ends sooner that could go on: about a tick. And no thread lets others have its core more often.
+const TURN_TIME_MIN: Duration = Duration::from_micros(200);
+
+/// So many newcomers of a principal at most go before one of its guests that compute.
+const NEWCOMERS_FIRST_MAX: u32 = 8;
 
 /// What is done in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +79,8 @@ struct State {
     taken: usize,
     /// How many guests of each principal have a turn.
     running: BTreeMap<PrincipalId, usize>,
-    waiting: BTreeMap<PrincipalId, VecDeque<Waiter>>,
+    /// No line of them is empty.
+    waiting: BTreeMap<PrincipalId, Line>,
     /// Those who waited and have a turn by now that they did not begin yet.
     granted: BTreeSet<u64>,
     shares: Shares<PrincipalId>,
@@ -77,10 +91,46 @@ struct State {
     changed_at: Option<Instant>,
 }
 
+/// Who waits of one principal.
+#[derive(Debug, Default)]
+struct Line {
+    newcomers: VecDeque<Waiter>,
+    /// Those who had a turn, and want another to go on.
+    computing: VecDeque<Waiter>,
+    /// How many newcomers went since one who computes did.
+    newcomers_in_row: u32,
+}
+
 #[derive(Debug)]
 struct Waiter {
     number: u64,
     waker: Waker,
+}
+
+impl Line {
+    fn is_empty(&self) -> bool {
+        self.newcomers.is_empty() && self.computing.is_empty()
+    }
+
+    /// Who is next: newcomers, since most of them are done soon, but not for ever.
+    fn next(&mut self) -> Option<Waiter> {
+        let is_newcomers = self.computing.is_empty() || self.newcomers_in_row < NEWCOMERS_FIRST_MAX;
+        if is_newcomers && let Some(newcomer) = self.newcomers.pop_front() {
+            self.newcomers_in_row = self.newcomers_in_row.saturating_add(1);
+            return Some(newcomer);
+        }
+        self.newcomers_in_row = 0;
+        self.computing.pop_front()
+    }
+
+    fn find(&mut self, number: u64) -> Option<&mut Waiter> {
+        self.newcomers.iter_mut().chain(&mut self.computing).find(|waiter| waiter.number == number)
+    }
+
+    fn leave(&mut self, number: u64) {
+        self.newcomers.retain(|waiter| waiter.number != number);
+        self.computing.retain(|waiter| waiter.number != number);
+    }
 }
 
 impl Turns {
@@ -112,6 +162,19 @@ impl Turns {
         self.state().taken < self.turns
     }
 
+    /// Whether a turn of who could go on ends that took so long by now.
+    fn is_over(&self, took: Duration) -> bool {
+        if took < TURN_TIME_MIN {
+            return false;
+        }
+        let is_crowded = took >= CROWDED_TURN_TIME_MAX;
+        let state = self.state();
+        took >= TURN_TIME_MAX
+            || state.waiting.iter().any(|(principal, line)| {
+                !line.newcomers.is_empty() && (is_crowded || !state.running.contains_key(principal))
+            })
+    }
+
     /// Whether a principal may have a turn now, if it is its own.
     fn has_turn_for(&self, state: &State, principal: &PrincipalId) -> bool {
         state.taken < self.turns
@@ -126,7 +189,7 @@ impl Turns {
             let next = state.waiting.keys().filter(may).min_by_key(|principal| state.shares.tag(*principal));
             let Some(principal) = next.cloned() else { return wakers };
             let Some(line) = state.waiting.get_mut(&principal) else { return wakers };
-            let first = line.pop_front();
+            let first = line.next();
             if line.is_empty() {
                 state.waiting.remove(&principal);
             }
@@ -157,10 +220,11 @@ impl State {
     }
 
     /// Puts a guest at the end of its principal's line; its number there.
-    fn wait(&mut self, principal: &PrincipalId, waker: &Waker) -> u64 {
+    fn wait(&mut self, principal: &PrincipalId, waker: &Waker, is_newcomer: bool) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         let line = self.waiting.entry(principal.clone()).or_default();
+        let line = if is_newcomer { &mut line.newcomers } else { &mut line.computing };
         line.push_back(Waiter { number, waker: waker.clone() });
         number
     }
@@ -203,8 +267,8 @@ impl Seat<'_> {
                     self.at = At::Running;
                     return true;
                 }
-                let mut line = state.waiting.get_mut(self.principal).into_iter().flatten();
-                if let Some(waiter) = line.find(|waiter| waiter.number == number) {
+                let line = state.waiting.get_mut(self.principal);
+                if let Some(waiter) = line.and_then(|line| line.find(number)) {
                     waiter.waker.clone_from(waker);
                 }
                 return false;
@@ -217,7 +281,7 @@ impl Seat<'_> {
             self.at = At::Running;
             return true;
         }
-        self.at = At::Waiting(state.wait(self.principal, waker));
+        self.at = At::Waiting(state.wait(self.principal, waker, true));
         false
     }
 
@@ -230,7 +294,7 @@ impl Seat<'_> {
             let cost = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             state.shares.charge(self.principal, self.weight, cost);
             self.at = match again {
-                Some(waker) => At::Waiting(state.wait(self.principal, waker)),
+                Some(waker) => At::Waiting(state.wait(self.principal, waker, false)),
                 None => At::Nowhere,
             };
             self.turns.grant(&mut state)
@@ -249,7 +313,7 @@ impl Drop for Seat<'_> {
                 At::Waiting(number) if state.granted.remove(&number) => state.end(self.principal),
                 At::Waiting(number) => {
                     if let Some(line) = state.waiting.get_mut(self.principal) {
-                        line.retain(|waiter| waiter.number != number);
+                        line.leave(number);
                         if line.is_empty() {
                             state.waiting.remove(self.principal);
                         }
@@ -263,12 +327,28 @@ impl Drop for Seat<'_> {
     }
 }
 
-/// Wakes the task, and remembers that it did: what wakes itself while it is polled did not wait for anything, but let
-/// others have their turn.
+/// Wakes the task, unless it is polled now: then it only remembers that. What wakes itself while it is polled did not
+/// wait for anything, but let others have their turn.
 #[derive(Debug, Default)]
 struct Remembering {
+    is_polled: AtomicBool,
     is_woken: AtomicBool,
     task: AtomicWaker,
+}
+
+impl Remembering {
+    /// Polls, and tells whether what was polled is to be polled again.
+    fn poll<F: Future>(&self, work: Pin<&mut F>, waker: &Waker, task: &Waker) -> (Poll<F::Output>, bool) {
+        self.task.register(task);
+        self.is_woken.store(false, Ordering::SeqCst);
+        self.is_polled.store(true, Ordering::SeqCst);
+        let polled = work.poll(&mut Context::from_waker(waker));
+        // In this order, and the other way round in `wake_by_ref`: one of the two sees what the other did.
+        self.is_polled.store(false, Ordering::SeqCst);
+        let is_woken = self.is_woken.load(Ordering::SeqCst);
+        let goes_on = polled.is_pending() && is_woken;
+        (polled, goes_on)
+    }
 }
 
 impl Wake for Remembering {
@@ -277,8 +357,20 @@ impl Wake for Remembering {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.is_woken.store(true, Ordering::Release);
-        self.task.wake();
+        self.is_woken.store(true, Ordering::SeqCst);
+        if !self.is_polled.load(Ordering::SeqCst) {
+            self.task.wake();
+        }
+    }
+}
+
+/// Lets other threads have the core. The kernel does not see that a turn ended, or could: it would let this thread have
+/// the whole of its slice, some milliseconds, before one that was woken for a request.
+fn let_others_run(now: Instant) {
+    let last = YIELDED_AT.get();
+    if last.is_none_or(|last| now.duration_since(last) >= TURN_TIME_MIN) {
+        YIELDED_AT.set(Some(now));
+        std::thread::yield_now();
     }
 }
 
@@ -320,32 +412,31 @@ pub(crate) async fn in_turn<T>(
         if !*is_in_turn.get_or_insert_with(decide) {
             return work.as_mut().poll(context);
         }
-        let polled_from = Instant::now();
+        if !seat.take(context.waker()) {
+            return Poll::Pending;
+        }
+        let (remembering, waker) = remembering.get_or_insert_with(|| {
+            let remembering = Arc::new(Remembering::default());
+            let waker = Waker::from(Arc::clone(&remembering));
+            (remembering, waker)
+        });
+        let started = Instant::now();
         loop {
-            if !seat.take(context.waker()) {
-                return Poll::Pending;
-            }
-            let (remembering, waker) = remembering.get_or_insert_with(|| {
-                let remembering = Arc::new(Remembering::default());
-                let waker = Waker::from(Arc::clone(&remembering));
-                (remembering, waker)
-            });
-            remembering.task.register(context.waker());
-            remembering.is_woken.store(false, Ordering::Release);
-            let started = Instant::now();
             let having = Having::begin();
-            let polled = work.as_mut().poll(&mut Context::from_waker(waker));
+            let (polled, goes_on) = remembering.poll(work.as_mut(), waker, context.waker());
             drop(having);
-            let goes_on = polled.is_pending() && remembering.is_woken.load(Ordering::Acquire);
-            seat.give_back(started.elapsed(), goes_on.then_some(context.waker()));
+            let now = Instant::now();
+            let took = now.duration_since(started);
+            // Without budget nothing of the runtime's would go on before this poll ends.
+            if goes_on && has_budget_remaining() && !turns.is_over(took) {
+                let_others_run(now);
+                continue;
+            }
+            seat.give_back(took, goes_on.then_some(context.waker()));
             if goes_on || kind == Work::Request {
-                // The kernel does not see that a turn ended: it would let this thread have the whole of its slice, some
-                // milliseconds, before a thread that was woken for a request.
-                std::thread::yield_now();
+                let_others_run(now);
             }
-            if !goes_on || polled_from.elapsed() >= POLLED_TIME_MAX {
-                return polled;
-            }
+            return polled;
         }
     })
     .await
@@ -423,26 +514,70 @@ mod tests {
     }
 
     #[test]
-    fn who_computes_goes_on_in_one_poll_until_another_waits() {
+    fn who_computes_goes_on_in_one_poll_and_then_newcomers_go_first() {
         let turns = Turns { turns: 1, more: 0, state: Mutex::default() };
         let (ann, bob) = (principal("ann"), principal("bob"));
         let mut context = Context::from_waker(Waker::noop());
         let computing = |who, left| in_turn(&turns, who, Weight::default(), Work::Guest, pieces(left));
         let (mut alone, started) = (Box::pin(computing(&ann, 3)), Instant::now());
         let has_ended = alone.as_mut().poll(&mut context).is_ready();
-        assert!(has_ended || started.elapsed() >= POLLED_TIME_MAX, "three turns are one poll");
+        assert!(has_ended || started.elapsed() >= TURN_TIME_MAX, "three pieces are one poll");
         drop(alone);
         let mut endless = Box::pin(computing(&ann, u32::MAX));
         let started = Instant::now();
         assert!(endless.as_mut().poll(&mut context).is_pending(), "it comes to an end all the same");
-        assert!(started.elapsed() >= POLLED_TIME_MAX);
+        assert!(started.elapsed() >= TURN_TIME_MAX);
         // Its next turn was given to it when it gave the last one back; what comes now is behind that.
         let mut other = Box::pin(computing(&bob, 0));
         assert!(other.as_mut().poll(&mut context).is_pending());
         let begun = turns.state().next_number;
         assert!(endless.as_mut().poll(&mut context).is_pending());
+        assert!(endless.as_mut().poll(&mut context).is_pending());
         assert_eq!(turns.state().next_number, begun + 1, "one turn, and then it waits");
         assert!(other.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn a_turn_ends_soonest_for_a_newcomer_of_whose_principal_nothing_runs() {
+        let (ann, bob, cleo) = (principal("ann"), principal("bob"), principal("cleo"));
+        let turns = Turns { turns: 1, more: 0, state: Mutex::default() };
+        let micros = Duration::from_micros;
+        let over = |took| turns.is_over(micros(took));
+        let mut running = seat(&turns, &ann);
+        assert!(running.take(Waker::noop()));
+        assert!(!over(0) && !over(1_999) && over(2_000), "nobody waits");
+        let mut computing = seat(&turns, &bob);
+        computing.at = At::Waiting(turns.state().wait(&bob, Waker::noop(), false));
+        assert!(!over(1_999) && over(2_000), "bob computes as well");
+        let mut newcomer = seat(&turns, &ann);
+        assert!(!newcomer.take(Waker::noop()));
+        assert!(!over(999) && over(1_000), "ann has a turn already");
+        let mut late = seat(&turns, &cleo);
+        assert!(!late.take(Waker::noop()));
+        assert!(!over(199) && over(200), "cleo has none");
+    }
+
+    #[test]
+    fn newcomers_go_first_but_keep_no_one_from_going_on() {
+        let turns = Turns { turns: 1, more: 0, state: Mutex::default() };
+        let ann = principal("ann");
+        let mut seats: Vec<_> = (0..21).map(|_| seat(&turns, &ann)).collect();
+        assert!(seats[0].take(Waker::noop()));
+        seats[1..].iter_mut().for_each(|seat| assert!(!seat.take(Waker::noop())));
+        seats[0].give_back(PIECE, Some(Waker::noop()));
+        let mut order = Vec::new();
+        while let Some(next) = seats.iter_mut().position(|seat| seat.take(Waker::noop())) {
+            order.push(next);
+            let again = (next == 0 && order.len() < 20).then_some(Waker::noop());
+            seats[next].give_back(PIECE, again);
+            seats[next].at = if again.is_some() { seats[next].at } else { At::Waiting(u64::MAX) };
+        }
+        let mut expected: Vec<usize> = (1..=20).collect();
+        expected.insert(8, 0);
+        expected.insert(17, 0);
+        expected.push(0);
+        assert_eq!(order, expected);
+        seats.iter_mut().for_each(|seat| seat.at = At::Nowhere);
     }
 
     /// A request with a guest in it.

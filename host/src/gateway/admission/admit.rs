@@ -79,13 +79,17 @@ impl Host {
     ) -> Result<(Allowed, Place), CallError> {
         let parent_id = parent.map(|parent| parent.call);
         let mut allowed = self.judge_call(call, request, parent_id).await?;
-        self.check_quotas(request, &allowed.authorized, &allowed.in_force, parent.is_some())?;
         let claim = self.claim(&allowed);
-        if parent.is_some() {
-            let taken = self.admission.take(claim);
-            return Ok((allowed, taken.map_err(|busy| self.busy(request, busy))?));
+        let found = if parent.is_some() {
+            self.admission.take(claim).map(Found::Place)
+        } else {
+            self.admission.ask(claim)
+        };
+        // With a place, they are asked when they are held. Without, nobody need wait for one in vain.
+        if !matches!(found, Ok(Found::Place(_))) {
+            self.check_quotas(request, &allowed.authorized, &allowed.in_force, parent.is_some())?;
         }
-        let mut waiting = match self.admission.ask(claim).map_err(|busy| self.busy(request, busy))? {
+        let mut waiting = match found.map_err(|busy| self.busy(request, busy))? {
             Found::Place(place) => return Ok((allowed, place)),
             Found::Waiting(waiting) => waiting,
         };
