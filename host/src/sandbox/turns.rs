@@ -49,8 +49,12 @@ const TURN_TIME_MAX: Duration = Duration::from_millis(2);
 /// are refused, would else have each turn end at its first tick.
 const CROWDED_TURN_TIME_MAX: Duration = Duration::from_millis(1);
 
-/// No turn ends sooner that could go on: about a tick. And no thread lets others have its core more often.
+/// No turn ends sooner that could go on: about a tick.
 const TURN_TIME_MIN: Duration = Duration::from_micros(200);
+
+/// A thread lets others have its core no more often: each time is a call of the kernel, and the pieces of a request that
+/// is refused are short.
+const YIELD_INTERVAL: Duration = Duration::from_micros(50);
 
 /// So many newcomers of a principal at most go before one of its guests that compute.
 const NEWCOMERS_FIRST_MAX: u32 = 8;
@@ -368,7 +372,7 @@ impl Wake for Remembering {
 /// the whole of its slice, some milliseconds, before one that was woken for a request.
 fn let_others_run(now: Instant) {
     let last = YIELDED_AT.get();
-    if last.is_none_or(|last| now.duration_since(last) >= TURN_TIME_MIN) {
+    if last.is_none_or(|last| now.duration_since(last) >= YIELD_INTERVAL) {
         YIELDED_AT.set(Some(now));
         std::thread::yield_now();
     }
