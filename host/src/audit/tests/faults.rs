@@ -63,6 +63,10 @@ pub(super) struct Plan {
     writes_held: AtomicBool,
     /// How long a sync takes.
     sync_takes_ms: AtomicU64,
+    /// How long a write takes.
+    write_takes_ms: AtomicU64,
+    /// Writes by other threads than the log's.
+    by_callers: AtomicU64,
     /// The most bytes that one write takes.
     write_max: usize,
 }
@@ -87,6 +91,8 @@ impl Plan {
             held: AtomicBool::new(false),
             writes_held: AtomicBool::new(false),
             sync_takes_ms: AtomicU64::new(0),
+            write_takes_ms: AtomicU64::new(0),
+            by_callers: AtomicU64::new(0),
             write_max,
         })
     }
@@ -95,6 +101,10 @@ impl Plan {
 impl DiskFile for FailingFile {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         wait_while(&self.plan.writes_held);
+        std::thread::sleep(Duration::from_millis(self.plan.write_takes_ms.load(Ordering::SeqCst)));
+        if std::thread::current().name() != Some("audit-writer") {
+            self.plan.by_callers.fetch_add(1, Ordering::SeqCst);
+        }
         let room = usize::try_from(self.plan.room.load(Ordering::SeqCst)).unwrap_or(usize::MAX);
         let count = bytes.len().min(room).min(self.plan.write_max);
         if count == 0 {
@@ -178,6 +188,45 @@ async fn a_full_or_broken_disk_refuses_everything_after_and_the_next_start_mends
             );
         }
     }
+}
+
+/// Attempts, until a caller has written one by itself: how many it took.
+async fn attempts_until_a_caller_writes(call: &mut Recorder, plan: &Plan) -> u32 {
+    const MAX: u32 = 2_000;
+    let before = plan.by_callers.load(Ordering::SeqCst);
+    for count in 1..=MAX {
+        call.attempt(attempt("/a")).await.expect("an attempt");
+        if plan.by_callers.load(Ordering::SeqCst) > before {
+            return count;
+        }
+    }
+    panic!("{MAX} attempts were left to the log's thread");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_leave_writes_to_the_thread_while_they_are_slow_and_no_longer() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let plan = Plan::new(EIO, usize::MAX);
+    let log = open_on(folder.path(), &plan);
+    let told = Arc::clone(&plan);
+    // On a worker of the runtime, as calls are.
+    let attempts = tokio::spawn(async move {
+        let mut call = begin(&log).await.expect("a call");
+        attempts_until_a_caller_writes(&mut call, &told).await;
+        told.write_takes_ms.store(5, Ordering::SeqCst);
+        attempts_until_a_caller_writes(&mut call, &told).await;
+        let before = told.by_callers.load(Ordering::SeqCst);
+        for _ in 0..10 {
+            call.attempt(attempt("/a")).await.expect("an attempt");
+        }
+        assert_eq!(told.by_callers.load(Ordering::SeqCst), before, "each write is slow");
+        told.write_takes_ms.store(0, Ordering::SeqCst);
+        let count = attempts_until_a_caller_writes(&mut call, &told).await;
+        assert!(count > 1, "one write that is quick says little");
+        call.finish(CallOutcome::Ok, Usage::default()).await.expect("a disk that works");
+        log.close().await.expect("a clean close");
+    });
+    attempts.await.expect("no panic");
 }
 
 #[tokio::test]
