@@ -31,7 +31,7 @@ mod tests;
 mod tools;
 mod trust;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -61,7 +61,7 @@ use crate::outlets::metrics::Metrics;
 use crate::outlets::{OutletHealth, Outlets};
 use crate::package::SandboxesPrepared;
 use crate::policy::{AuthorizedCall, Denial, Durability, Evidence, Freeze, Policy, QuotaSubject};
-use crate::registry::{ApprovedPackage, Registry, RegistryError};
+use crate::registry::{ApprovedPackage, Registry};
 use crate::sandbox::compiler::Compiler;
 use crate::sandbox::{
     ENGINE, InvokeError, Order, Origin, Sandbox, SandboxOptions, StandIns, ToolAnswer, Work, in_turn,
@@ -147,11 +147,35 @@ pub struct Host {
     keeping: Arc<tokio::sync::Mutex<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct InForce {
     policy: Policy,
+    /// The names that something is registered under. An agent may ask for any that it thinks of, and none of that
+    /// reaches the database, whose one connection for changes is the admins' as well.
+    names: BTreeSet<PackageName>,
     approved: BTreeMap<PackageName, Arc<ApprovedPackage>>,
     keys: Arc<KeyRing>,
+}
+
+impl InForce {
+    /// The package's approved bytes; `None` if it is known and not approved.
+    fn resolve(&self, request: &CallRequest) -> Result<Option<Arc<ApprovedPackage>>, CallError> {
+        let CallRequest { package: name, tool, .. } = request;
+        let Some(package) = self.approved.get(name) else {
+            return if self.names.contains(name) {
+                Ok(None)
+            } else {
+                Err(CallError::NotFound(format!(
+                    "there is no package {name}; `portcullis package list` shows all"
+                )))
+            };
+        };
+        if package.description.tools.iter().any(|known| known.name == *tool) {
+            return Ok(Some(Arc::clone(package)));
+        }
+        let names: Vec<&str> = package.description.tools.iter().map(|tool| tool.name.as_str()).collect();
+        Err(CallError::NotFound(format!("package {name} has no tool {tool}; it has {}", names.join(", "))))
+    }
 }
 
 /// How to open a host.
@@ -586,29 +610,6 @@ impl Host {
         self.sandbox.count_host_calls()
     }
 
-    /// The package's approved bytes; `None` if it is known and not approved.
-    async fn resolve(
-        &self,
-        in_force: &InForce,
-        request: &CallRequest,
-    ) -> Result<Option<Arc<ApprovedPackage>>, CallError> {
-        let Some(package) = in_force.approved.get(&request.package) else {
-            return match self.registry.get(&request.package).await {
-                Ok(_) => Ok(None),
-                Err(RegistryError::NotFound { name }) => Err(CallError::NotFound(format!(
-                    "there is no package {name}; `portcullis package list` shows all"
-                ))),
-                Err(error) => Err(HostError::from(error).into()),
-            };
-        };
-        if package.description.tools.iter().any(|tool| tool.name == request.tool) {
-            return Ok(Some(Arc::clone(package)));
-        }
-        let names: Vec<&str> = package.description.tools.iter().map(|tool| tool.name.as_str()).collect();
-        let (name, tool, names) = (&request.package, &request.tool, names.join(", "));
-        Err(CallError::NotFound(format!("package {name} has no tool {tool}; it has {names}")))
-    }
-
     async fn denied(
         &self,
         call: CallId,
@@ -710,7 +711,8 @@ impl Host {
     async fn read_in_force(&self) -> Result<InForce, HostError> {
         let keys = Arc::new(KeyRing::new(self.database.api_keys().await?));
         let policy = self.database.policy().await?;
-        let mut in_force = InForce { policy, approved: BTreeMap::new(), keys };
+        let names = self.registry.names().await?;
+        let mut in_force = InForce { policy, names, approved: BTreeMap::new(), keys };
         in_force.approved = self.registry.all_approved(&self.in_force().approved).await?;
         for (name, approved) in &in_force.approved {
             if let Some(distrusted) = self.distrusted(&in_force.policy, name, approved).await? {
@@ -733,9 +735,7 @@ impl Host {
     /// settles it.
     fn doubt(&self) {
         self.in_doubt.store(true, Ordering::Release);
-        let last = self.in_force();
-        let (policy, approved) = (last.policy.clone(), last.approved.clone());
-        self.replace(InForce { policy, approved, keys: Arc::clone(&last.keys) });
+        self.replace(InForce::clone(&self.in_force()));
     }
 
     fn replace(&self, mut in_force: InForce) -> Vec<CallId> {

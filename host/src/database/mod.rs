@@ -150,6 +150,16 @@ impl Database {
         .expect("a trigger can be made");
     }
 
+    /// All connections: as long as one has these, nothing else reads or writes.
+    #[cfg(test)]
+    pub(crate) async fn all_connections(&self) -> Vec<impl Sized> {
+        let mut all = vec![self.pool.acquire().await.expect("it is free")];
+        for _ in 0..READERS_MAX {
+            all.push(self.readers.acquire().await.expect("it is free"));
+        }
+        all
+    }
+
     /// Writes a whole copy into a file that is there and empty, and waits for the disk. Changes wait
     /// meanwhile.
     ///

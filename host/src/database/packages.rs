@@ -237,10 +237,9 @@ impl Database {
     }
 
     /// The names that something is registered under.
-    pub(crate) async fn package_names(&self) -> Result<Vec<PackageName>, DatabaseError> {
-        let rows: Vec<String> = sqlx::query_scalar("SELECT DISTINCT name FROM packages ORDER BY name")
-            .fetch_all(&self.pool)
-            .await?;
+    pub(crate) async fn package_names(&self) -> Result<BTreeSet<PackageName>, DatabaseError> {
+        let rows: Vec<String> =
+            sqlx::query_scalar("SELECT DISTINCT name FROM packages").fetch_all(&self.pool).await?;
         rows.iter().map(|name| from_text("packages.name", name)).collect()
     }
 

@@ -247,8 +247,9 @@ impl Host {
         if let Err(error) = self.sandbox.keep(described).await {
             tracing::warn!(%digest, %error, "it will be compiled again at its first call");
         }
-        if !signatures.is_empty() && added != Added::New {
-            // What was not trusted may be now.
+        let is_new_name = !self.in_force().names.contains(&package);
+        if is_new_name || !signatures.is_empty() && added != Added::New {
+            // A call of it finds it from now on, and what was not trusted may be now.
             self.refresh().await?;
         }
         let in_force = self.in_force();

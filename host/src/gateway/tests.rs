@@ -17,9 +17,8 @@ async fn open(data: &Path) -> Host {
     }
 }
 
-/// A host with one tool that answers at once, granted to `ann`.
-async fn answering(data: &Path) -> Host {
-    let host = open(data).await;
+/// Registers a component with one tool that answers at once.
+async fn register(host: &Host, name: &PackageName) {
     let bytes = wat::parse_str(
         r#"(component
             (core module $m (func (export "answer") (result i32) (i32.const 42)))
@@ -27,9 +26,16 @@ async fn answering(data: &Path) -> Host {
             (func (export "answer") (result u32) (canon lift (core func $i "answer"))))"#,
     )
     .expect("valid");
+    let added = host.add_package(&local_admin(), bytes.into(), Some(name.clone()), None, |_| {}).await;
+    added.expect("registered");
+}
+
+/// A host with such a tool, granted to `ann`.
+async fn answering(data: &Path) -> Host {
+    let host = open(data).await;
     let name: PackageName = "polite".parse().expect("a name");
     let admin = local_admin();
-    host.add_package(&admin, bytes.into(), Some(name.clone()), None, |_| {}).await.expect("registered");
+    register(&host, &name).await;
     host.approve(&admin, &name, None).await.expect("approved");
     let text = "[[grant]]\npackage = \"polite\"\nagents = [\"ann\"]\n".to_owned();
     let source = GrantsSource { file: "g.toml".into(), folder: data.to_owned(), text };
@@ -38,10 +44,14 @@ async fn answering(data: &Path) -> Host {
 }
 
 async fn call(host: &Host) -> Result<CallAnswer, CallError> {
+    call_of(host, "polite").await
+}
+
+async fn call_of(host: &Host, package: &str) -> Result<CallAnswer, CallError> {
     let parsed = "ann".parse::<PrincipalId>().expect("a name");
     let request = CallRequest {
         principal: parsed,
-        package: "polite".parse().expect("a name"),
+        package: package.parse().expect("a name"),
         tool: "answer".parse().expect("a name"),
         arguments: json!({}),
         argument_bytes: 2,
@@ -210,4 +220,27 @@ async fn a_call_that_was_allowed_before_a_change_is_judged_again_before_it_runs(
     let stop = tokio::time::timeout(at_once, host.stopped(allowed, in_force)).await.expect("at once");
     assert!(matches!(stop, crate::policy::Stop::Denied { denial: Denial::Frozen { .. }, .. }), "{stop:?}");
     assert!(host.running().is_empty(), "who leaves is forgotten");
+}
+
+/// Whatever an agent asks for, it does not wait for the database, nor keep its connection from an admin.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_name_stands_for_is_known_without_the_database() {
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let data = temporary.path().join("data");
+    std::fs::create_dir(&data).expect("made");
+    let host = answering(&data).await;
+    let (admin, name) = (local_admin(), "waiting".parse::<PackageName>().expect("a name"));
+    register(&host, &name).await;
+    // The first looks at the signatures that are kept.
+    call(&host).await.expect("answered");
+    let all = host.database.all_connections().await;
+    let unknown = call_of(&host, "nowhere").await;
+    assert!(matches!(&unknown, Err(CallError::NotFound(text)) if text.contains("nowhere")), "{unknown:?}");
+    let pending = denial(call_of(&host, "waiting").await);
+    assert!(matches!(pending, Denial::NotApproved { .. }), "registered: {pending:?}");
+    call(&host).await.expect("answered");
+    drop(all);
+    host.remove_package(&admin, &name).await.expect("removed");
+    assert!(matches!(call_of(&host, "waiting").await, Err(CallError::NotFound(_))));
+    host.close().await.expect("closed");
 }

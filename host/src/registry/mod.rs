@@ -196,7 +196,7 @@ impl Registry {
     /// # Errors
     /// `Alike` or `Database`.
     pub async fn tell_apart(&self, name: &PackageName) -> Result<(), RegistryError> {
-        let names = self.database.package_names().await?;
+        let names = self.names().await?;
         if names.contains(name) {
             return Ok(());
         }
@@ -282,6 +282,14 @@ impl Registry {
     /// `Database`.
     pub async fn list(&self) -> Result<Vec<Package>, RegistryError> {
         Ok(self.database.packages().await?)
+    }
+
+    /// The names that something is registered under.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn names(&self) -> Result<BTreeSet<PackageName>, RegistryError> {
+        Ok(self.database.package_names().await?)
     }
 
     /// The bytes that are registered, under whatever name.

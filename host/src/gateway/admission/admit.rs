@@ -28,7 +28,7 @@ impl Host {
         parent: Option<CallId>,
     ) -> Result<Allowed, CallError> {
         let in_force = self.in_force();
-        let package = self.resolve(&in_force, request).await?;
+        let package = in_force.resolve(request)?;
         let declared = package.as_ref().map(|package| &package.description.capabilities);
         let decision = authorize(
             &AuthorizationRequest {
