@@ -159,9 +159,6 @@ fn soak_tests(
     } else {
         guests(folders)?;
     }
-    let mut host = process::cargo();
-    host.args(["build", "--quiet", "--package", "portcullis"]).current_dir(&folders.root);
-    process::run(&mut host, BUILD_TIME_MAX)?;
     let programs = build(folders)?;
     let program = programs.iter().find(|program| program.package == LAST);
     let program = program.with_context(|| format!("{LAST} has no tests"))?;
