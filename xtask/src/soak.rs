@@ -15,7 +15,7 @@ use crate::figures::{self, PROFILE};
 use crate::folders::Folders;
 use crate::fuzz;
 use crate::guests::guests;
-use crate::process::{self, BUILD_TIME_MAX};
+use crate::process;
 use crate::test::{LAST, build};
 
 /// Each soak: its name, its test, and what it does.
