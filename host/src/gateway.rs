@@ -150,8 +150,8 @@ pub struct Host {
 #[derive(Clone, Debug, Default)]
 struct InForce {
     policy: Policy,
-    /// The names that something is registered under. An agent may ask for any that it thinks of, and none of that
-    /// reaches the database, whose one connection for changes is the admins' as well.
+    /// The names that something is registered under. An agent may call any that it thinks of, and a call is judged
+    /// without the database, whose one connection for changes is the admins' as well.
     names: BTreeSet<PackageName>,
     approved: BTreeMap<PackageName, Arc<ApprovedPackage>>,
     keys: Arc<KeyRing>,

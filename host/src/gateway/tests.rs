@@ -222,7 +222,7 @@ async fn a_call_that_was_allowed_before_a_change_is_judged_again_before_it_runs(
     assert!(host.running().is_empty(), "who leaves is forgotten");
 }
 
-/// Whatever an agent asks for, it does not wait for the database, nor keep its connection from an admin.
+/// Whatever an agent calls, judging it does not wait for the database, nor keep its connection from an admin.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_name_stands_for_is_known_without_the_database() {
     let temporary = tempfile::tempdir().expect("a temporary folder");
