@@ -205,7 +205,7 @@ async fn record(log: &Log, context: Arc<CallContext>, durability: Durability) {
     let begun = log.begin_call(context, vec![GrantId(1)], 2, recording).await;
     let mut recorder = begun.expect("recorded");
     for _ in 0..READS {
-        recorder.observe(read()).expect("room");
+        recorder.observe(read(), Instant::now()).expect("room");
     }
     let seq = recorder.attempt(effect()).await.expect("recorded");
     recorder.effect_finished(seq, result());
@@ -222,7 +222,7 @@ async fn buffered(figures: &mut Figures) {
         let mut recorder = begun.expect("recorded");
         let started = Instant::now();
         for _ in 0..BUFFERED {
-            recorder.observe(read()).expect("room");
+            recorder.observe(read(), Instant::now()).expect("room");
         }
         times.push(started.elapsed() / BUFFERED);
         recorder.finish(CallOutcome::Ok, Usage::default()).await.expect("recorded");

@@ -17,17 +17,16 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit, RwLock, Semaphore,
 use tokio::time::{Instant, sleep, timeout};
 
 use super::archive::Archivist;
-
 use super::checkpoint::{self, Checkpoint, CheckpointError, CheckpointKey, VerifierKey};
 use super::disk::{self, Disk, RealDisk};
 use super::event::{CallContext, CallEnd, CallOutcome, Event};
-use super::line::{self, CallEntry, CallText, GRANTS_MAX, LINE_BYTES_MAX};
+use super::line::{self, Admission, CallEntry, CallText, GRANTS_MAX, LINE_BYTES_MAX};
+use super::options::{Clock, LogOptions};
 use super::query::{self, Filter};
 use super::recorder::{Recorder, Recording};
 use super::recovery::{self, Ending, Recovered};
 use super::rotation::{self, Rotation};
 use super::segment;
-use super::settings::AuditSettings;
 use super::syncer::{Signing, SyncQueue, Syncer};
 use super::tree::{Believed, StoredHashes, Tree};
 use super::writer::{Ack, Body, Known, Message, OpenSegment, SharedWriter, Writer};
@@ -50,50 +49,6 @@ const CLOSE_POLL: Duration = Duration::from_millis(5);
 
 /// How many interrupted calls a `recovered` record lists. Each has a `call_finished` in any case.
 const INTERRUPTED_LISTED_MAX: usize = 10_000;
-
-/// Where the log takes the time from: called once a record.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
-/// How to open a log.
-#[derive(Clone)]
-pub struct LogOptions {
-    /// The clock. Default: the system's.
-    pub clock: Clock,
-    /// The version that `host_started` names. Default: this crate's.
-    pub version: String,
-    /// The engine that `host_started` names, with its version. Default: none.
-    pub engine: Option<String>,
-    /// The longest wait for the writer or the disk: a disk that takes longer poisons the log.
-    /// Default: 30 seconds.
-    pub wait_max: Duration,
-    /// How segments are closed, and how long their text is kept.
-    pub settings: AuditSettings,
-    /// The key that signs checkpoints. Default: none, and then the log has neither a tree nor checkpoints.
-    pub checkpoints: Option<CheckpointKey>,
-}
-
-impl Default for LogOptions {
-    fn default() -> Self {
-        Self {
-            clock: Arc::new(Timestamp::now),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            engine: None,
-            wait_max: Duration::from_secs(30),
-            settings: AuditSettings::default(),
-            checkpoints: None,
-        }
-    }
-}
-
-impl fmt::Debug for LogOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogOptions")
-            .field("version", &self.version)
-            .field("engine", &self.engine)
-            .field("wait_max", &self.wait_max)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Why the log did not take a record. All are the host's fault or its disk's, but for `TooLarge`,
 /// which is the fault of who made the event.
@@ -317,8 +272,9 @@ impl Log {
         let running = Running::new(Arc::clone(&handle.calls));
         handle.check()?;
         let credential = recording.credential.clone();
+        let committed = recording.arguments;
         let entry =
-            CallEntry::Admitted { grants, argument_bytes, credential, committed: recording.arguments };
+            CallEntry::Admitted(Box::new(Admission { grants, argument_bytes, credential, committed }));
         let units = line::units(&entry);
         let mut room = handle.room(units + 1).await?;
         let last_room = room.split(1).expect("one unit more was acquired than the record takes");

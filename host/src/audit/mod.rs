@@ -28,6 +28,7 @@ mod hash;
 pub mod index;
 mod line;
 mod log;
+mod options;
 pub mod payload;
 pub mod prove;
 pub mod query;
@@ -55,7 +56,8 @@ mod writer;
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointKey, VerifierKey, read_note};
 pub use hash::{NoHash, TreeHash};
 pub use line::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
-pub use log::{Clock, Log, LogError, LogOptions};
+pub use log::{Log, LogError};
+pub use options::{Clock, LogOptions};
 pub use recorder::{RECORDER_BYTES_MAX, RECORDER_UNITS_MAX, Recorder, Recording};
 pub use settings::{
     AUDIT_FILE_BYTES_MAX, AnchorSettings, AnchorSink, AuditSettings, Peer, ShipSettings, ShipSink, Signal,

@@ -5,6 +5,7 @@
 //! from the beginning, so that no way of ending a call leaves it open.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -31,6 +32,10 @@ pub const RECORDER_UNITS_MAX: u32 = 8_192;
 
 /// The most that the records of one call can hold in memory, in bytes of the log.
 pub const RECORDER_BYTES_MAX: u64 = RECORDER_UNITS_MAX as u64 * 256;
+
+/// How long the time of host calls is told from what passed since a read of the log's clock: one that is set, or set
+/// back, shows in their records after this long at most.
+const CLOCK_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// How a call is recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +64,8 @@ pub struct Recorder {
     folds: Option<Folds>,
     /// What the call commits to: of its arguments, and of its result once there is one.
     commitments: (Option<Commitment>, Option<Commitment>),
+    /// When the log's clock was read last for a host call, and what it said.
+    clock: Option<(Instant, Timestamp)>,
     /// Records so far, those in `entries` included.
     records: u64,
     /// The room of the last record; none once that is queued.
@@ -83,6 +90,7 @@ impl Recorder {
             durability: recording.durability,
             folds: recording.fold_reads.then(Folds::default),
             commitments: (recording.arguments.map(|committed| committed.commitment), None),
+            clock: None,
             records: 1,
             last_room: Some(last_room),
             _running: running,
@@ -94,23 +102,35 @@ impl Recorder {
         self.call.context()
     }
 
-    /// Records a host call without an effect, or one that was denied. Never waits: it is buffered, and
-    /// handed over from time to time if the queue has room. The record is kept even on an error.
+    /// Records a host call without an effect, or one that was denied, and when it `ended`, which is just now. Never
+    /// waits: it is buffered, and handed over from time to time if the queue has room. The record is kept even on an
+    /// error.
     ///
     /// # Errors
     /// [`LogError::Poisoned`] if the log failed, [`LogError::Overloaded`] if more than
     /// [`RECORDER_UNITS_MAX`] are held. The caller must end the call, or, if overloaded, wait for
     /// [`Recorder::flush`] before the guest goes on.
-    pub fn observe(&mut self, call: HostCall) -> Result<(), LogError> {
-        let now = self.handle.now();
-        let call = match &mut self.folds {
-            Some(folds) => folds.take(now, call),
-            None => Some((now, call)),
-        };
-        match call {
-            Some((time, call)) => self.note_at(time, CallEntry::HostCall(call)),
+    pub fn observe(&mut self, call: HostCall, ended: Instant) -> Result<(), LogError> {
+        let now = self.time_of(ended);
+        let Some(folds) = &mut self.folds else { return self.note_at(now, CallEntry::of_host_call(call)) };
+        match folds.take(now, call) {
+            Some((time, call)) => self.note_at(time, CallEntry::of_host_call(call)),
             None => self.handle.check_failure(),
         }
+    }
+
+    /// The time of day at a moment that is hardly over. Whoever asked had to know the moment: to read two clocks for one
+    /// host call would cost more than all else of its record.
+    fn time_of(&mut self, moment: Instant) -> Timestamp {
+        if let Some((read, time)) = self.clock
+            && let Some(since) = moment.checked_duration_since(read).filter(|since| *since < CLOCK_AGE_MAX)
+            && let Ok(time) = time.checked_add(since)
+        {
+            return time;
+        }
+        let now = self.handle.now();
+        self.clock = Some((moment, now));
+        now
     }
 
     /// Records that a secret was about to leave. As [`observe`](Self::observe).
@@ -174,7 +194,7 @@ impl Recorder {
     /// [`LogError`]: the effect must not happen, and the caller must end the call.
     pub async fn attempt(&mut self, attempt: Attempt) -> Result<Sequence, LogError> {
         self.close_folds();
-        let mut entry = CallEntry::EffectAttempted(attempt);
+        let mut entry = CallEntry::EffectAttempted(Box::new(attempt));
         line::bound(&mut entry);
         let time = self.handle.now();
         let room = self.handle.room(self.units.saturating_add(line::units(&entry))).await?;
@@ -189,7 +209,7 @@ impl Recorder {
     /// Records what came of an attempt. Buffered: each follows an attempt, which empties the buffer,
     /// so these are never many.
     pub fn effect_finished(&mut self, attempt: Sequence, result: HostCallResult) {
-        self.push(CallEntry::EffectFinished { attempt, result });
+        self.push(CallEntry::EffectFinished { attempt, result: Box::new(result) });
     }
 
     /// Notes the commitment to the call's result, which its last record has.
@@ -244,7 +264,7 @@ impl Recorder {
     fn close_folds(&mut self) {
         let Some(folds) = self.folds.as_mut().filter(|folds| !folds.is_empty()) else { return };
         for (time, call) in folds.close() {
-            let mut entry = CallEntry::HostCall(call);
+            let mut entry = CallEntry::of_host_call(call);
             line::bound(&mut entry);
             self.push_at(time, entry);
         }

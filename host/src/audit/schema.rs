@@ -27,7 +27,7 @@ pub fn record_schema() -> Value {
         "type": "object",
         "properties": {
             "seq": {"description": "Its place. No gaps.", "$ref": "#/$defs/count"},
-            "time": {"description": "When it was made. May stand still or go back with the clock; seq never does.", "$ref": "#/$defs/time"},
+            "time": {"description": "When it was made. May stand still or go back with the clock; seq never does. Of host calls it is counted on from a read of the clock within the second before.", "$ref": "#/$defs/time"},
         },
         "required": ["seq", "time", "event"],
         "oneOf": kinds,

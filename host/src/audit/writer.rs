@@ -527,12 +527,13 @@ impl Writer {
                     end.records_root = Some(call.tree().root().into());
                     self.open.remove(&call.context().call);
                 }
-                CallEntry::Admitted { committed, .. } => {
-                    let committed = committed.map(|committed| committed.commitment);
+                CallEntry::Admitted(admission) => {
+                    let committed = admission.committed.map(|committed| committed.commitment);
                     self.revision = self.revision.max(call.context().revision);
                     self.open.insert(call.context().call, (Arc::clone(call), committed));
                 }
                 CallEntry::HostCall(_)
+                | CallEntry::PlainHostCall(_)
                 | CallEntry::EffectAttempted(_)
                 | CallEntry::EffectFinished { .. }
                 | CallEntry::SecretInjected(_)

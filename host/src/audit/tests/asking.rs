@@ -14,12 +14,14 @@ async fn some_log(folder: &Path) -> (Log, CallId, CallId) {
     for number in 0..3 {
         let mut recorder = begin(&log).await.expect("begun");
         for file in 0..4 {
-            recorder.observe(host_call(Some(&format!("/notes/{number}/{file}")))).expect("room");
+            recorder
+                .observe(host_call(Some(&format!("/notes/{number}/{file}"))), Instant::now())
+                .expect("room");
         }
         let mut refused = host_call(Some("/etc/[passwd]"));
         refused.decision = Decision::Denied("no grant".into());
         refused.result = result(HostCallOutcome::Error("access".into()));
-        recorder.observe(refused).expect("room");
+        recorder.observe(refused, Instant::now()).expect("room");
         let seq = recorder.attempt(attempt("/notes/a")).await.expect("attempted");
         recorder.effect_finished(seq, result(HostCallOutcome::Error("no-entry".into())));
         recorder.attempt(attempt("/notes/unfinished")).await.expect("attempted");
@@ -280,7 +282,7 @@ proptest! {
             let log = open(folder);
             let mut recorder = begin(&log).await.expect("begun");
             for subject in &subjects {
-                recorder.observe(host_call(Some(subject))).expect("room");
+                recorder.observe(host_call(Some(subject)), Instant::now()).expect("room");
             }
             recorder.finish(CallOutcome::Ok, Usage::default()).await.expect("finished");
             let index = index_of(folder).await;

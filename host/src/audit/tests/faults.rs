@@ -171,7 +171,7 @@ async fn a_full_or_broken_disk_refuses_everything_after_and_the_next_start_mends
             let error =
                 running.attempt(attempt(&"x".repeat(600))).await.expect_err("no effect without its record");
             assert!(matches!(error, LogError::Poisoned { .. }), "{error}");
-            assert!(running.observe(host_call(None)).is_err());
+            assert!(running.observe(host_call(None), Instant::now()).is_err());
             assert!(running.flush().await.is_err());
             let finish = running.finish(CallOutcome::Ok, Usage::default()).await;
             assert!(matches!(finish, Err(LogError::Poisoned { .. })), "the answer does not leave");

@@ -22,6 +22,7 @@ use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 
@@ -104,10 +105,10 @@ async fn begin_at(log: &Log, durability: Durability) -> Result<Recorder, LogErro
 /// A call with two reads and one effect.
 async fn whole_call(log: &Log) -> Result<Option<Sequence>, LogError> {
     let mut recorder = begin(log).await?;
-    recorder.observe(host_call(None))?;
+    recorder.observe(host_call(None), Instant::now())?;
     let seq = recorder.attempt(attempt("/notes/a")).await?;
     recorder.effect_finished(seq, result(HostCallOutcome::Ok));
-    recorder.observe(host_call(Some("/notes/b")))?;
+    recorder.observe(host_call(Some("/notes/b")), Instant::now())?;
     recorder.finish(CallOutcome::Ok, Usage::default()).await
 }
 

@@ -19,7 +19,7 @@ async fn sixty_four_writers_give_one_order_without_gaps() {
         tasks.push(tokio::spawn(async move {
             let mut recorder = begin(&log).await?;
             for number in 0..READS {
-                recorder.observe(host_call(Some(&number.to_string())))?;
+                recorder.observe(host_call(Some(&number.to_string())), Instant::now())?;
                 if recorder.is_behind() {
                     recorder.flush().await?;
                 }
@@ -68,7 +68,7 @@ async fn callers_that_write_by_themselves_keep_one_order_and_one_tree() {
                 for _ in 0..40 {
                     let mut recorder = begin(&log).await?;
                     for number in 0..3 {
-                        recorder.observe(host_call(Some(&number.to_string())))?;
+                        recorder.observe(host_call(Some(&number.to_string())), Instant::now())?;
                         let seq = recorder.attempt(attempt(&caller.to_string())).await?;
                         recorder.effect_finished(seq, result(HostCallOutcome::Ok));
                     }
@@ -123,7 +123,7 @@ async fn an_attempt_is_with_the_kernel_before_it_returns() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let log = open(folder.path());
     let mut recorder = begin(&log).await.expect("a call");
-    recorder.observe(host_call(None)).expect("room");
+    recorder.observe(host_call(None), Instant::now()).expect("room");
     let seq = recorder.attempt(attempt("/x")).await.expect("an attempt");
     let records = numbered_records(folder.path());
     assert_eq!(kinds(&records), ["host_started", "call_admitted", "host_call", "effect_attempted"]);
@@ -137,7 +137,7 @@ async fn a_call_that_is_dropped_or_cancelled_is_closed_in_the_log() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let log = open(folder.path());
     let mut dropped = begin(&log).await.expect("a call");
-    dropped.observe(host_call(None)).expect("room");
+    dropped.observe(host_call(None), Instant::now()).expect("room");
     drop(dropped);
     let usage = Usage { fuel: 5, ..Usage::default() };
     begin(&log).await.expect("a call").cancel(CallOutcome::Cancelled, usage.clone());
@@ -166,7 +166,7 @@ async fn a_wait_that_is_dropped_leaves_the_call_countable() {
     plan.hold_writes(true);
     let mut recorder = begin(&log).await.expect("a call");
     assert!(recorder.attempt(attempt("/x")).now_or_never().is_none(), "it waits for the writer");
-    recorder.observe(host_call(None)).expect("room");
+    recorder.observe(host_call(None), Instant::now()).expect("room");
     let finish = recorder.finish(CallOutcome::Ok, Usage::default());
     assert!(finish.now_or_never().is_none(), "it waits for the disk");
     plan.hold_writes(false);
@@ -213,8 +213,35 @@ async fn a_clock_set_back_changes_neither_the_order_nor_the_last_time() {
         whole_call(&log).await.expect("a call");
         log.close().await.expect("a clean close");
         let records = numbered_records(folder);
-        assert!(records.iter().skip(1).all(|record| record.time == early));
+        assert!(records.iter().skip(1).all(|record| (early..late).contains(&record.time)));
     }
+}
+
+#[tokio::test]
+async fn the_clock_is_read_once_a_second_for_the_host_calls_of_a_call() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let seconds = Arc::new(Mutex::new(Timestamp::from_second(100).expect("a time")));
+    let clock = Arc::clone(&seconds);
+    let clock: crate::audit::Clock = Arc::new(move || *clock.lock().expect("no panic"));
+    let log = Log::open(folder.path(), LogOptions { clock, ..LogOptions::default() }).expect("opened");
+    let mut recorder = begin(&log).await.expect("room");
+    let ended = Instant::now();
+    // Milliseconds after the first, and what a clock says that is set in between.
+    let moments = [(0, 100), (999, 500), (1000, 50), (1400, 600), (900, 7), (1000, 8)];
+    for (milliseconds, second) in moments {
+        *seconds.lock().expect("no panic") = Timestamp::from_second(second).expect("a time");
+        let ended = ended + Duration::from_millis(milliseconds);
+        recorder.observe(host_call(Some(&milliseconds.to_string())), ended).expect("room");
+    }
+    recorder.finish(CallOutcome::Ok, Usage::default()).await.expect("recorded");
+    log.close().await.expect("a clean close");
+    let times: Vec<i64> = numbered_records(folder.path())
+        .iter()
+        .filter(|record| matches!(record.event, Event::HostCall { .. }))
+        .map(|record| record.time.as_millisecond())
+        .collect();
+    // A moment before the last read is no time to count on from: the clock is read.
+    assert_eq!(times, [100_000, 100_999, 50_000, 50_400, 7_000, 7_100]);
 }
 
 #[tokio::test]
@@ -255,7 +282,7 @@ async fn a_flood_is_handed_over_piece_by_piece_and_held_within_a_bound() {
     let mut observed = 0_u64;
     // Faster than the writer, so that the queue fills; the bound must then show.
     while held_back == 0 && observed < 5_000_000 {
-        match recorder.observe(host_call(None)) {
+        match recorder.observe(host_call(None), Instant::now()) {
             Ok(()) => {}
             Err(LogError::Overloaded) => {
                 held_back += 1;

@@ -289,7 +289,7 @@ async fn work(folder: &Path, disk: &Arc<JournalDisk>, durability: Durability) ->
             let recording = Recording { durability, ..Recording::default() };
             let mut recorder = log.begin_call(context(), vec![GrantId(7)], 12, recording).await?;
             let call = recorder.context().call;
-            recorder.observe(host_call(Some("/read")))?;
+            recorder.observe(host_call(Some("/read")), Instant::now())?;
             for effect in 0..2 {
                 let seq = recorder.attempt(attempt(&format!("/{number}/{effect}"))).await?;
                 promises.lock().expect("not poisoned").attempted.push((disk.now(), seq));

@@ -39,7 +39,7 @@ async fn log_of(calls: usize) -> (tempfile::TempDir, Vec<CallId>) {
     for round in 0..3 {
         for (recorder, number) in recorders.iter_mut().zip(0..) {
             if number % 3 >= round {
-                recorder.observe(host_call(Some("/notes"))).expect("noted");
+                recorder.observe(host_call(Some("/notes")), Instant::now()).expect("noted");
                 let attempt = recorder.attempt(attempt("/notes/a")).await.expect("recorded");
                 recorder.effect_finished(attempt, result(HostCallOutcome::Ok));
             }
@@ -274,7 +274,7 @@ async fn a_call_that_was_interrupted_has_its_receipt_too() {
     let call = running.context().call;
     running.attempt(attempt("/notes/a")).await.expect("recorded");
     log.append(Event::CallCancelled { call, by: "root".parse().expect("a name") }).await.expect("recorded");
-    running.observe(host_call(None)).expect("noted");
+    running.observe(host_call(None), Instant::now()).expect("noted");
     running.attempt(attempt("/notes/b")).await.expect("recorded");
     std::mem::forget((running, log));
     Log::open(folder.path(), options()).expect("mended").close().await.expect("closed");

@@ -68,7 +68,7 @@ async fn the_last_records_are_found_across_blocks() {
     let log = open(folder.path());
     let mut recorder = begin(&log).await.expect("a call");
     for _ in 0..100 {
-        recorder.observe(host_call(Some(&"x".repeat(3000)))).expect("room");
+        recorder.observe(host_call(Some(&"x".repeat(3000))), Instant::now()).expect("room");
     }
     recorder.finish(CallOutcome::Ok, Usage::default()).await.expect("a finish");
     for count in [1_u64, 20, 21, 22, 50, 99, 103, 200] {

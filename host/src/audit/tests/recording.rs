@@ -34,13 +34,13 @@ fn read_of(subject: &str) -> HostCall {
 async fn make_reads(log: &Log, fold_reads: bool) {
     let mut recorder = begin_as(log, Durability::Committed, fold_reads).await;
     for subject in ["/a", "/b", "/a", "/a"] {
-        recorder.observe(read_of(subject)).expect("room");
+        recorder.observe(read_of(subject), Instant::now()).expect("room");
     }
     let denied = HostCall { decision: Decision::Denied(Cow::Borrowed("no grant")), ..read_of("/a") };
-    recorder.observe(denied.clone()).expect("room");
-    recorder.observe(denied).expect("room");
+    recorder.observe(denied.clone(), Instant::now()).expect("room");
+    recorder.observe(denied, Instant::now()).expect("room");
     recorder.attempt(attempt("/x")).await.expect("an attempt");
-    recorder.observe(read_of("/a")).expect("room");
+    recorder.observe(read_of("/a"), Instant::now()).expect("room");
     recorder.finish(CallOutcome::Ok, Usage::default()).await.expect("committed");
 }
 
@@ -83,7 +83,7 @@ async fn more_things_than_are_remembered_are_recorded_all_the_same() {
     let log = open(folder.path());
     let mut recorder = begin_as(&log, Durability::Committed, true).await;
     for number in 0..200 {
-        recorder.observe(read_of(&format!("/{}", number % 40))).expect("room");
+        recorder.observe(read_of(&format!("/{}", number % 40)), Instant::now()).expect("room");
     }
     recorder.finish(CallOutcome::Ok, Usage::default()).await.expect("committed");
     log.close().await.expect("a clean close");

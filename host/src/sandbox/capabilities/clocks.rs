@@ -89,18 +89,19 @@ impl Clock {
         self.coarse.as_ref().map_or(FINEST, |coarse| coarse.step)
     }
 
-    /// The time on the monotonic clock, of which the guest is told what [`told`](Self::told) leaves of it.
-    fn monotonic(&self) -> Duration {
-        self.elapsed() + self.coarse.as_ref().map_or(Duration::ZERO, |coarse| coarse.since_step)
+    /// The time on the monotonic clock at a moment, of which the guest is told what [`told`](Self::told) leaves of it.
+    fn monotonic(&self, moment: Instant) -> Duration {
+        moment.saturating_duration_since(self.started)
+            + self.coarse.as_ref().map_or(Duration::ZERO, |coarse| coarse.since_step)
     }
 
-    /// How long the guest waits until its monotonic clock has come to `when`, which is on that clock.
-    fn wait_until(&self, when: Duration) -> Duration {
+    /// How long the guest waits from `now` until its monotonic clock has come to `when`, which is on that clock.
+    fn wait_until(&self, when: Duration, now: Instant) -> Duration {
         let when = match &self.coarse {
             Some(coarse) => ceil(when, coarse.step),
             None => when,
         };
-        when.saturating_sub(self.monotonic())
+        when.saturating_sub(self.monotonic(now))
     }
 
     fn decision(&self) -> Decision {
@@ -170,8 +171,11 @@ impl wall_clock::Host for CallState {
 
 impl monotonic_clock::Host for CallState {
     async fn now(&mut self) -> wasmtime::Result<u64> {
-        self.clock_call(monotonic::NOW, |state| Ok(nanoseconds(state.clock.told(state.clock.monotonic()))))
-            .await
+        // The moment at which it asked: what the record of each host call needs as well, so that it is read once.
+        self.clock_call(monotonic::NOW, |state| {
+            Ok(nanoseconds(state.clock.told(state.clock.monotonic(state.gate.began()))))
+        })
+        .await
     }
 
     async fn resolution(&mut self) -> wasmtime::Result<u64> {
@@ -180,7 +184,7 @@ impl monotonic_clock::Host for CallState {
 
     async fn subscribe_instant(&mut self, when: u64) -> wasmtime::Result<Resource<DynPollable>> {
         self.clock_call(monotonic::SUBSCRIBE_INSTANT, |state| {
-            state.sleep(state.clock.wait_until(Duration::from_nanos(when)))
+            state.sleep(state.clock.wait_until(Duration::from_nanos(when), Instant::now()))
         })
         .await
     }
@@ -190,8 +194,9 @@ impl monotonic_clock::Host for CallState {
             let wait = match duration {
                 0 => Duration::ZERO,
                 _ => {
-                    let when = state.clock.monotonic().saturating_add(Duration::from_nanos(duration));
-                    state.clock.wait_until(when)
+                    let now = Instant::now();
+                    let when = state.clock.monotonic(now).saturating_add(Duration::from_nanos(duration));
+                    state.clock.wait_until(when, now)
                 }
             };
             state.sleep(wait)

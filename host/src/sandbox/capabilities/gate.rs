@@ -222,7 +222,8 @@ impl Gate {
     /// If the log can't be written.
     pub(crate) async fn keep_up(&mut self) -> Result<(), LogError> {
         match self.recorder.as_mut().filter(|recorder| recorder.is_behind()) {
-            Some(recorder) => recorder.flush().await,
+            // Seldom, and its future is large: inside those of all host calls it would be moved with each.
+            Some(recorder) => Box::pin(recorder.flush()).await,
             None => Ok(()),
         }
     }
@@ -255,6 +256,11 @@ impl Gate {
         Ok(Entered(()))
     }
 
+    /// When the host call began that is under way.
+    pub(crate) fn began(&self) -> Instant {
+        self.under_way.as_ref().map_or_else(Instant::now, |call| call.started)
+    }
+
     /// Records a host call that had no effect, with what came of it.
     pub(crate) fn leave(
         &mut self,
@@ -269,22 +275,18 @@ impl Gate {
         let (Some(call), Some(recorder)) = (self.under_way.take(), &mut self.recorder) else { return };
         self.usage.copied_bytes_peak = self.usage.copied_bytes_peak.max(bytes_in).max(bytes_out);
         let fuel = self.limits.fuel.saturating_sub(self.fuel_left);
-        let recorded = recorder.observe(HostCall {
+        let ended = Instant::now();
+        let duration_ns = nanoseconds(call.started, ended);
+        let host_call = HostCall {
             interface: Cow::Borrowed(call.function.interface),
             function: Cow::Borrowed(call.function.name),
             subject: call.subject,
             decision,
-            result: HostCallResult {
-                outcome,
-                status: None,
-                bytes_in,
-                bytes_out,
-                duration_ns: nanoseconds_since(call.started),
-            },
+            result: HostCallResult { outcome, status: None, bytes_in, bytes_out, duration_ns },
             fuel,
             repeats: None,
-        });
-        if let Err(error) = recorded {
+        };
+        if let Err(error) = recorder.observe(host_call, ended) {
             self.failed.get_or_insert(error);
         }
     }
@@ -332,7 +334,7 @@ impl Gate {
                 status: None,
                 bytes_in: 0,
                 bytes_out: attempted.bytes_out,
-                duration_ns: nanoseconds_since(attempted.started),
+                duration_ns: nanoseconds(attempted.started, Instant::now()),
             };
             recorder.effect_finished(attempted.sequence, result);
         }
@@ -349,8 +351,7 @@ impl Gate {
     ) {
         let outcome = self.screened_outcome(outcome);
         if let Some(recorder) = &mut self.recorder {
-            let duration = ended.saturating_duration_since(attempted.started);
-            let duration_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+            let duration_ns = nanoseconds(attempted.started, ended);
             let result = HostCallResult { outcome, status, bytes_in, bytes_out, duration_ns };
             recorder.effect_finished(attempted.sequence, result);
         }
@@ -400,6 +401,6 @@ impl Drop for Gate {
     }
 }
 
-fn nanoseconds_since(started: Instant) -> u64 {
-    u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+fn nanoseconds(started: Instant, ended: Instant) -> u64 {
+    u64::try_from(ended.saturating_duration_since(started).as_nanos()).unwrap_or(u64::MAX)
 }
