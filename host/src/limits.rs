@@ -251,12 +251,12 @@ impl Limit {
             Limit::PrincipalQueue => ("calls", 64, 4_096, Busy, false),
             Limit::HostQueue => ("calls", 1_024, 4_096, Busy, false),
             Limit::QueueTime => ("milliseconds", 10_000, 300_000, Busy, false),
-            Limit::PrincipalCallsPerMinute => ("calls", 1_000_000, 1_000_000, Refused, false),
+            Limit::PrincipalCallsPerMinute => ("calls", 1_000_000_000, 1_000_000_000, Refused, false),
             Limit::PrincipalFuelPerHour => {
                 ("wasmtime fuel", 1_000_000_000_000_000, 1_000_000_000_000_000, Refused, false)
             }
             Limit::PrincipalEgressPerDay => ("bytes", 1 << 50, 1 << 50, Refused, false),
-            Limit::PackageCallsPerMinute => ("calls", 1_000_000, 1_000_000, Refused, false),
+            Limit::PackageCallsPerMinute => ("calls", 1_000_000_000, 1_000_000_000, Refused, false),
             Limit::PackageFuelPerHour => {
                 ("wasmtime fuel", 1_000_000_000_000_000, 1_000_000_000_000_000, Refused, false)
             }

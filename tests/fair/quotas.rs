@@ -274,7 +274,7 @@ async fn quotas_that_can_not_be_are_refused() {
         world.host.set_quotas(&local_admin(), subject, change).await.map(|changed| changed.taken)
     };
     for (change, told) in [
-        (json!({"calls_per_minute": 0}), "`calls_per_minute` is 0; it can be 1 to 1000000"),
+        (json!({"calls_per_minute": 0}), "`calls_per_minute` is 0; it can be 1 to 1000000000"),
         (json!({"concurrency": 4_097}), "`concurrency` is 4097; it can be 1 to 4096"),
     ] {
         let error = set(principal("ann"), change).await.expect_err("refused");
