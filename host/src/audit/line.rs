@@ -50,8 +50,8 @@ pub(super) enum CallEntry {
     Finished(Box<CallEnd>),
 }
 
-/// A guest that does nothing but call the host makes millions of these a second: what they take is written, handed to
-/// another core and read there.
+/// A guest that does nothing but call the host makes hundreds of thousands of these a second: what they take is written,
+/// handed to another core and read there.
 const _: () = assert!(size_of::<(Timestamp, CallEntry)>() <= 88);
 
 /// A call that was let in.

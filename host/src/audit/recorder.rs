@@ -119,8 +119,8 @@ impl Recorder {
         }
     }
 
-    /// The time of day at a moment that is hardly over. Whoever asked had to know the moment: to read two clocks for one
-    /// host call would cost more than all else of its record.
+    /// The time of day at a moment that is hardly over. Who asks has read a clock for that moment, so that the log's need
+    /// not be read as well.
     fn time_of(&mut self, moment: Instant) -> Timestamp {
         if let Some((read, time)) = self.clock
             && let Some(since) = moment.checked_duration_since(read).filter(|since| *since < CLOCK_AGE_MAX)
